@@ -1,0 +1,177 @@
+"""Gradient clipping in place: by the global norm and by value.
+
+An exploding gradient is cut to a length that one update can bear (Pascanu, Mikolov and Bengio,
+2013). A gradient that is not finite has no length to cut: it raises, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn import _optim
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+
+Gradients: TypeAlias = Mapping[str, NDArray[Any]]
+
+# Keeps the factor finite for a norm of zero; PyTorch's value.
+_NORM_MARGIN = 1e-6
+
+
+def clip_grad_norm_(grads: Gradients | Sequence[Gradients], max_norm: float) -> float:
+    """Scale all gradients together so that their global norm is at most `max_norm`.
+
+    The norm is that of all elements of all arrays taken as one vector, summed in float64 in a fixed
+    order. The arrays are multiplied in place by ``min(1, max_norm / (norm + 1e-6))``.
+
+    Parameters
+    ----------
+    grads : dict of floating arrays, or a list of them
+        A layer's ``grads``, several layers' for one norm over all, or any dict of writable arrays.
+    max_norm : float
+        Largest norm to leave, above zero; ``math.inf`` only measures.
+
+    Returns
+    -------
+    float
+        The global norm before clipping.
+
+    Raises
+    ------
+    FloatingPointError
+        A gradient holds an infinity or a NaN; the message names the parameter. Nothing is changed.
+    TypeError, ValueError
+        `grads` is not made of distinct dicts of writable floating arrays, or `max_norm` is not
+        above zero. Nothing is changed.
+    """
+    limit = _positive("clip_grad_norm_", "max_norm", max_norm)
+    dicts = _dicts("clip_grad_norm_", grads)
+    vectors = _vectors("clip_grad_norm_", dicts)
+    norm = math.sqrt(sum(_sum_of_squares(vector) for vector in vectors))
+    if not math.isfinite(norm):
+        raise _non_finite("clip_grad_norm_", dicts, several=not isinstance(grads, Mapping))
+    factor = limit / (norm + _NORM_MARGIN)
+    if factor < 1.0:
+        for vector in vectors:
+            _scale(vector, factor)
+    return norm
+
+
+def clip_grad_value_(grads: Gradients | Sequence[Gradients], limit: float) -> None:
+    """Clamp every element of every gradient to ``[-limit, limit]``, in place.
+
+    Parameters
+    ----------
+    grads : dict of floating arrays, or a list of them
+        As for :func:`clip_grad_norm_`.
+    limit : float
+        Largest absolute value to leave, above zero.
+
+    Raises
+    ------
+    FloatingPointError
+        A gradient holds an infinity or a NaN; the message names the parameter. Nothing is changed.
+    TypeError, ValueError
+        As for :func:`clip_grad_norm_`.
+    """
+    limit = _positive("clip_grad_value_", "limit", limit)
+    dicts = _dicts("clip_grad_value_", grads)
+    vectors = _vectors("clip_grad_value_", dicts)
+    if not all(_all_finite(vector) for vector in vectors):
+        raise _non_finite("clip_grad_value_", dicts, several=not isinstance(grads, Mapping))
+    for vector in vectors:
+        _clamp(vector, limit)
+
+
+def _positive(who: str, name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{who}: {name} is {value!r}; expected a number > 0")
+    if not value > 0:  # written so that NaN fails too
+        raise ValueError(f"{who}: {name} is {value!r}; expected a number > 0")
+    return float(value)
+
+
+def _dicts(who: str, grads: Gradients | Sequence[Gradients]) -> list[Gradients]:
+    """The dicts of `grads`, each checked to be one and to come once."""
+    dicts = [grads] if isinstance(grads, Mapping) else grads
+    if not isinstance(dicts, Sequence) or not all(isinstance(d, Mapping) for d in dicts):
+        got = type(grads).__name__
+        raise TypeError(f"{who}: grads is a {got}; expected a dict of arrays or a list of such")
+    for index, one in enumerate(dicts):
+        if any(one is other for other in dicts[:index]):
+            raise ValueError(f"{who}: grads[{index}] comes twice; expected distinct dicts")
+    return list(dicts)
+
+
+def _vectors(who: str, dicts: list[Gradients]) -> list[NDArray[Any]]:
+    """Every element once, in as few arrays as possible: a layer's one buffer, or dict values."""
+    vectors: list[NDArray[Any]] = []
+    for one in dicts:
+        flat = getattr(one, "flat", None)
+        named = {"flat": flat} if isinstance(flat, np.ndarray) else one
+        for name, array in named.items():
+            _check_array(who, name, array)
+            vectors.append(array)
+    return vectors
+
+
+def _check_array(who: str, name: str, array: object) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        got = getattr(array, "dtype", type(array).__name__)
+        raise TypeError(f"{who}: {name} is of type {got}; expected an array of floats")
+    if not array.flags.writeable:
+        raise ValueError(f"{who}: {name} is read-only; expected a writable array")
+
+
+def _non_finite(who: str, dicts: list[Gradients], several: bool) -> FloatingPointError:
+    """The error that names the first parameter with a non-finite gradient."""
+    for index, one in enumerate(dicts):
+        for name, array in one.items():
+            bad = array.size - np.count_nonzero(np.isfinite(array))
+            if bad:
+                where = f"grads[{index}][{name!r}]" if several else f"grads[{name!r}]"
+                return FloatingPointError(
+                    f"{who}: {where} has {bad} non-finite of {array.size} elements;"
+                    " nothing was changed"
+                )
+    return FloatingPointError(f"{who}: the norm overflows; nothing was changed")
+
+
+# A compiled pass where there is one buffer of float32, NumPy for any other array.
+
+
+def _is_plain(array: NDArray[Any]) -> bool:
+    return array.dtype == np.float32 and array.flags.carray
+
+
+def _sum_of_squares(array: NDArray[Any]) -> float:
+    if _is_plain(array):
+        return _optim.sum_of_squares(array.reshape(-1))
+    with np.errstate(over="ignore"):
+        return float(np.sum(np.square(array, dtype=np.float64)))
+
+
+def _all_finite(array: NDArray[Any]) -> bool:
+    if _is_plain(array):
+        return _optim.all_finite(array.reshape(-1))
+    return bool(np.isfinite(array).all())
+
+
+def _scale(array: NDArray[Any], factor: float) -> None:
+    if _is_plain(array):
+        _optim.scale(array.reshape(-1), factor)
+    else:
+        array *= factor
+
+
+def _clamp(array: NDArray[Any], limit: float) -> None:
+    if _is_plain(array):
+        _optim.clamp(array.reshape(-1), limit)
+    else:
+        np.clip(array, -limit, limit, out=array)

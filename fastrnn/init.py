@@ -1,0 +1,177 @@
+"""Initial values that start the gates unsaturated and let gradients through time.
+
+Every function draws from the `numpy.random.Generator` it is given and from nothing else, so a seed
+fixes the values. A layer's weights hold one block of rows per gate, and each block is a matrix of
+its own: it is filled as such, so the values of a gate do not depend on how many share the array.
+
+`default` is what the layers use. Recurrent weights are orthogonal, which keeps the length of a
+state through time (Saxe, McClelland and Ganguli, 2014); input weights are uniform with the variance
+that keeps it through depth (Glorot and Bengio, 2010); biases are zero but for the gates that hold
+on to the old state, which start more open than closed: the forget gate of an LSTM (Jozefowicz,
+Zaremba and Sutskever, 2015) and the update gate of a UGRNN (Collins, Sohl-Dickstein and Sussillo,
+2016).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["default", "glorot_uniform", "orthogonal", "uniform", "zeros"]
+
+Array: TypeAlias = NDArray[np.float32]
+Shape: TypeAlias = tuple[int, ...]
+
+
+class _Cell(NamedTuple):
+    gates: int
+    open_gate: int | None  # the gate whose input bias starts at OPEN
+
+
+_CELLS = {
+    "RNN": _Cell(1, None),
+    "LSTM": _Cell(4, 1),  # i f g o
+    "GRU": _Cell(3, None),  # r z n
+    "UGRNN": _Cell(2, 0),  # g c
+}
+
+# sigmoid(1) = 0.73: an open gate keeps most of the state, and is far from saturation.
+_OPEN = 1.0
+
+_PARAMETER_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l\d+(_reverse)?")
+
+
+def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Generator) -> Array:
+    """Return the initial values of one parameter of a layer.
+
+    Parameters
+    ----------
+    cell_name : {"RNN", "LSTM", "GRU", "UGRNN"}
+        The kind of layer; its gates lie in the order (i f g o), (r z n), (g c).
+    parameter_name : str
+        ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0`` or of a higher layer.
+    shape : (G*H, I), (G*H, H) or (G*H,)
+        The parameter's shape.
+    rng : numpy.random.Generator
+        Where the values come from; biases draw nothing.
+
+    Returns
+    -------
+    float32 array of that shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        An unknown name, a shape that the cell cannot have, or no generator.
+    """
+    if cell_name not in _CELLS:
+        raise ValueError(f"init.default: cell_name is {cell_name!r}; expected one of {[*_CELLS]}")
+    matched = _PARAMETER_NAME.fullmatch(parameter_name)
+    if matched is None:
+        raise ValueError(
+            f"init.default: parameter_name is {parameter_name!r};"
+            " expected weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0 or of a higher layer"
+        )
+    gates, open_gate = _CELLS[cell_name]
+    kind = matched[1]
+    if kind == "weight_hh":
+        return orthogonal(shape, rng, gates)
+    if kind == "weight_ih":
+        return glorot_uniform(shape, rng, gates)
+    bias = zeros(shape, rng)
+    # Both biases of a gate are added, so one of them sets it.
+    if kind == "bias_ih" and open_gate is not None:
+        hidden = _block_rows("init.default", shape, gates)
+        bias[open_gate * hidden : (open_gate + 1) * hidden] = _OPEN
+    return bias
+
+
+def orthogonal(shape: Shape, rng: np.random.Generator, gates: int | None = None) -> Array:
+    """Return random orthogonal blocks, one per gate, uniform over the orthogonal matrices.
+
+    Parameters
+    ----------
+    shape : (G*rows, columns)
+        Shape of the whole; a block has `rows` and `columns`. One that is not square has orthonormal
+        rows or columns, whichever are fewer.
+    rng : numpy.random.Generator
+    gates : int, optional
+        Number of blocks G. By default the blocks are square where `columns` divides the rows, and
+        the whole is one block where it does not.
+
+    Returns
+    -------
+    float32 array of that shape
+        Computed in float64; the last bits may differ between builds of NumPy's linear algebra.
+    """
+    rows, columns = _matrix_shape("init.orthogonal", shape)
+    _check_rng("init.orthogonal", rng)
+    if gates is None:
+        gates = rows // columns if rows % columns == 0 else 1
+    block = _block_rows("init.orthogonal", shape, gates)
+    blocks = [_orthogonal_block(block, columns, rng) for _ in range(gates)]
+    return np.concatenate(blocks).astype(np.float32)
+
+
+def _orthogonal_block(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    tall = rng.standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(tall)
+    # QR leaves signs open; a positive diagonal of r makes q unique, and uniform (Mezzadri, 2007).
+    q *= np.where(np.diagonal(r) < 0.0, -1.0, 1.0)
+    return q if rows >= columns else q.T
+
+
+def glorot_uniform(shape: Shape, rng: np.random.Generator, gates: int = 1) -> Array:
+    """Return values uniform in ``+-sqrt(6 / (fan_in + fan_out))``, with the fans of one gate.
+
+    Parameters
+    ----------
+    shape : (G*H, I)
+        Shape of the whole; fan_in is I, fan_out is H.
+    rng : numpy.random.Generator
+    gates : int
+        Number of blocks G.
+
+    Returns
+    -------
+    float32 array of that shape
+    """
+    _, fan_in = _matrix_shape("init.glorot_uniform", shape)
+    fan_out = _block_rows("init.glorot_uniform", shape, gates)
+    return uniform(shape, rng, math.sqrt(6.0 / (fan_in + fan_out)))
+
+
+def uniform(shape: Shape, rng: np.random.Generator, limit: float) -> Array:
+    """Return float32 values uniform in ``[-limit, limit]``."""
+    _check_rng("init.uniform", rng)
+    if not 0.0 < limit < math.inf:
+        raise ValueError(f"init.uniform: limit is {limit!r}; expected a finite number > 0")
+    return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+
+def zeros(shape: Shape, rng: np.random.Generator | None = None) -> Array:
+    """Return float32 zeros; `rng` is taken for the sake of one form for all and not used."""
+    return np.zeros(shape, np.float32)
+
+
+def _matrix_shape(who: str, shape: Shape) -> tuple[int, int]:
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(f"{who}: shape is {shape}; expected (rows, columns), each at least 1")
+    return shape[0], shape[1]
+
+
+def _block_rows(who: str, shape: Shape, gates: int) -> int:
+    """Rows per gate."""
+    if gates < 1 or shape[0] % gates:
+        raise ValueError(f"{who}: shape is {shape}; expected rows in {gates} equal blocks")
+    return shape[0] // gates
+
+
+def _check_rng(who: str, rng: np.random.Generator) -> None:
+    if not isinstance(rng, np.random.Generator):
+        got = type(rng).__name__
+        raise TypeError(f"{who}: rng is a {got}; expected a numpy.random.Generator")

@@ -1,0 +1,226 @@
+"""Truncated back-propagation through time: a long sequence as streams, cut into windows.
+
+A text of a million characters cannot be unrolled at once: its tape would not fit, and one update
+would have to wait for all of it. Truncated BPTT (Williams and Peng, 1990) goes through it in
+windows of `seq_length` steps. The state at the end of a window is carried into the next, so what is
+computed forward is the same as in one long run; gradients stop at the border, because each window
+has a tape of its own and `backward` starts from that window's loss alone.
+
+A mini-batch of such a run is made of contiguous streams: the sequence is cut into `batch_size`
+pieces of equal length, read side by side, so that row b of a window continues row b of the window
+before it::
+
+    windows = fastrnn.tbptt(text, batch_size=50, seq_length=50)
+    for epoch in range(epochs):
+        state = None
+        for x, target in windows:
+            y, state, tape = lstm.forward(x, state)
+            ...
+            lstm.backward(tape, dy)
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Windows", "streams", "tbptt"]
+
+Array: TypeAlias = NDArray[Any]
+
+
+def streams(sequence: ArrayLike, batch_size: int) -> Array:
+    """Lay a sequence out as contiguous streams, time first.
+
+    Stream b holds the items ``b * S`` to ``(b + 1) * S - 1``, where ``S = len(sequence) //
+    batch_size``. The last ``len(sequence) % batch_size`` items do not fill a step of all streams
+    and are left out.
+
+    Parameters
+    ----------
+    sequence : array of numbers, shape (N, ...)
+        Indices or rows of features in their order in time.
+    batch_size : int
+        Number of streams, at least 1.
+
+    Returns
+    -------
+    array, shape (S, batch_size, ...)
+        A C-contiguous copy of the same dtype; ``result[t, b]`` is ``sequence[b * S + t]``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `sequence` is not an array of numbers with at least `batch_size` items, or `batch_size` is
+        not a positive integer.
+    """
+    items = _items("streams", "sequence", sequence)
+    batch_size = _positive_integer("streams", "batch_size", batch_size)
+    if len(items) < batch_size:
+        raise ValueError(
+            f"streams: sequence has length {len(items)}; expected at least batch_size={batch_size}"
+        )
+    return _lay_out(items, batch_size)
+
+
+def tbptt(
+    inputs: ArrayLike,
+    targets: ArrayLike | None = None,
+    *,
+    batch_size: int,
+    seq_length: int,
+) -> Windows:
+    """Cut a long sequence into windows for truncated back-propagation through time.
+
+    Parameters
+    ----------
+    inputs : array of numbers, shape (N, ...)
+        One long sequence: indices (N,) or rows of features (N, I).
+    targets : array of numbers, shape (N, ...), optional
+        What belongs to each input. By default each input's target is the input after it, as a
+        language model wants it, so the last item is only a target.
+    batch_size : int
+        Number of streams read side by side.
+    seq_length : int
+        Number of time steps in a window.
+
+    Returns
+    -------
+    Windows
+        An iterable of ``(x, target)`` with shapes (seq_length, batch_size, ...). All windows have
+        the same shape: the items at the end of the sequence that do not fill one more window are
+        left out, and ``Windows.dropped`` counts them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `inputs` is shorter than one window, `targets` is not as long as `inputs`, one of them is
+        not an array of numbers, or a size is not a positive integer.
+    """
+    return Windows(inputs, targets, batch_size=batch_size, seq_length=seq_length)
+
+
+class Windows:
+    """Successive windows of a long sequence; see :func:`tbptt` for the arguments.
+
+    A loop over it starts at :attr:`position` and, once through, leaves it at 0 for the next epoch.
+    A loop that was left early therefore goes on where it stopped; so does a resumed run after
+    ``windows.position = saved``. Start the state of the network anew where :attr:`position` is 0.
+
+    Attributes
+    ----------
+    batch_size, seq_length : int
+        As given.
+    dropped : int
+        Number of pairs of input and target at the end of the sequence that are in no window.
+    """
+
+    def __init__(
+        self,
+        inputs: ArrayLike,
+        targets: ArrayLike | None = None,
+        *,
+        batch_size: int,
+        seq_length: int,
+    ) -> None:
+        self.batch_size = _positive_integer("tbptt", "batch_size", batch_size)
+        self.seq_length = _positive_integer("tbptt", "seq_length", seq_length)
+        xs, ys = _pairs(inputs, targets, self.batch_size, self.seq_length)
+        window = self.batch_size * self.seq_length
+        self._count = len(xs) // window
+        self.dropped = len(xs) - self._count * window
+        used = self._count * window
+        self._inputs = _lay_out(xs[:used], self.batch_size)
+        self._targets = _lay_out(ys[:used], self.batch_size)
+        # The windows are views of these, and a changed one would change the next epoch.
+        self._inputs.flags.writeable = False
+        self._targets.flags.writeable = False
+        self._position = 0
+
+    def __len__(self) -> int:
+        """Number of windows in an epoch."""
+        return self._count
+
+    @property
+    def position(self) -> int:
+        """Index of the window that comes next, from 0 to ``len(self)``.
+
+        While the body of a loop works on window k this is k + 1, the place to go on from once that
+        window is learnt. At ``len(self)`` the epoch is over, and a loop gives nothing but sets it
+        to 0.
+        """
+        return self._position
+
+    @position.setter
+    def position(self, value: int) -> None:
+        try:
+            index = operator.index(value)
+        except TypeError:
+            raise TypeError(f"tbptt: position is {value!r}; expected an integer") from None
+        if not 0 <= index <= self._count:
+            raise ValueError(f"tbptt: position is {index}; expected 0 to {self._count}")
+        self._position = index
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        """Give ``(x, target)`` from :attr:`position` on: read-only, C-contiguous, time first."""
+        while self._position < self._count:
+            start = self._position * self.seq_length
+            self._position += 1
+            span = slice(start, start + self.seq_length)
+            yield self._inputs[span], self._targets[span]
+        self._position = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"Windows({self._count} of {self.seq_length} steps by {self.batch_size} streams,"
+            f" position={self._position}, dropped={self.dropped})"
+        )
+
+
+def _pairs(
+    inputs: ArrayLike, targets: ArrayLike | None, batch_size: int, seq_length: int
+) -> tuple[Array, Array]:
+    """Inputs and targets item by item, enough of them for one window."""
+    xs = _items("tbptt", "inputs", inputs)
+    ys = xs if targets is None else _items("tbptt", "targets", targets)
+    if len(ys) != len(xs):
+        raise ValueError(f"tbptt: targets has length {len(ys)}; expected {len(xs)} as inputs")
+    shift = 1 if targets is None else 0
+    needed = batch_size * seq_length + shift
+    if len(xs) < needed:
+        raise ValueError(
+            f"tbptt: inputs has length {len(xs)}; expected at least batch_size * seq_length"
+            f"{' + 1' if shift else ''} = {needed}"
+            f" (batch_size={batch_size}, seq_length={seq_length})"
+        )
+    return xs[: len(xs) - shift], ys[shift:]
+
+
+def _lay_out(items: Array, batch_size: int) -> Array:
+    """(N, ...) as (N // batch_size, batch_size, ...); always a copy."""
+    steps = len(items) // batch_size
+    by_stream = items[: steps * batch_size].reshape(batch_size, steps, *items.shape[1:])
+    return np.array(by_stream.swapaxes(0, 1), order="C", copy=True)
+
+
+def _items(who: str, name: str, sequence: ArrayLike) -> Array:
+    array = np.asarray(sequence)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{who}: {name} has dtype {array.dtype}; expected integers or floats")
+    if array.ndim == 0:
+        raise ValueError(f"{who}: {name} has shape (); expected (N, ...)")
+    return array
+
+
+def _positive_integer(who: str, name: str, value: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{who}: {name} is {value!r}; expected an integer >= 1") from None
+    if isinstance(value, bool) or number < 1:
+        raise ValueError(f"{who}: {name} is {value!r}; expected an integer >= 1")
+    return number

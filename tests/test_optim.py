@@ -1,0 +1,374 @@
+"""Every optimiser against a plain NumPy statement of its rule, PyTorch, and its own checkpoint."""
+
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from fastrnn import _optim
+from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
+
+EPS = float(np.finfo(np.float32).eps)
+STEPS = 6
+SIZES = [1, 3, 4, 5, 31, 1000]  # around the vector widths, and a long one
+
+
+class Buffers(dict):
+    """A dict with the one buffer behind it."""
+
+    def __init__(self, flat):
+        super().__init__(weight=flat)
+        self.flat = flat
+
+
+class FakeModule:
+    """The part of a layer that an optimiser sees."""
+
+    def __init__(self, size, seed=0):
+        self.values = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+        self.flat_grads = np.zeros(size, np.float32)
+        self.edits = 0
+
+    @property
+    def flat_params(self):
+        view = self.values.view()
+        view.flags.writeable = False
+        return view
+
+    @contextmanager
+    def editing(self):
+        yield Buffers(self.values)
+        self.edits += 1
+
+    def zero_grad(self):
+        self.flat_grads[:] = 0.0
+
+
+def gradients(size, steps=STEPS, seed=1):
+    """Gradients of several magnitudes, some of them zero throughout, as a rare character's are."""
+    rng = np.random.default_rng(seed)
+    grads = rng.standard_normal((steps, size)) * 10.0 ** rng.integers(-3, 2, size)
+    grads[:, 1::7] = 0.0
+    return grads.astype(np.float32)
+
+
+# The rules, as the papers state them: parameters after all gradients, in float64.
+
+
+def plain_sgd(p, grads, lr, momentum=0.0):
+    velocity = np.zeros_like(p)
+    for g in grads:
+        velocity = momentum * velocity + g
+        p = p - lr * velocity
+    return p
+
+
+def plain_rmsprop(p, grads, lr, alpha=0.99, eps=1e-8):
+    square_avg = np.zeros_like(p)
+    for g in grads:
+        square_avg = alpha * square_avg + (1 - alpha) * g**2
+        p = p - lr * g / (np.sqrt(square_avg) + eps)
+    return p
+
+
+def plain_adagrad(p, grads, lr, eps=1e-10):
+    square_sum = np.zeros_like(p)
+    for g in grads:
+        square_sum = square_sum + g**2
+        p = p - lr * g / (np.sqrt(square_sum) + eps)
+    return p
+
+
+def plain_adam(p, grads, lr, betas=(0.9, 0.999), eps=1e-8):
+    mean, square = np.zeros_like(p), np.zeros_like(p)
+    for step, g in enumerate(grads, start=1):
+        mean = betas[0] * mean + (1 - betas[0]) * g
+        square = betas[1] * square + (1 - betas[1]) * g**2
+        corrected = mean / (1 - betas[0] ** step), square / (1 - betas[1] ** step)
+        p = p - lr * corrected[0] / (np.sqrt(corrected[1]) + eps)
+    return p
+
+
+CASES = {
+    "sgd": (SGD, plain_sgd, {"lr": 0.05}),
+    "sgd momentum": (SGD, plain_sgd, {"lr": 0.05, "momentum": 0.9}),
+    "rmsprop": (RMSprop, plain_rmsprop, {"lr": 0.002}),
+    "rmsprop others": (RMSprop, plain_rmsprop, {"lr": 0.01, "alpha": 0.95, "eps": 1e-3}),
+    "adagrad": (Adagrad, plain_adagrad, {"lr": 0.05}),
+    "adagrad others": (Adagrad, plain_adagrad, {"lr": 0.05, "eps": 1e-2}),
+    "adam": (Adam, plain_adam, {"lr": 0.003}),
+    "adam others": (Adam, plain_adam, {"lr": 0.01, "betas": (0.5, 0.9), "eps": 1e-4}),
+}
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def train(optimizer, module, grads):
+    for grad in grads:
+        module.flat_grads[:] = grad
+        optimizer.step()
+    return module.values
+
+
+def assert_close(actual, expected, travelled):
+    """A few roundings a step, each relative to the parameter or to the distance travelled."""
+    np.testing.assert_allclose(
+        actual, expected, rtol=4 * STEPS * EPS, atol=4 * STEPS * EPS * travelled
+    )
+
+
+@every_case
+@pytest.mark.parametrize("size", SIZES)
+def test_matches_plain_statement(case, size):
+    optimizer, plain, arguments = case
+    module, grads = FakeModule(size), gradients(size)
+    expected = plain(module.values.astype(np.float64), grads.astype(np.float64), **arguments)
+    travelled = np.abs(expected - module.values).max()
+    assert_close(train(optimizer(module, **arguments), module, grads), expected, travelled)
+
+
+@every_case
+def test_matches_pytorch(case):
+    torch = pytest.importorskip("torch")
+    optimizer, _, arguments = case
+    module, grads = FakeModule(1000), gradients(1000)
+    parameter = torch.nn.Parameter(torch.from_numpy(module.values.copy()))
+    theirs = getattr(torch.optim, optimizer.__name__)([parameter], **arguments)
+    for grad in grads:
+        parameter.grad = torch.from_numpy(grad.copy())
+        theirs.step()
+    expected = parameter.detach().numpy()
+    travelled = np.abs(expected - module.values).max()
+    assert_close(train(optimizer(module, **arguments), module, grads), expected, travelled)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, RMSprop, Adagrad, Adam])
+def test_defaults_are_pytorchs(optimizer):
+    torch = pytest.importorskip("torch")
+    theirs = getattr(torch.optim, optimizer.__name__)([torch.nn.Parameter(torch.zeros(1))])
+    ours = optimizer(FakeModule(1)).state_dict()
+    expected = dict(theirs.param_groups[0])
+    expected["beta1"], expected["beta2"] = expected.get("betas", (None, None))
+    for name in set(ours) & {"lr", "momentum", "alpha", "eps", "beta1", "beta2"}:
+        assert ours[name] == expected[name], name
+
+
+@every_case
+def test_several_modules_are_trained_as_one_vector_would_be(case):
+    optimizer, _, arguments = case
+    grads = gradients(40)
+    whole, parts = FakeModule(40), [FakeModule(15), FakeModule(25)]
+    parts[0].values[:], parts[1].values[:] = whole.values[:15], whole.values[15:]
+    expected = train(optimizer(whole, **arguments), whole, grads)
+    together = optimizer(parts, **arguments)
+    for grad in grads:
+        parts[0].flat_grads[:], parts[1].flat_grads[:] = grad[:15], grad[15:]
+        together.step()
+    np.testing.assert_array_equal(np.concatenate([part.values for part in parts]), expected)
+    assert [part.edits for part in parts] == [STEPS, STEPS]
+
+
+@every_case
+def test_resumed_run_is_bitwise_the_uninterrupted_one(case):
+    optimizer, _, arguments = case
+    grads = gradients(33)
+    whole = FakeModule(33)
+    expected = train(optimizer(whole, **arguments), whole, grads).copy()
+
+    first = FakeModule(33)
+    before = optimizer(first, **arguments)
+    train(before, first, grads[:3])
+    scalars, arrays = through_files(before.state_dict())
+    second = FakeModule(33)
+    second.values[:] = first.values
+    after = optimizer(second, **{**arguments, "lr": 0.5})
+    after.load_state_dict({**scalars, **arrays})
+    assert after.lr == arguments["lr"]
+    np.testing.assert_array_equal(train(after, second, grads[3:]), expected)
+
+
+def through_files(state):
+    """The scalars through JSON and the arrays through safetensors."""
+    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    scalars = {name: value for name, value in state.items() if name not in arrays}
+    return json.loads(json.dumps(scalars)), load(save(arrays))
+
+
+def test_state_dict_is_a_copy():
+    module = FakeModule(5)
+    optimizer = Adam(module)
+    state = optimizer.state_dict()
+    train(optimizer, module, gradients(5))
+    assert state["step"] == 0
+    assert not state["exp_avg.0"].any()
+    optimizer.load_state_dict(state)
+    state["exp_avg.0"][:] = 1.0
+    assert not optimizer.state_dict()["exp_avg.0"].any()
+
+
+def test_lr_can_follow_a_schedule():
+    module, grads = FakeModule(7), gradients(7, steps=2)
+    optimizer = SGD(module, lr=0.1)
+    start = module.values.astype(np.float64)
+    train(optimizer, module, grads[:1])
+    optimizer.lr = 0.01
+    train(optimizer, module, grads[1:])
+    assert_close(module.values, start - 0.1 * grads[0] - 0.01 * grads[1], 1.0)
+
+
+def test_zero_grad_reaches_every_module():
+    modules = [FakeModule(3), FakeModule(4)]
+    for module in modules:
+        module.flat_grads[:] = 1.0
+    SGD(modules).zero_grad()
+    assert not any(module.flat_grads.any() for module in modules)
+
+
+def test_empty_module_is_left_alone():
+    module = FakeModule(0)
+    for optimizer, _, arguments in CASES.values():
+        train(optimizer(module, **arguments), module, gradients(0))
+
+
+def test_subnormal_averages_become_zero_and_the_processors_mode_is_kept():
+    module = FakeModule(64)
+    optimizer = RMSprop(module, alpha=0.5)
+    tiny = np.float32(2e-38)
+    optimizer.load_state_dict({**optimizer.state_dict(), "square_avg.0": np.full(64, tiny)})
+    optimizer.step()
+    assert not optimizer.state_dict()["square_avg.0"].any()
+    assert np.full(64, tiny) @ np.full(64, np.float32(0.25)) > 0.0
+    assert (np.full(64, tiny) * np.float32(0.25)).all()
+
+
+def test_step_changes_nothing_when_one_module_is_broken():
+    modules = [FakeModule(8), FakeModule(8)]
+    optimizer = Adam(modules)
+    for module in modules:
+        module.flat_grads[:] = 1.0
+    modules[1].flat_grads = np.ones(9, np.float32)
+    before = [module.values.copy() for module in modules]
+    with pytest.raises(RuntimeError, match=r"Adam.step: flat_grads of modules\[1\] .*\(8,\)"):
+        optimizer.step()
+    assert optimizer.state_dict()["step"] == 0
+    assert not optimizer.state_dict()["exp_avg.0"].any()
+    for module, values in zip(modules, before, strict=True):
+        np.testing.assert_array_equal(module.values, values)
+
+
+# Errors
+
+
+@pytest.mark.parametrize("optimizer", [SGD, RMSprop, Adagrad, Adam])
+@pytest.mark.parametrize("lr", [0.0, -1.0, np.nan, np.inf])
+def test_learning_rate_out_of_range(optimizer, lr):
+    with pytest.raises(ValueError, match=rf"{optimizer.__name__}: lr is .*> 0"):
+        optimizer(FakeModule(3), lr=lr)
+    trained = optimizer(FakeModule(3), lr=0.25)
+    with pytest.raises(ValueError, match="lr is"):
+        trained.lr = lr
+    assert trained.lr == 0.25
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "arguments", "message"),
+    [
+        (SGD, {"momentum": 1.0}, r"SGD: momentum is 1.0; expected a number in \[0, 1\)"),
+        (SGD, {"momentum": np.nan}, "SGD: momentum is nan"),
+        (RMSprop, {"alpha": -0.1}, "RMSprop: alpha is -0.1"),
+        (RMSprop, {"eps": 0.0}, "RMSprop: eps is 0.0; expected a finite number > 0"),
+        (Adagrad, {"eps": np.nan}, "Adagrad: eps is nan"),
+        (Adam, {"betas": (1.0, 0.9)}, "Adam: beta1 is 1.0"),
+        (Adam, {"betas": (0.9, np.nan)}, "Adam: beta2 is nan"),
+    ],
+)
+def test_hyperparameter_out_of_range(optimizer, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        optimizer(FakeModule(3), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lr": "0.1"}, "Adam: lr is '0.1'"),
+        ({"lr": None}, "Adam: lr is None"),
+        ({"lr": True}, "Adam: lr is True"),
+        ({"betas": 0.9}, "Adam: betas is 0.9; expected a pair"),
+        ({"betas": (0.9,)}, "expected a pair"),
+    ],
+)
+def test_hyperparameter_of_wrong_type(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        Adam(FakeModule(3), **arguments)
+
+
+def test_modules_are_layers_and_come_once():
+    module = FakeModule(3)
+    with pytest.raises(ValueError, match=r"SGD: modules\[2\] is also modules\[0\]"):
+        SGD([module, FakeModule(3), module])
+    with pytest.raises(ValueError, match="SGD: modules is empty"):
+        SGD([])
+    with pytest.raises(TypeError, match="SGD: modules has a ndarray"):
+        SGD([module, np.zeros(3)])
+    with pytest.raises(TypeError, match="SGD: modules has a dict"):
+        SGD({})
+
+
+def broken(name, value):
+    return lambda state: state.__setitem__(name, value)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "damage"),
+    [
+        (ValueError, r"missing \['exp_avg.0'\]", lambda state: state.pop("exp_avg.0")),
+        (ValueError, r"missing \['step'\]", lambda state: state.pop("step")),
+        (ValueError, r"missing \[\], unexpected \['square_avg.0'\]",
+         broken("square_avg.0", np.zeros(6))),
+        (ValueError, r"exp_avg_sq.0 has shape \(7,\); expected \(6,\)",
+         broken("exp_avg_sq.0", np.zeros(7, np.float32))),
+        (TypeError, "exp_avg_sq.0 has dtype float64", broken("exp_avg_sq.0", np.zeros(6))),
+        (ValueError, "exp_avg_sq.0 is not finite",
+         broken("exp_avg_sq.0", np.full(6, np.nan, np.float32))),
+        (ValueError, "lr is -1.0", broken("lr", -1)),
+        (TypeError, "beta1 is '0.9'", broken("beta1", "0.9")),
+        (ValueError, "step is -1", broken("step", -1)),
+        (TypeError, "step is 1.5", broken("step", 1.5)),
+    ],
+)  # fmt: skip
+def test_load_state_dict_validates_before_it_changes(error, message, damage):
+    module = FakeModule(6)
+    optimizer = Adam(module, lr=0.25)
+    train(optimizer, module, gradients(6))
+    before = optimizer.state_dict()
+    state = Adam(module, lr=0.125).state_dict()
+    damage(state)
+    with pytest.raises(error, match=f"Adam.load_state_dict: {message}"):
+        optimizer.load_state_dict(state)
+    assert optimizer.state_dict().keys() == before.keys()
+    for name, value in optimizer.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_load_state_dict_of_another_rule():
+    with pytest.raises(ValueError, match=r"missing .*beta1.* unexpected .*alpha"):
+        Adam(FakeModule(3)).load_state_dict(RMSprop(FakeModule(3)).state_dict())
+    with pytest.raises(TypeError, match="state is a list"):
+        Adam(FakeModule(3)).load_state_dict([])
+
+
+def test_kernels_refuse_buffers_of_other_lengths():
+    long, short = np.zeros(5, np.float32), np.zeros(4, np.float32)
+    calls = [
+        lambda: _optim.sgd(long, short, None, 0.1, 0.0),
+        lambda: _optim.sgd(long, long, short, 0.1, 0.9),
+        lambda: _optim.rmsprop(long, long, short, 0.1, 0.9, 1e-8),
+        lambda: _optim.adagrad(long, long, short, 0.1, 1e-8),
+        lambda: _optim.adam(long, long, long, short, 0.1, 0.9, 0.99, 1e-8, 1),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="length 4; expected 5"):
+            call()
+    with pytest.raises(ValueError, match="step is 0"):
+        _optim.adam(long, long, long, long, 0.1, 0.9, 0.99, 1e-8, 0)
