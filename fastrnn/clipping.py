@@ -91,9 +91,9 @@ def clip_grad_value_(grads: Gradients | Sequence[Gradients], limit: float) -> No
 
 def _positive(who: str, name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{who}: {name} is {value!r}; expected a number > 0")
+        raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected a number > 0")
     if not value > 0:  # written so that NaN fails too
-        raise ValueError(f"{who}: {name} is {value!r}; expected a number > 0")
+        raise ValueError(f"{who}: {name} is {value}; expected a number > 0")
     return float(value)
 
 

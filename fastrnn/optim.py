@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _optim
+from fastrnn import _check, _optim
 
 __all__ = ["SGD", "Adagrad", "Adam", "Optimizer", "RMSprop"]
 
@@ -345,13 +345,13 @@ def _modules(who: str, modules: Module | Sequence[Module]) -> tuple[Module, ...]
 
 def _hyperparameter(who: str, name: str, value: Any) -> float:
     """`value` as a float, in the range that `name` allows; a NaN is in none."""
-    positive = name in ("lr", "eps")
-    expected = "a finite number > 0" if positive else "a number in [0, 1)"
+    if name not in ("lr", "eps"):
+        return _check.probability(who, name, value)
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{who}: {name} is {value!r}; expected {expected}")
+        raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected a finite number > 0")
     number = float(value)
-    if not (0.0 < number < math.inf if positive else 0.0 <= number < 1.0):
-        raise ValueError(f"{who}: {name} is {number!r}; expected {expected}")
+    if not 0.0 < number < math.inf:
+        raise ValueError(f"{who}: {name} is {number}; expected a finite number > 0")
     return number
 
 

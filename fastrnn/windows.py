@@ -28,6 +28,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastrnn import _check
+
 __all__ = ["Windows", "streams", "tbptt"]
 
 Array: TypeAlias = NDArray[Any]
@@ -59,7 +61,7 @@ def streams(sequence: ArrayLike, batch_size: int) -> Array:
         not a positive integer.
     """
     items = _items("streams", "sequence", sequence)
-    batch_size = _positive_integer("streams", "batch_size", batch_size)
+    batch_size = _check.count("streams", "batch_size", batch_size)
     if len(items) < batch_size:
         raise ValueError(
             f"streams: sequence has length {len(items)}; expected at least batch_size={batch_size}"
@@ -127,8 +129,8 @@ class Windows:
         batch_size: int,
         seq_length: int,
     ) -> None:
-        self.batch_size = _positive_integer("tbptt", "batch_size", batch_size)
-        self.seq_length = _positive_integer("tbptt", "seq_length", seq_length)
+        self.batch_size = _check.count("tbptt", "batch_size", batch_size)
+        self.seq_length = _check.count("tbptt", "seq_length", seq_length)
         xs, ys = _pairs(inputs, targets, self.batch_size, self.seq_length)
         window = self.batch_size * self.seq_length
         self._count = len(xs) // window
@@ -214,13 +216,3 @@ def _items(who: str, name: str, sequence: ArrayLike) -> Array:
     if array.ndim == 0:
         raise ValueError(f"{who}: {name} has shape (); expected (N, ...)")
     return array
-
-
-def _positive_integer(who: str, name: str, value: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{who}: {name} is {value!r}; expected an integer >= 1") from None
-    if isinstance(value, bool) or number < 1:
-        raise ValueError(f"{who}: {name} is {value!r}; expected an integer >= 1")
-    return number

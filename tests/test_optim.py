@@ -291,9 +291,9 @@ def test_hyperparameter_out_of_range(optimizer, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lr": "0.1"}, "Adam: lr is '0.1'"),
-        ({"lr": None}, "Adam: lr is None"),
-        ({"lr": True}, "Adam: lr is True"),
+        ({"lr": "0.1"}, "Adam: lr is a str; expected a finite number > 0"),
+        ({"lr": None}, "Adam: lr is a NoneType"),
+        ({"lr": True}, "Adam: lr is a bool"),
         ({"betas": 0.9}, "Adam: betas is 0.9; expected a pair"),
         ({"betas": (0.9,)}, "expected a pair"),
     ],
@@ -332,7 +332,7 @@ def broken(name, value):
         (ValueError, "exp_avg_sq.0 is not finite",
          broken("exp_avg_sq.0", np.full(6, np.nan, np.float32))),
         (ValueError, "lr is -1.0", broken("lr", -1)),
-        (TypeError, "beta1 is '0.9'", broken("beta1", "0.9")),
+        (TypeError, "beta1 is a str", broken("beta1", "0.9")),
         (ValueError, "step is -1", broken("step", -1)),
         (TypeError, "step is 1.5", broken("step", 1.5)),
     ],

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import fastrnn
+from fastrnn import reference
 from fastrnn.windows import streams, tbptt
 
 
@@ -116,6 +118,66 @@ def test_position_counts_the_window_in_work_as_done():
     assert [windows.position for _ in windows] == [1, 2, 3, 4]
 
 
+# Truncation itself
+
+
+def plain_truncated_bptt(x, dy, weights, seq_length):
+    """One long run of an Elman network whose gradient stops at each border of a window."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    h = [np.zeros((x.shape[1], len(weight_hh)))]
+    for t in range(len(x)):
+        h.append(np.tanh(x[t] @ weight_ih.T + bias_ih + h[t] @ weight_hh.T + bias_hh))
+    grads, dh = 0.0, 0.0
+    for t in reversed(range(len(x))):
+        dh = 0.0 if (t + 1) % seq_length == 0 else dh
+        da = (dh + dy[t]) * (1 - h[t + 1] ** 2)
+        grads = grads + flattened([da.T @ x[t], da.T @ h[t], da.sum(0), da.sum(0)])
+        dh = da @ weight_hh
+    return h[-1], grads
+
+
+def flattened(arrays):
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+def run_twin(windows, weights):
+    """Windows through the NumPy twin: the last state, and the sum of the gradients."""
+    state, grads = np.zeros((windows.batch_size, len(weights[1]))), 0.0
+    for x, dy in windows:
+        _, state, tape = reference.rnn.forward(x, state, weights)
+        grads = grads + flattened(reference.rnn.backward(tape, dy, np.zeros_like(state))[2])
+    return state, grads
+
+
+def run_layer(windows, weights):
+    """The same with the compiled layer."""
+    layer = fastrnn.RNN(weights[0].shape[1], len(weights[1]), seed=0)
+    with layer.editing() as params:
+        params.flat[:] = flattened(weights)
+    state = None
+    for x, dy in windows:
+        _, state, tape = layer.forward(x.astype(np.float32), state)
+        layer.backward(tape, dy.astype(np.float32))
+    return state[0], layer.flat_grads
+
+
+@pytest.mark.parametrize(("run", "tolerance"), [(run_twin, 1e-12), (run_layer, 1e-5)])
+@pytest.mark.parametrize("seq_length", [1, 4, 24])
+def test_state_is_carried_and_gradients_stop_at_the_border(run, tolerance, seq_length):
+    rng = np.random.default_rng(2)
+    inputs, dy = rng.standard_normal((72, 3)), rng.standard_normal((72, 5))
+    weights = [rng.standard_normal(shape) / 2 for shape in [(5, 3), (5, 5), (5,), (5,)]]
+    x, targets = streams(inputs, 3), streams(dy, 3)
+    expected_state, expected = plain_truncated_bptt(x, targets, weights, seq_length)
+    state, grads = run(tbptt(inputs, dy, batch_size=3, seq_length=seq_length), weights)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(state, expected_state, atol=tolerance)
+    np.testing.assert_allclose(grads, expected, atol=tolerance * scale)
+    # And the truncation is one: without it the gradients are others.
+    _, untruncated = plain_truncated_bptt(x, targets, weights, len(x))
+    assert (seq_length == len(x)) == np.allclose(expected, untruncated, atol=1e-3 * scale)
+
+
 # Errors
 
 
@@ -141,8 +203,8 @@ def test_sequence_with_targets_shorter_than_a_window():
         (ValueError, r"inputs has shape \(\)", {"inputs": 3}),
         (ValueError, "batch_size is 0; expected an integer >= 1", {"batch_size": 0}),
         (ValueError, "seq_length is -1", {"seq_length": -1}),
-        (TypeError, "seq_length is 2.0; expected an integer", {"seq_length": 2.0}),
-        (TypeError, "batch_size is None", {"batch_size": None}),
+        (TypeError, "seq_length is a float; expected an integer", {"seq_length": 2.0}),
+        (TypeError, "batch_size is a NoneType", {"batch_size": None}),
         (ValueError, "batch_size is True", {"batch_size": True}),
     ],
 )
