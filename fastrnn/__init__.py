@@ -1,0 +1,42 @@
+"""fastrnn: recurrent networks on the CPU that train, in one small wheel that needs only NumPy.
+
+    lstm = fastrnn.LSTM(input_size, hidden_size, num_layers)
+    y, state = lstm(x)                        inference
+    y, state, tape = lstm.forward(x)          training
+    dx, dstate = lstm.backward(tape, dy)      adds to lstm.grads
+
+README.md has the tour, `fastrnn.reference` the same equations in plain NumPy.
+"""
+
+from fastrnn._threads import get_num_threads, set_num_threads
+from fastrnn._version import __version__
+from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
+from fastrnn.config import config, show_config
+from fastrnn.layers import GRU, LSTM, RNN, UGRNN
+from fastrnn.linear import Linear
+from fastrnn.losses import softmax_cross_entropy
+from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
+from fastrnn.stream import Stream
+from fastrnn.windows import tbptt
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SGD",
+    "UGRNN",
+    "Adagrad",
+    "Adam",
+    "Linear",
+    "RMSprop",
+    "Stream",
+    "__version__",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "config",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+    "softmax_cross_entropy",
+    "tbptt",
+]

@@ -1,0 +1,176 @@
+"""Every rule about arguments and every message about a broken one: who, what, got, expected."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IndexArray = NDArray[np.int64]
+
+
+def count(who: str, name: str, value: Any) -> int:
+    """Return value as an int that is at least 1."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{who}: {name} is a {type(value).__name__}; expected an integer >= 1"
+        ) from None
+    if isinstance(value, bool) or number < 1:
+        raise ValueError(f"{who}: {name} is {value}; expected an integer >= 1")
+    return number
+
+
+def probability(who: str, name: str, value: Any) -> float:
+    """Return value as a float in [0, 1)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)):
+        raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected a number in [0, 1)")
+    if not 0 <= value < 1:
+        raise ValueError(f"{who}: {name} is {value}; expected a number in [0, 1)")
+    return float(value)
+
+
+def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
+    """Return value if it is one of the allowed names."""
+    if value not in allowed:
+        raise ValueError(f"{who}: {name} is {value!r}; expected one of {', '.join(allowed)}")
+    return str(value)
+
+
+def parameter_bytes(who: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the number of float32 parameters if an array can hold them."""
+    total = sum(int(np.prod([int(n) for n in shape], dtype=object)) for shape in shapes.values())
+    if total > np.iinfo(np.intp).max // 8:
+        raise ValueError(f"{who}: {total} parameters; expected what fits in memory")
+    return total
+
+
+def float32(who: str, name: str, array: Any) -> FloatArray:
+    """Return array if it is a float32 ndarray of this machine's byte order: nothing is cast."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{who}: {name} is a {type(array).__name__}; expected a float32 numpy array "
+            f"(np.asarray({name}, dtype=np.float32))"
+        )
+    if array.dtype != np.float32:
+        raise TypeError(
+            f"{who}: {name} has dtype {array.dtype}; expected float32, the type fastrnn computes in "
+            f"({name}.astype(np.float32))"
+        )
+    return array
+
+
+def shape(who: str, name: str, array: Any, expected: tuple[int, ...], meaning: str) -> FloatArray:
+    """Return array as a C-contiguous float32 array of exactly that shape."""
+    array = float32(who, name, array)
+    if array.shape != expected:
+        raise ValueError(
+            f"{who}: {name} has shape {array.shape}; expected {meaning} = {expected}"
+        )
+    return np.ascontiguousarray(array)
+
+
+def is_index(array: Any) -> bool:
+    """Whether array is an integer ndarray, which stands for one-hot vectors."""
+    return isinstance(array, np.ndarray) and array.dtype.kind in "iu"
+
+
+def indices(
+    who: str, name: str, array: NDArray[Any], axes: str, size: int, meaning: str
+) -> IndexArray:
+    """Return array as C-contiguous int64 indices in 0..size-1, with as many axes as `axes` names."""
+    letters = axes.split(", ")
+    if array.ndim != len(letters):
+        raise ValueError(
+            f"{who}: {name} holds integers and has shape {array.shape}; expected ({axes}) indices "
+            f"below {meaning}={size}, or vectors as float32"
+        )
+    _not_empty(who, name, array, letters)
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= size:
+        wrong = low if low < 0 else high
+        raise IndexError(
+            f"{who}: {name} holds index {wrong}; expected indices in 0..{size - 1} ({meaning}={size})"
+        )
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def sequence(
+    who: str, x: Any, axes: tuple[str, str], features: int, meaning: str = "input_size"
+) -> NDArray[Any]:
+    """Return x, float32 (T, B, features) or integers (T, B), with neither T nor B zero."""
+    if is_index(x):
+        return indices(who, "x", x, ", ".join(axes), features, meaning)
+    x = float32(who, "x", x)
+    expected = f"({', '.join(axes)}, {meaning}={features})"
+    if x.ndim != 3 or x.shape[2] != features:
+        raise ValueError(f"{who}: x has shape {x.shape}; expected {expected}")
+    _not_empty(who, "x", x, list(axes))
+    return x
+
+
+def _not_empty(who: str, name: str, array: NDArray[Any], letters: list[str]) -> None:
+    for letter, n in zip(letters, array.shape, strict=False):
+        if n == 0:
+            raise ValueError(
+                f"{who}: {name} has shape {array.shape}; expected {letter} >= 1, nothing runs on "
+                "an empty batch or no time steps"
+            )
+
+
+def state(
+    who: str, name: str, value: Any, names: tuple[str, ...], expected: tuple[int, int, int]
+) -> list[FloatArray]:
+    """Return the arrays of a state: h alone, or a pair (h, c), each (layers, B, H)."""
+    if len(names) == 1:
+        if isinstance(value, (tuple, list)):
+            raise TypeError(
+                f"{who}: {name} is a {type(value).__name__} of {len(value)}; expected the array h "
+                f"(layers, B, H) = {expected} alone"
+            )
+        parts = [value]
+    else:
+        if not isinstance(value, (tuple, list)) or len(value) != len(names):
+            got = type(value).__name__
+            if isinstance(value, (tuple, list)):
+                got += f" of {len(value)}"
+            raise TypeError(
+                f"{who}: {name} is a {got}; expected the pair (h, c), each (layers, B, H) = {expected}"
+            )
+        parts = list(value)
+    labels = [name] if len(names) == 1 else [f"{name}[{i}] ({n})" for i, n in enumerate(names)]
+    return [
+        shape(who, label, part, expected, "(layers, B, H)")
+        for label, part in zip(labels, parts, strict=True)
+    ]
+
+
+def state_dict(
+    who: str, given: Any, shapes: Mapping[str, tuple[int, ...]], strict: bool
+) -> dict[str, FloatArray]:
+    """Return the given tensors as float32 arrays, all of them checked before any is used."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{who}: got a {type(given).__name__}; expected a mapping of names to arrays")
+    missing = sorted(set(shapes) - set(given))
+    unexpected = sorted(set(given) - set(shapes))
+    if strict and (missing or unexpected):
+        raise KeyError(
+            f"{who}: missing {missing or 'nothing'}, unexpected {unexpected or 'nothing'}; expected "
+            f"exactly {sorted(shapes)} (strict=False ignores the difference)"
+        )
+    checked = {}
+    for name in shapes:
+        if name not in given:
+            continue
+        array = float32(who, name, np.asarray(given[name]))
+        if array.shape != shapes[name]:
+            raise ValueError(f"{who}: {name} has shape {array.shape}; expected {shapes[name]}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{who}: {name} holds NaN or infinity; expected finite values")
+        checked[name] = array
+    return checked

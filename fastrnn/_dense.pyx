@@ -1,0 +1,196 @@
+"""Products outside the time loop: the linear layer, weight gradients, the loss and dropout.
+
+Design
+a) Threads split what is written, never what is summed: rows of an output, or 16-unit groups of a weight gradient. So
+   every element has one owner and one order of summation, and no bit depends on the number of threads.
+b) A weight gradient is one product with K = T*B, cut into blocks of K_BLOCK rows that stay in L2 as panels. Each thread packs
+   its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a block.
+c) A region is entered only when every thread gets at least WORK_PER_THREAD multiply-adds.
+"""
+
+from cython.parallel cimport prange
+from libc.stdint cimport int64_t, uint64_t
+
+import numpy as np
+
+from fastrnn._kernels cimport FR_GROUP, fr_flush_begin, fr_flush_end, kernels
+
+cdef enum:
+    K_BLOCK = 256
+
+# Below this a second thread costs more than it brings: waking it takes some 10 us, as long as this takes to compute.
+cdef double WORK_PER_THREAD = 5e5
+
+
+cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil:
+    """How many threads `work` multiply-adds in `shares` separable parts are worth."""
+    cdef double worth = work / WORK_PER_THREAD
+    cdef Py_ssize_t n = min(<Py_ssize_t> num_threads, shares)
+    if worth < n:
+        n = <Py_ssize_t> worth
+    return <int> max(n, 1)
+
+
+cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
+    """n rounded up to whole column groups."""
+    return (n + FR_GROUP - 1) // FR_GROUP * FR_GROUP
+
+
+def aligned(shape):
+    """An uninitialised float32 array that starts on a cache line, so that no vector straddles two."""
+    cdef Py_ssize_t size = 1
+    for n in shape:
+        size *= n
+    raw = np.empty(size + FR_GROUP, dtype=np.float32)
+    first = -(raw.ctypes.data // 4) % FR_GROUP
+    return raw[first:first + size].reshape(shape)
+
+
+cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil:
+    """Floats that one thread of weight_gradient needs for an operand of N columns."""
+    return K_BLOCK * (padded(N) + FR_GROUP)
+
+
+cdef void weight_gradient(
+    Py_ssize_t units, int slots, const int *gates, Py_ssize_t slot, Py_ssize_t K,
+    const float *da, Py_ssize_t da_row, const float *operand, Py_ssize_t operand_row, Py_ssize_t N,
+    float *dweight, float *dbias, float *scratch, Py_ssize_t part, Py_ssize_t parts,
+) noexcept nogil:
+    """dweight[gate * units + u] += da[:, slot, u].T @ operand and dbias += da.sum(0), this part's share of the groups.
+
+    da (K, slots at stride `slot`, units), operand (K, N), dweight (G * units, N); dbias NULL when there is none.
+    """
+    cdef Py_ssize_t per_slot = padded(units) // FR_GROUP
+    cdef Py_ssize_t begin = per_slot * slots * part // parts, end = per_slot * slots * (part + 1) // parts
+    cdef Py_ssize_t block, k, depth, group, unit, lanes, row, lane
+    cdef float *column = scratch
+    cdef float *panels = scratch + K_BLOCK * FR_GROUP
+    cdef float sums[FR_GROUP]
+    if begin == end:
+        return
+    for block in range((K + K_BLOCK - 1) // K_BLOCK):
+        k = block * K_BLOCK
+        depth = min(<Py_ssize_t> K_BLOCK, K - k)
+        kernels.pack(depth, N, operand + k * operand_row, operand_row, 1, panels, depth * FR_GROUP)
+        for group in range(begin, end):
+            unit = group % per_slot * FR_GROUP
+            lanes = min(<Py_ssize_t> FR_GROUP, units - unit)
+            row = gates[group // per_slot] * units + unit
+            for lane in range(FR_GROUP):
+                sums[lane] = 0
+            kernels.gather_group(depth, lanes, da + k * da_row + group // per_slot * slot + unit, da_row, column, sums)
+            # dweight[row:row + lanes] += column.T @ operand[k:k + depth]
+            kernels.gemm(lanes, padded(N) // FR_GROUP, depth, column, 1, FR_GROUP, panels, depth * FR_GROUP,
+                         dweight + row * N, N, dweight + row * N, N, FR_GROUP, N - padded(N) + FR_GROUP)
+            if dbias != NULL:
+                for lane in range(lanes):
+                    dbias[row + lane] += sums[lane]
+
+
+cdef class LinearPanels:
+    """The weights of a linear layer, packed for y = x W^T + b and for dx = dy W."""
+
+    cdef readonly Py_ssize_t inputs, outputs
+    cdef const float[:, ::1] weight
+    cdef float[::1] bias, forward, transposed
+    cdef public bint stale
+    cdef object source_bias
+
+    def __init__(self, weight, bias):
+        self.weight = weight
+        self.source_bias = bias
+        self.outputs, self.inputs = weight.shape
+        self.bias = np.zeros(padded(self.outputs), dtype=np.float32)
+        self.forward = aligned((padded(self.outputs) * self.inputs,))
+        self.transposed = aligned((padded(self.inputs) * self.outputs,))
+        self.stale = True
+
+    def refresh(self):
+        """Pack again if the weights have changed."""
+        if not self.stale:
+            return
+        if self.source_bias is not None:
+            np.asarray(self.bias)[:self.outputs] = self.source_bias
+        kernels.pack(self.inputs, self.outputs, &self.weight[0, 0], 1, self.inputs,
+                     &self.forward[0], self.inputs * FR_GROUP)
+        kernels.pack(self.outputs, self.inputs, &self.weight[0, 0], self.inputs, 1,
+                     &self.transposed[0], self.outputs * FR_GROUP)
+        self.stale = False
+
+
+cdef void product_rows(const float[:, ::1] x, const float[::1] panels, const float *init, float[:, ::1] y,
+                       Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """y[first:last] = init + x[first:last] @ panels"""
+    cdef Py_ssize_t K = x.shape[1], N = y.shape[1]
+    cdef unsigned before = fr_flush_begin()
+    if first < last:
+        kernels.gemm(last - first, padded(N) // FR_GROUP, K, &x[first, 0], K, 1, &panels[0], K * FR_GROUP,
+                     init, 0, &y[first, 0], N, FR_GROUP, N - padded(N) + FR_GROUP)
+    fr_flush_end(before)
+
+
+def linear_forward(LinearPanels w, const float[:, ::1] x, float[:, ::1] y, int num_threads):
+    """y = x @ weight.T + bias;  x IN (rows, inputs), y OUT (rows, outputs)"""
+    cdef Py_ssize_t rows = x.shape[0], part
+    cdef int parts = team(num_threads, rows // 4, <double> rows * w.inputs * w.outputs)
+    for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
+        product_rows(x, w.forward, &w.bias[0], y, rows * part // parts, rows * (part + 1) // parts)
+
+
+def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dx,
+                    float[:, ::1] dweight, float[::1] dbias, int num_threads):
+    """dx = dy @ weight, dweight += dy.T @ x, dbias += dy.sum(0)
+
+    x IN (rows, inputs), dy IN (rows, outputs), dx OUT (rows, inputs), dweight IN and OUT, dbias IN and OUT or empty
+    """
+    cdef Py_ssize_t rows = x.shape[0], part, need = gradient_scratch(w.inputs)
+    cdef int parts = team(num_threads, padded(w.outputs) // FR_GROUP, <double> rows * w.inputs * w.outputs)
+    cdef int gate = 0
+    cdef float *bias = &dbias[0] if dbias.shape[0] else NULL
+    cdef float[:, ::1] scratch = aligned((parts, need))
+    cdef unsigned before
+    for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
+        product_rows(dy, w.transposed, NULL, dx, rows * part // parts, rows * (part + 1) // parts)
+        linear_gradient(x, dy, dweight, bias, &scratch[part, 0], part, parts)
+
+
+cdef void linear_gradient(const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dweight, float *dbias,
+                          float *scratch, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    cdef int gate = 0
+    cdef unsigned before = fr_flush_begin()
+    weight_gradient(dy.shape[1], 1, &gate, 0, x.shape[0], &dy[0, 0], dy.shape[1], &x[0, 0], x.shape[1], x.shape[1],
+                    &dweight[0, 0], dbias, scratch, part, parts)
+    fr_flush_end(before)
+
+
+cdef void loss_rows(const float[:, ::1] logits, const int64_t[::1] targets, float scale, float[:, ::1] dlogits,
+                    float[::1] losses, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef Py_ssize_t row
+    cdef unsigned before = fr_flush_begin()
+    for row in range(first, last):
+        losses[row] = kernels.cross_entropy(logits.shape[1], &logits[row, 0], targets[row], scale, &dlogits[row, 0])
+    fr_flush_end(before)
+
+
+def cross_entropy(const float[:, ::1] logits, const int64_t[::1] targets, float scale, float[:, ::1] dlogits,
+                  float[::1] losses, int num_threads):
+    """losses = -log softmax(logits)[targets], dlogits = scale * (softmax(logits) - onehot(targets)), row by row
+
+    logits IN (rows, V), targets IN (rows,) all in 0..V-1, dlogits OUT (rows, V), losses OUT (rows,) in nats
+    """
+    cdef Py_ssize_t rows = logits.shape[0], part
+    cdef int parts = team(num_threads, rows, 20.0 * rows * logits.shape[1])
+    for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
+        loss_rows(logits, targets, scale, dlogits, losses, rows * part // parts, rows * (part + 1) // parts)
+
+
+def dropout(const float[::1] source, float[::1] target, float p, uint64_t key, int num_threads):
+    """target = source with the elements dropped that (key, index) selects at probability p, the rest times 1/(1-p).
+
+    source IN, target OUT, may be the same array. The same call on a gradient is dropout's backward.
+    """
+    cdef Py_ssize_t n = source.shape[0], part, first
+    cdef int parts = team(num_threads, n, 4.0 * n)
+    for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
+        first = n * part // parts
+        kernels.dropout(n * (part + 1) // parts - first, key, first, p, &source[first], &target[first])

@@ -1,0 +1,394 @@
+"""The time loop: every recurrent layer, forward, backward and one step at a time, whatever its cell.
+
+Legend: T time, B batch, I input, H hidden, G gates; Hp is H rounded up to whole groups of 16 units.
+
+Design
+a) One loop for all cells. What a cell is stands in its row of the kernel table (src/cells): the slots of the gate buffer that
+   W x and R h are added to, and the equations. No cell is named here.
+b) Three phases. Project: the gate buffer of a block of time steps = bias + x W^T, one product. Recur: per step, += h R^T and the
+   equations, one 16-unit block at a time so that the gates are still in L1. Gradients: the reverse loop does equations and
+   dh = da R only; dW, dR, db are single products over T*B after it, dx one per row block.
+c) States have T+1 slots, slot 0 the initial one, so no step is special. A stream's step and an inference run are the same
+   code with fewer slots: c is updated in place, gates hold one block of steps.
+d) Threads own batch rows and walk all of time with no barrier; rows do not depend on each other. Weight gradients are split by
+   16-unit groups afterwards (_dense.pyx). Each sum has one order, whatever the number of threads.
+e) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the memory and
+   traffic saved. From there on the buffer is called `da`.
+"""
+
+from cython.parallel cimport prange
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+import threading
+
+import numpy as np
+
+from fastrnn._dense cimport gradient_scratch, padded, team, weight_gradient
+from fastrnn._kernels cimport (
+    FR_GROUP, fr_backward_block, fr_cell, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage, kernels
+)
+
+from fastrnn._dense import aligned
+
+cdef enum:
+    # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2.
+    PROJECTED_FLOATS = 49152
+
+
+cdef class Panels:
+    """One layer's weights, packed for the kernels; packed again at the first use after a change.
+
+    A panel is 16 columns wide: panels[group][k][lane]. Groups of `input` and `recurrent` are in the order of the gate
+    buffer's columns, slot by slot.
+    """
+
+    def __init__(self, cell, weight_ih, weight_hh, bias_ih=None, bias_hh=None):
+        self.cell = NULL
+        cdef bytes name = cell.encode()
+        for i in range(kernels.cell_count):
+            if kernels.cells[i].name == name:
+                self.cell = &kernels.cells[i]
+        if self.cell == NULL:
+            raise ValueError(f"Panels: there is no compiled cell {cell!r}")
+        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = weight_ih, weight_hh, bias_ih, bias_hh
+        self.inputs, self.H = weight_ih.shape[1], weight_hh.shape[1]
+        self.Hp = padded(self.H)
+        self.row = self.cell.slots * self.Hp
+        self.states, self.aux = self.cell.states, self.cell.aux
+        self.input = self.recurrent = self.input_transposed = self.recurrent_transposed = None
+        self.table = None
+        self.lock = threading.Lock()
+        self.stale()
+
+    def stale(self):
+        """The weights have changed."""
+        self.input_stale = self.recurrent_stale = self.transposed_stale = self.table_stale = True
+
+    def refresh(self, bint indices, bint backward):
+        """Pack what a forward (of indices or of vectors) or a backward call reads, if the weights have changed."""
+        with self.lock:
+            if self.recurrent_stale:
+                self._pack_bias()
+                self._pack_recurrent()
+                self.recurrent_stale = False
+            if indices and self.table_stale:
+                self._pack_table()
+                self.table_stale = False
+            elif not indices and self.input_stale:
+                self._pack_input()
+                self.input_stale = False
+            if backward and self.transposed_stale:
+                self._pack_transposed(indices)
+                self.transposed_stale = False
+
+    cdef bint is_stale(self, bint indices) noexcept:
+        return self.recurrent_stale or (self.table_stale if indices else self.input_stale)
+
+    cdef _pack_bias(self):
+        """bias[slot] = b_ih where W x is added to the slot, plus b_hh where R h is."""
+        bias = np.zeros((self.cell.slots, self.Hp), dtype=np.float32)
+        cdef const fr_stage *stage
+        if self.bias_ih is not None:
+            for slot in range(self.cell.gates):
+                bias[slot, :self.H] = self.bias_ih.reshape(-1, self.H)[self.cell.input_gates[slot]]
+            for s in range(self.cell.stages):
+                stage = &self.cell.stage[s]
+                for i in range(stage.count):
+                    bias[stage.first + i, :self.H] += self.bias_hh.reshape(-1, self.H)[stage.gates[i]]
+        self.bias = bias.reshape(-1)
+
+    cdef _pack_input(self):
+        cdef int slot
+        if self.input is None:
+            self.input = aligned((self.cell.gates * self.Hp * self.inputs,))
+        for slot in range(self.cell.gates):
+            # input[slot] = weight_ih[gate].T
+            kernels.pack(self.inputs, self.H, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], 1, self.inputs,
+                         &self.input[slot * self.Hp * self.inputs], self.inputs * FR_GROUP)
+
+    cdef _pack_recurrent(self):
+        if self.recurrent is None:
+            self.recurrent = aligned((self.cell.gates * self.Hp * self.H,))
+        cdef Py_ssize_t at = 0
+        cdef int s, i
+        for s in range(self.cell.stages):
+            for i in range(self.cell.stage[s].count):
+                # recurrent[stage][slot] = weight_hh[gate].T
+                kernels.pack(self.H, self.H, &self.weight_hh[self.cell.stage[s].gates[i] * self.H, 0], 1, self.H,
+                             &self.recurrent[at], self.H * FR_GROUP)
+                at += self.Hp * self.H
+
+    cdef _pack_transposed(self, bint indices):
+        cdef Py_ssize_t K = self.cell.gates * self.Hp, Ip = padded(self.inputs), at = 0
+        cdef const fr_stage *stage
+        cdef int s, i, slot
+        if self.recurrent_transposed is None:
+            self.recurrent_transposed = np.zeros(K * self.Hp, dtype=np.float32)
+            self.input_transposed = np.zeros(K * (0 if indices else Ip), dtype=np.float32)
+        for s in range(self.cell.stages):
+            stage = &self.cell.stage[s]
+            for i in range(stage.count):
+                # Rows slot*Hp + unit of a stage's panels = weight_hh[gate]; the padding's rows stay 0.
+                kernels.pack(self.H, self.H, &self.weight_hh[stage.gates[i] * self.H, 0], self.H, 1,
+                             &self.recurrent_transposed[at + i * self.Hp * FR_GROUP], stage.count * self.Hp * FR_GROUP)
+            at += stage.count * self.Hp * self.Hp
+        if indices:
+            return
+        if self.input_transposed.shape[0] == 0:
+            self.input_transposed = np.zeros(K * Ip, dtype=np.float32)
+        for slot in range(self.cell.gates):
+            kernels.pack(self.H, self.inputs, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], self.inputs, 1,
+                         &self.input_transposed[slot * self.Hp * FR_GROUP], K * FR_GROUP)
+
+    cdef _pack_table(self):
+        """table[v] = bias + W onehot(v), a ready row of the gate buffer for every index."""
+        if self.table is None:
+            self.table = aligned((self.inputs, self.row))
+        table = np.asarray(self.table)
+        table[:] = self.bias
+        weight = np.asarray(self.weight_ih).reshape(self.cell.gates, self.H, self.inputs)
+        for slot in range(self.cell.gates):
+            table[:, slot * self.Hp:slot * self.Hp + self.H] += weight[self.cell.input_gates[slot]].T
+
+
+cdef Py_ssize_t time_block(Panels w, Py_ssize_t T, Py_ssize_t rows) noexcept nogil:
+    """Time steps to project at once."""
+    return min(T, max(<Py_ssize_t> 1, PROJECTED_FLOATS // (w.row * rows)))
+
+
+def gate_buffer(Panels w, Py_ssize_t T, Py_ssize_t B, bint tape):
+    """(T, B, row) for a tape; for inference one block of time steps is enough."""
+    return aligned((T if tape else time_block(w, T, B), B, w.row))
+
+
+# ---------------------------------------------------------------------------------------------------- forward
+
+
+cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+                  Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t last,
+                  Py_ssize_t offset) noexcept nogil:
+    """gates[t - offset, b] = bias + x[t, b] @ weight_ih.T  for start <= t < stop, first <= b < last"""
+    cdef Py_ssize_t block, t, b, rows = last - first, inputs = w.cell.gates * w.Hp, steps = 1
+    if indices.shape[0]:
+        for t in range(start, stop):
+            for b in range(first, last):
+                memcpy(&gates[t - offset, b, 0], &w.table[indices[t, b], 0], w.row * sizeof(float))
+        return
+    if rows == gates.shape[1]:  # whole batches lie one behind the other: one product for the block
+        steps, rows = stop - start, rows * (stop - start)
+    for block in range((stop - start) // steps):
+        t = start + block * steps
+        kernels.gemm(rows, inputs // FR_GROUP, w.inputs, &x[t, first, 0], w.inputs, 1, &w.input[0], w.inputs * FR_GROUP,
+                     &w.bias[0], 0, &gates[t - offset, first, 0], w.row, FR_GROUP, FR_GROUP)
+    if inputs < w.row:  # slots that only R h is added to
+        for t in range(start, stop):
+            for b in range(first, last):
+                memcpy(&gates[t - offset, b, inputs], &w.bias[inputs], (w.row - inputs) * sizeof(float))
+
+
+cdef void step(Panels w, float *gates, const float *h, float *h_next, const float *c, float *c_next, float *aux,
+               Py_ssize_t rows) noexcept nogil:
+    """h_next, c_next = cell(gates + h @ weight_hh.T, h, c) for `rows` rows that lie one behind the other
+
+    gates IN projections OUT activations (rows, row), h c h_next c_next aux (rows, H)
+    """
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = w.H * FR_GROUP, at = 0, block, group, most, width, s
+    cdef const fr_stage *stage
+    cdef const float *operand
+    cdef fr_forward_block units
+    units.rows, units.gates_row, units.slot, units.state_row = rows, w.row, w.Hp, w.H
+    for s in range(w.cell.stages):
+        stage = &w.cell.stage[s]
+        if stage.from_aux:
+            operand = aux
+        else:
+            operand = h
+        # Few rows: all units at once, one linear read of the panels. More: one block of units at a time, whose gates are
+        # still in L1 when the equations want them; a lone slot takes four, to fill the registers.
+        most = groups if rows < 4 else 1 if stage.count > 1 else 4
+        for block in range((groups + most - 1) // most):
+            group = block * most
+            width = min(most, groups - group)
+            if width == 1 and groups > 1:
+                kernels.gemm(rows, stage.count, w.H, operand, w.H, 1,
+                             &w.recurrent[at + group * panel], groups * panel,
+                             gates + stage.first * w.Hp + group * FR_GROUP, w.row,
+                             gates + stage.first * w.Hp + group * FR_GROUP, w.row, w.Hp, FR_GROUP)
+            else:
+                kernels.gemm(rows, stage.count * width, w.H, operand, w.H, 1, &w.recurrent[at + group * panel], panel,
+                             gates + stage.first * w.Hp + group * FR_GROUP, w.row,
+                             gates + stage.first * w.Hp + group * FR_GROUP, w.row, FR_GROUP, FR_GROUP)
+            units.units = min(width * FR_GROUP, w.H - group * FR_GROUP)
+            units.gates = gates + group * FR_GROUP
+            units.h = h + group * FR_GROUP
+            units.h_next = h_next + group * FR_GROUP
+            units.c = c + group * FR_GROUP if c != NULL else NULL
+            units.c_next = c_next + group * FR_GROUP if c != NULL else NULL
+            units.aux = aux + group * FR_GROUP if aux != NULL else NULL
+            stage.forward(&units)
+        at += stage.count * groups * panel
+
+
+cdef void forward_rows(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+                       float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux,
+                       Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """All of time for rows first..last."""
+    cdef Py_ssize_t T = h.shape[0] - 1, block, start, stop, t, offset = 0, c_slots = c.shape[0] > 1, aux_slots = aux.shape[0] > 1
+    cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, last - first))
+    cdef unsigned before = fr_flush_begin()
+    for block in range((T + span - 1) // span):
+        start = block * span
+        stop = min(start + span, T)
+        if gates.shape[0] < T:
+            offset = start
+        project(w, x, indices, gates, start, stop, first, last, offset)
+        for t in range(start, stop):
+            step(w, &gates[t - offset, first, 0], &h[t, first, 0], &h[t + 1, first, 0],
+                 &c[t * c_slots, first, 0] if c.shape[0] else NULL,
+                 &c[(t + 1) * c_slots, first, 0] if c.shape[0] else NULL,
+                 &aux[t * aux_slots, first, 0] if aux.shape[0] else NULL, last - first)
+    fr_flush_end(before)
+
+
+cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+                        float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, int num_threads) noexcept nogil:
+    """One layer over T steps.
+
+    x IN (T, B, I), or indices IN (T, B) in 0..I-1; the other one empty
+    gates OUT (T, B, row), or fewer steps when nothing is taped
+    h IN slot 0, OUT slots 1..T (T+1, B, H);  c the same, or (1, B, H) updated in place, or empty;  aux OUT (T or 1, B, H) or empty
+    """
+    cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1], part
+    cdef double work = <double> T * B * w.row * (w.H + (0 if indices.shape[0] else w.inputs))
+    cdef int parts = team(num_threads, B // 4, work)
+    if parts == 1:
+        forward_rows(w, x, indices, gates, h, c, aux, 0, B)
+        return
+    for part in prange(parts, num_threads=parts, schedule="static"):
+        forward_rows(w, x, indices, gates, h, c, aux, B * part // parts, B * (part + 1) // parts)
+
+
+def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+            float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, int num_threads):
+    """`forward_layer` for Python, which holds no lock meanwhile."""
+    with nogil:
+        forward_layer(w, x, indices, gates, h, c, aux, num_threads)
+
+
+# --------------------------------------------------------------------------------------------------- backward
+
+
+cdef void step_backward(Panels w, float *gates, const float *h, const float *c, const float *c_next, const float *dy,
+                        float *dh, float *dc, float *daux, Py_ssize_t rows) noexcept nogil:
+    """da, dh, dc of one step for `rows` rows; gates IN activations OUT da (rows, row)"""
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, at = w.cell.gates * w.Hp * w.Hp, K, s
+    cdef const fr_stage *stage
+    cdef fr_backward_block block
+    cdef float *target
+    block.rows, block.units, block.gates_row, block.slot, block.state_row = rows, w.H, w.row, w.Hp, w.H
+    block.gates, block.h, block.c, block.c_next, block.dy_row = gates, h, c, c_next, w.H
+    block.dh, block.dc, block.daux, block.carry_row = dh, dc, daux, w.Hp
+    for s in range(w.cell.stages - 1, -1, -1):
+        stage = &w.cell.stage[s]
+        block.dy = dy if s == w.cell.stages - 1 else NULL  # it joins dh once
+        stage.backward(&block)
+        # dh (or daux) += da[stage] @ weight_hh[stage]
+        target = daux if stage.from_aux else dh
+        K = stage.count * w.Hp
+        at -= K * w.Hp
+        kernels.gemm(rows, groups, K, gates + stage.first * w.Hp, w.row, 1, &w.recurrent_transposed[at], K * FR_GROUP,
+                     target, w.Hp, target, w.Hp, FR_GROUP, FR_GROUP)
+
+
+cdef void backward_rows(Panels w, float[:, :, ::1] gates, const float[:, :, ::1] h, const float[:, :, ::1] c,
+                        const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, ::1] daux,
+                        float[:, :, ::1] dx, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """All of time for rows first..last, from the end."""
+    cdef Py_ssize_t T = gates.shape[0], block, t, rows = last - first, steps = 1, K = w.cell.gates * w.Hp
+    cdef unsigned before = fr_flush_begin()
+    for t in range(T - 1, -1, -1):
+        step_backward(w, &gates[t, first, 0], &h[t, first, 0],
+                      &c[t, first, 0] if c.shape[0] else NULL, &c[t + 1, first, 0] if c.shape[0] else NULL,
+                      &dy[t, first, 0] if dy.shape[0] else NULL, &dh[first, 0],
+                      &dc[first, 0] if c.shape[0] else NULL, &daux[first, 0] if daux.shape[0] else NULL, rows)
+    if dx.shape[0]:
+        if rows == gates.shape[1]:
+            steps, rows = T, rows * T
+        for block in range(T // steps):
+            t = block * steps
+            # dx = da[input slots] @ weight_ih
+            kernels.gemm(rows, padded(w.inputs) // FR_GROUP, K, &gates[t, first, 0], w.row, 1,
+                         &w.input_transposed[0], K * FR_GROUP, NULL, 0, &dx[t, first, 0], w.inputs, FR_GROUP,
+                         w.inputs - padded(w.inputs) + FR_GROUP)
+    fr_flush_end(before)
+
+
+cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, const float[:, :, ::1] h,
+                    const float[:, :, ::1] aux, float[:, ::1] dweight_ih, float[:, ::1] dweight_hh,
+                    float *dbias_ih, float *dbias_hh, float *scratch, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """dweight_ih += da.T @ x and dweight_hh += da.T @ h[:-1] over all T*B rows at once, this part's units."""
+    cdef Py_ssize_t K = da.shape[0] * da.shape[1], s
+    cdef const fr_stage *stage
+    cdef unsigned before = fr_flush_begin()
+    if x.shape[0]:
+        weight_gradient(w.H, w.cell.gates, w.cell.input_gates, w.Hp, K, &da[0, 0, 0], w.row, &x[0, 0, 0], w.inputs, w.inputs,
+                        &dweight_ih[0, 0], dbias_ih, scratch, part, parts)
+    for s in range(w.cell.stages):
+        stage = &w.cell.stage[s]
+        weight_gradient(w.H, stage.count, stage.gates, w.Hp, K, &da[0, 0, stage.first * w.Hp], w.row,
+                        &aux[0, 0, 0] if stage.from_aux else &h[0, 0, 0], w.H, w.H,
+                        &dweight_hh[0, 0], dbias_hh, scratch, part, parts)
+    fr_flush_end(before)
+
+
+cdef void index_gradient(Panels w, float[:, :, ::1] da, const int64_t[:, ::1] indices, float[:, ::1] sums,
+                         Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """sums[indices[t, b]] += da[t, b] over the input slots, this part's columns"""
+    cdef Py_ssize_t groups = w.cell.gates * w.Hp // FR_GROUP, t, b
+    cdef Py_ssize_t begin = groups * part // parts * FR_GROUP, end = groups * (part + 1) // parts * FR_GROUP
+    for t in range(da.shape[0]):
+        for b in range(da.shape[1]):
+            kernels.add(end - begin, &da[t, b, begin], &sums[indices[t, b], begin])
+
+
+def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+             const float[:, :, ::1] h, const float[:, :, ::1] c, const float[:, :, ::1] aux, const float[:, :, ::1] dy,
+             float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx, float[:, ::1] dweight_ih, float[:, ::1] dweight_hh,
+             float[::1] dbias_ih, float[::1] dbias_hh, int num_threads):
+    """Backpropagation through time over one layer's T steps; uses up `gates`.
+
+    x or indices, h, c, aux IN as `forward` left them; gates IN activations OUT da
+    dy IN (T, B, H) or empty;  dh, dc IN gradient of the final state OUT of the initial one (B, Hp), padding 0
+    dx OUT (T, B, I) or empty;  dweight and dbias IN and OUT: added to; biases empty when there are none
+    """
+    cdef Py_ssize_t T = gates.shape[0], B = gates.shape[1], part
+    cdef double work = <double> T * B * w.row * (w.H + (w.inputs if dx.shape[0] else 0))
+    cdef int parts = team(num_threads, B // 4, work)
+    cdef float *bias_ih = &dbias_ih[0] if dbias_ih.shape[0] else NULL
+    cdef float *bias_hh = &dbias_hh[0] if dbias_hh.shape[0] else NULL
+    cdef float[:, ::1] daux = np.zeros((B if w.cell.aux else 0, w.Hp), dtype=np.float32)
+    cdef float[:, ::1] sums = np.zeros((w.inputs if indices.shape[0] else 0, w.cell.gates * w.Hp), dtype=np.float32)
+    cdef float[:, ::1] scratch
+    for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
+        backward_rows(w, gates, h, c, dy, dh, dc, daux, dx, B * part // parts, B * (part + 1) // parts)
+
+    work = <double> T * B * w.row * (w.H + (0 if indices.shape[0] else w.inputs))
+    parts = team(num_threads, w.Hp // FR_GROUP, work)
+    scratch = aligned((parts, gradient_scratch(max(w.H, 0 if indices.shape[0] else w.inputs))))
+    for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
+        gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, &scratch[part, 0], part, parts)
+        if indices.shape[0]:
+            index_gradient(w, gates, indices, sums, part, parts)
+    if indices.shape[0]:
+        add_index_gradient(w, np.asarray(sums), np.asarray(dweight_ih), np.asarray(dbias_ih))
+
+
+cdef add_index_gradient(Panels w, sums, dweight, dbias):
+    """dweight_ih += sums.T in the public order of gates"""
+    for slot in range(w.cell.gates):
+        gate = w.cell.input_gates[slot]
+        units = sums[:, slot * w.Hp:slot * w.Hp + w.H]
+        dweight[gate * w.H:(gate + 1) * w.H] += units.T
+        if dbias.size:
+            dbias[gate * w.H:(gate + 1) * w.H] += units.sum(axis=0)

@@ -1,0 +1,508 @@
+"""The recurrent layers: names, shapes, defaults and the tape. The arithmetic is in `_driver.pyx` and `src/`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn import _check, _dense, _driver, _threads
+from fastrnn import init as initial_values
+from fastrnn.module import FloatArray, Initialiser, Module
+from fastrnn.stream import Stream
+
+State = Any  # an array h (layers, B, H), or for the LSTM a pair (h, c) of them
+
+_NO_SEQUENCE = np.zeros((0, 0, 0), dtype=np.float32)
+_NO_INDICES = np.zeros((0, 0), dtype=np.int64)
+_NO_BIAS = np.zeros(0, dtype=np.float32)
+
+
+class _Record:
+    """What one layer keeps of a forward run for its backward run."""
+
+    __slots__ = ("aux", "c", "dropout_key", "gates", "h", "indices", "x")
+
+    def __init__(self, x: NDArray[Any], T: int, B: int, panels: _driver.Panels, tape: bool) -> None:  # noqa: N803
+        integers = _check.is_index(x)
+        self.x = _NO_SEQUENCE if integers else x
+        self.indices = x if integers else _NO_INDICES
+        self.dropout_key: int | None = None
+        self.gates = _driver.gate_buffer(panels, T, B, tape)
+        self.h = _dense.aligned((T + 1, B, panels.H))
+        c_slots = (T + 1 if tape else 1) if panels.states > 1 else 0
+        aux_slots = (T if tape else 1) if panels.aux else 0
+        self.c = _dense.aligned((c_slots, B, panels.H))
+        self.aux = _dense.aligned((aux_slots, B, panels.H))
+
+
+class Tape:
+    """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
+
+    def __init__(self, layer: Recurrent, records: list[_Record]) -> None:
+        self._layer = layer
+        self._version = layer._version
+        self._records: list[_Record] | None = records
+
+    def _take(self, layer: Recurrent, who: str) -> list[_Record]:
+        if self._layer is not layer:
+            raise ValueError(
+                f"{who}: the tape is another {type(self._layer).__name__}'s; expected one that this "
+                "layer's forward returned"
+            )
+        if self._records is None:
+            raise ValueError(f"{who}: the tape is used up; expected a new one, run forward again")
+        if self._version != layer._version:
+            raise ValueError(
+                f"{who}: the weights changed after this tape was made; expected backward before the "
+                "change, run forward again"
+            )
+        return self._records
+
+
+class Recurrent(Module):
+    """A stack of recurrent layers of one cell; the base of LSTM, GRU, RNN and UGRNN.
+
+    Parameters
+    ----------
+    input_size : int
+        I, features of a time step; for integer inputs the number of indices.
+    hidden_size : int
+        H, units of every layer.
+    num_layers : int
+    bias : bool
+        Whether there are biases b (with the input) and b' (with the state).
+    batch_first : bool
+        Whether x and y are (B, T, features) instead of (T, B, features). States are (layers, B, H) either way.
+    dropout : float in [0, 1)
+        Between layers, in `forward` alone: the share of a layer's outputs that is zeroed; the rest grow by 1/(1-p).
+    seed : int, numpy.random.SeedSequence or None
+        Of the initial weights and of dropout. None draws one from the operating system.
+    init : callable (name, shape, rng) -> array or None, optional
+        Initial value of each parameter; None for the default of `fastrnn.init`.
+
+    Attributes
+    ----------
+    params, grads : Parameters
+        float32 views by PyTorch's names: weight_ih_l0 (G*H, I), weight_hh_l0 (G*H, H), bias_ih_l0, bias_hh_l0 (G*H,),
+        then l1, ... The parameters are read-only but in `editing()`.
+    rng : numpy.random.Generator
+        Where dropout's masks come from; save `rng.bit_generator.state` to resume exactly.
+    """
+
+    GATES: ClassVar[tuple[str, ...]]
+    STATES: ClassVar[tuple[str, ...]] = ("h",)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        seed: int | np.random.SeedSequence | None = None,
+        init: Initialiser | None = None,
+    ) -> None:
+        self.input_size = _check.count(self._who, "input_size", input_size)
+        self.hidden_size = _check.count(self._who, "hidden_size", hidden_size)
+        self.num_layers = _check.count(self._who, "num_layers", num_layers)
+        self.dropout = _check.probability(self._who, "dropout", dropout)
+        self.bias = bool(bias)
+        self.batch_first = bool(batch_first)
+        if bidirectional or proj_size:
+            raise NotImplementedError(
+                f"{self._who}: bidirectional={bidirectional}, proj_size={proj_size}; this version has "
+                "neither, expected False and 0"
+            )
+        self.rng = np.random.default_rng(seed)
+        self._lock = threading.Lock()
+        self._create(
+            self._parameter_shapes(),
+            lambda name, shape, rng: initial_values.default(self._who, name, shape, rng),
+            init,
+            self.rng,
+        )
+        self._panels = [self._pack(layer) for layer in range(self.num_layers)]
+
+    @property
+    def _cell(self) -> str:
+        """The name of the cell's row in the kernel table."""
+        return self._who.lower()
+
+    def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        rows = len(self.GATES) * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(self.num_layers):
+            inputs = self.hidden_size if layer else self.input_size
+            shapes[f"weight_ih_l{layer}"] = (rows, inputs)
+            shapes[f"weight_hh_l{layer}"] = (rows, self.hidden_size)
+            if self.bias:
+                shapes[f"bias_ih_l{layer}"] = (rows,)
+                shapes[f"bias_hh_l{layer}"] = (rows,)
+        return shapes
+
+    def _pack(self, layer: int) -> _driver.Panels:
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return _driver.Panels(self._cell, *(self.params.get(f"{name}_l{layer}") for name in names))
+
+    def _stale(self) -> None:
+        for panels in self._panels:
+            panels.stale()
+
+    # ------------------------------------------------------------------------------------------ running
+
+    def __call__(
+        self,
+        x: NDArray[Any],
+        state: State = None,
+        lengths: None = None,
+        *,
+        num_threads: int | None = None,
+    ) -> tuple[FloatArray, State]:
+        """Run over a batch of sequences and keep nothing for backward. Arguments are never changed.
+
+        Parameters
+        ----------
+        x : (T, B, I) float32, or (T, B) integers in 0..I-1 that stand for one-hots; batch first if the layer is
+        state : h (layers, B, H), for the LSTM a pair (h, c); None for zeros
+        lengths : None
+            Sequences of different lengths come in a later version.
+        num_threads : int, optional
+            At most so many threads; the default is `get_num_threads()`. The result is the same bit for bit.
+
+        Returns
+        -------
+        y : (T, B, H), the last layer's h after each step; batch first if the layer is
+        state : as the argument, after the last step
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            A wrong dtype, a wrong shape or no steps at all, an index outside 0..I-1.
+        """
+        y, state, _ = self._run(self._who, x, state, lengths, num_threads, tape=False)
+        return y, state
+
+    def forward(
+        self,
+        x: NDArray[Any],
+        state: State = None,
+        lengths: None = None,
+        *,
+        num_threads: int | None = None,
+    ) -> tuple[FloatArray, State, Tape]:
+        """Run as a call does, with dropout, and return the tape that `backward` needs.
+
+        The tape refers to x where it need not copy it, and y is a read-only view of it: leave x as it is until
+        `backward`.
+
+        Returns
+        -------
+        y, state : as a call returns them
+        tape : Tape
+        """
+        y, final, records = self._run(
+            f"{self._who}.forward", x, state, lengths, num_threads, tape=True
+        )
+        y.flags.writeable = False
+        return y, final, Tape(self, records)
+
+    def _run(
+        self,
+        who: str,
+        x: NDArray[Any],
+        state: State,
+        lengths: None,
+        num_threads: int | None,
+        tape: bool,
+    ) -> tuple[FloatArray, State, list[_Record]]:
+        if lengths is not None:
+            raise NotImplementedError(f"{who}: lengths is given; this version has none, expected None")
+        threads = _threads.resolve(who, num_threads)
+        x = self._time_major(_check.sequence(who, x, self._axes, self.input_size))
+        T, B = x.shape[:2]  # noqa: N806
+        initial = self._initial_state(who, "state", state, B)
+        records: list[_Record] = []
+        for layer, panels in enumerate(self._panels):
+            record = _Record(x, T, B, panels, tape)
+            record.h[0] = initial[0][layer] if initial else 0
+            if record.c.shape[0]:
+                record.c[0] = initial[1][layer] if initial else 0
+            panels.refresh(bool(record.indices.size), False)
+            _driver.forward(
+                panels, record.x, record.indices, record.gates, record.h, record.c, record.aux, threads
+            )
+            records.append(record)
+            x = record.h[1:]
+            if tape and self.dropout and layer + 1 < self.num_layers:
+                x = self._drop(record, x, threads)
+        final = self._state([[r.h[-1] for r in records], [r.c[-1] for r in records if len(r.c)]])
+        y = records[-1].h[1:]
+        return (np.ascontiguousarray(y.swapaxes(0, 1)) if self.batch_first else y), final, records
+
+    def _drop(self, record: _Record, y: FloatArray, threads: int) -> FloatArray:
+        record.dropout_key = int(self.rng.integers(2**63))
+        dropped: FloatArray = _dense.aligned(y.shape)
+        _dense.dropout(y.reshape(-1), dropped.reshape(-1), self.dropout, record.dropout_key, threads)
+        return dropped
+
+    # ---------------------------------------------------------------------------------------- gradients
+
+    def backward(
+        self,
+        tape: Tape,
+        dy: FloatArray | None,
+        dstate: State = None,
+        *,
+        input_gradient: bool = True,
+        num_threads: int | None = None,
+    ) -> tuple[FloatArray | None, State]:
+        """Backpropagate through time over the whole tape, add to `grads` and use the tape up.
+
+        Parameters
+        ----------
+        tape : Tape
+            Of this layer's `forward`, with these weights.
+        dy : (T, B, H) float32, or None for zeros
+            Gradient of the loss by y; batch first if the layer is.
+        dstate : as the state, or None for zeros
+            Gradient of the loss by the final state.
+        input_gradient : bool
+            Whether dx is wanted; without it the first layer is spared a product.
+        num_threads : int, optional
+            As in a call.
+
+        Returns
+        -------
+        dx : as x, or None for integer x or without `input_gradient`
+        dstate : gradient of the loss by the initial state
+
+        Raises
+        ------
+        ValueError, TypeError
+            A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed then.
+        """
+        who = f"{self._who}.backward"
+        threads = _threads.resolve(who, num_threads)
+        if not isinstance(tape, Tape):
+            raise TypeError(f"{who}: tape is a {type(tape).__name__}; expected what forward returned")
+        records = tape._take(self, who)
+        T, B, H = records[0].h.shape[0] - 1, records[0].h.shape[1], self.hidden_size  # noqa: N806
+        if dy is not None:
+            axes, sizes = ("(B, T, H)", (B, T, H)) if self.batch_first else ("(T, B, H)", (T, B, H))
+            dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
+        final = self._initial_state(who, "dstate", dstate, B)
+        tape._records = None
+        initial: list[list[FloatArray]] = [[], []]
+        with self._lock:
+            for layer in range(self.num_layers - 1, -1, -1):
+                want = layer > 0 or (input_gradient and records[0].x.size > 0)
+                below = records[layer - 1] if layer else None
+                carried = [part[layer] for part in final] if final else None
+                dy, states = self._backward_layer(layer, records[layer], dy, carried, want, threads)
+                if below is not None and below.dropout_key is not None:
+                    flat = dy.reshape(-1)
+                    _dense.dropout(flat, flat, self.dropout, below.dropout_key, threads)
+                for parts, part in zip(initial, states, strict=False):
+                    parts.insert(0, part)
+        if dy is not None and self.batch_first:
+            dy = np.ascontiguousarray(dy.swapaxes(0, 1))
+        return dy, self._state(initial)
+
+    def _backward_layer(
+        self,
+        layer: int,
+        record: _Record,
+        dy: FloatArray | None,
+        dstate: list[FloatArray] | None,
+        want_dx: bool,
+        threads: int,
+    ) -> tuple[FloatArray | None, list[FloatArray]]:
+        panels = self._panels[layer]
+        panels.refresh(bool(record.indices.size), True)
+        B, H = record.h.shape[1:]  # noqa: N806
+        carry = [np.zeros((B, panels.Hp), dtype=np.float32) for _ in self.STATES]
+        for padded, given in zip(carry, dstate or [], strict=False):
+            padded[:, :H] = given
+        dx = _dense.aligned(record.x.shape) if want_dx else _NO_SEQUENCE
+        grads = [self.grads[f"{name}_l{layer}"] for name in ("weight_ih", "weight_hh")]
+        grads += [self.grads.get(f"{name}_l{layer}", _NO_BIAS) for name in ("bias_ih", "bias_hh")]
+        _driver.backward(
+            panels,
+            record.x,
+            record.indices,
+            record.gates,
+            record.h,
+            record.c,
+            record.aux,
+            _NO_SEQUENCE if dy is None else dy,
+            carry[0],
+            carry[-1],
+            dx,
+            *grads,
+            threads,
+        )
+        return (dx if want_dx else None), [part[:, :H] for part in carry]
+
+    # ------------------------------------------------------------------------------------------- states
+
+    @property
+    def _axes(self) -> tuple[str, str]:
+        return ("B", "T") if self.batch_first else ("T", "B")
+
+    def _time_major(self, x: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(x.swapaxes(0, 1) if self.batch_first else x)
+
+    def _initial_state(self, who: str, name: str, state: State, B: int) -> list[FloatArray] | None:  # noqa: N803
+        if state is None:
+            return None
+        expected = (self.num_layers, B, self.hidden_size)
+        return _check.state(who, name, state, self.STATES, expected)
+
+    def _state(self, parts: list[list[FloatArray]]) -> State:
+        """The public state of lists by layer: h alone, or (h, c)."""
+        stacked = tuple(np.stack(part) for part in parts[: len(self.STATES)])
+        return stacked[0] if len(stacked) == 1 else stacked
+
+    def stream(self, batch_size: int = 1, *, num_threads: int = 1) -> Stream:
+        """Return a `Stream` that runs these layers one time step a call and keeps the state."""
+        batch = _check.count(f"{self._who}.stream", "batch_size", batch_size)
+        return Stream(self, batch, _threads.resolve(f"{self._who}.stream", num_threads))
+
+
+class RNN(Recurrent):
+    """Elman RNN, h' = f(W x + b + R h + b') with f one of tanh, relu, sigmoid (Elman, 1990).
+
+    Parameters are those of `Recurrent`, and
+
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+    """
+
+    GATES = ("h",)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        seed: int | np.random.SeedSequence | None = None,
+        init: Initialiser | None = None,
+    ) -> None:
+        allowed = ("tanh", "relu", "sigmoid")
+        self.nonlinearity = _check.choice("RNN", "nonlinearity", nonlinearity, allowed)
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            seed=seed,
+            init=init,
+        )
+
+    @property
+    def _cell(self) -> str:
+        return f"rnn_{self.nonlinearity}"
+
+
+class LSTM(Recurrent):
+    """LSTM with forget gate, gates in the order i f g o, state (h, c) (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).
+
+    i, f, o = s(.), g = tanh(.) of W x + b + R h + b';  c' = f*c + i*g;  h' = o*tanh(c')
+
+    Parameters are those of `Recurrent`.
+    """
+
+    GATES = ("i", "f", "g", "o")
+    STATES = ("h", "c")
+
+
+class GRU(Recurrent):
+    """GRU, reset applied after the recurrent product unless `reset_after=False`, gates in the order r z n (Cho et al., 2014).
+
+    r, z = s(.) of W x + b + R h + b';  h' = (1-z)*n + z*h, with
+    n = tanh(W x + b + r*(R h + b')) when `reset_after` (PyTorch, cuDNN), else n = tanh(W x + b + R (r*h) + b').
+    Texts that write h' = (1-z)*h + z*n mean this z negated: `load_state_dict(..., blend="cho")` converts their weights.
+
+    Parameters are those of `Recurrent`, and
+
+    reset_after : bool
+    """
+
+    GATES = ("r", "z", "n")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        seed: int | np.random.SeedSequence | None = None,
+        init: Initialiser | None = None,
+    ) -> None:
+        self.reset_after = bool(reset_after)
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            seed=seed,
+            init=init,
+        )
+
+    @property
+    def _cell(self) -> str:
+        return "gru_reset_after" if self.reset_after else "gru_reset_before"
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, *, blend: str = "torch"
+    ) -> None:
+        """Set the parameters as `Module.load_state_dict` does.
+
+        Parameters
+        ----------
+        blend : {"torch", "cho"}
+            "cho" for weights of h' = (1-z)*h + z*n: since s(-a) = 1 - s(a), the rows of z are negated.
+        """
+        _check.choice("GRU.load_state_dict", "blend", blend, ("torch", "cho"))
+        super().load_state_dict(state_dict, strict)
+        if blend == "cho":
+            with self.editing() as params:
+                for name, view in params.items():
+                    if name in state_dict:
+                        z = view[self.hidden_size : 2 * self.hidden_size]
+                        np.negative(z, out=z)
+
+
+class UGRNN(Recurrent):
+    """Update-gate RNN, gates in the order g c (Collins, Sohl-Dickstein and Sussillo, 2017).
+
+    g = s(W_g x + R_g h + b_g);  c = tanh(W_c x + R_c h + b_c);  h' = g*h + (1-g)*c
+
+    Parameters are those of `Recurrent`.
+    """
+
+    GATES = ("g", "c")

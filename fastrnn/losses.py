@@ -1,0 +1,57 @@
+"""Softmax cross-entropy fused with its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn import _check, _dense, _threads
+
+FloatArray = NDArray[np.float32]
+
+
+def softmax_cross_entropy(
+    logits: FloatArray, targets: NDArray[Any], *, num_threads: int | None = None
+) -> tuple[float, FloatArray]:
+    """Return the mean of -log softmax(logits)[target] and its gradient.
+
+    Parameters
+    ----------
+    logits : (..., V) float32, for a sequence model (T, B, V)
+    targets : (...) integers in 0..V-1
+    num_threads : int, optional
+
+    Returns
+    -------
+    loss : float
+        Mean over all targets, in nats, summed in float64.
+    dlogits : (..., V) float32
+        Gradient of that mean: (softmax(logits) - onehot(targets)) / number of targets.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        A wrong dtype or shape, nothing to average, a target outside 0..V-1.
+    """
+    who = "softmax_cross_entropy"
+    threads = _threads.resolve(who, num_threads)
+    logits = _check.float32(who, "logits", logits)
+    if logits.ndim < 1 or logits.size == 0:
+        raise ValueError(f"{who}: logits has shape {logits.shape}; expected (..., V), not empty")
+    if not _check.is_index(targets):
+        got = targets.dtype if isinstance(targets, np.ndarray) else type(targets).__name__
+        raise TypeError(f"{who}: targets are {got}; expected an integer array")
+    if targets.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"{who}: targets have shape {targets.shape}; expected {logits.shape[:-1]}, one for each row "
+            "of logits"
+        )
+    V = logits.shape[-1]  # noqa: N806
+    rows = np.ascontiguousarray(logits).reshape(-1, V)
+    indices = _check.indices(who, "targets", targets.reshape(-1), "...", V, "V")
+    dlogits: FloatArray = np.empty_like(rows)
+    losses: FloatArray = np.empty(len(rows), dtype=np.float32)
+    _dense.cross_entropy(rows, indices, 1.0 / len(rows), dlogits, losses, threads)
+    return float(losses.mean(dtype=np.float64)), dlogits.reshape(logits.shape)

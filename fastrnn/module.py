@@ -1,0 +1,141 @@
+"""What every layer with weights has: named views over one buffer, gradients laid out alike, and one way to change them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn import _check
+from fastrnn._dense import aligned
+
+FloatArray = NDArray[np.float32]
+Initialiser = Callable[[str, tuple[int, ...], np.random.Generator], FloatArray | None]
+
+
+class Parameters(dict[str, FloatArray]):
+    """Arrays by name, in order, laid without gaps over one buffer.
+
+    Attributes
+    ----------
+    flat : (N,) float32
+        The whole buffer: what an optimiser, a norm or an all-reduce works on.
+    """
+
+    flat: FloatArray
+
+    def __init__(self, flat: FloatArray, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        self.flat = flat
+        start = 0
+        for name, shape in shapes.items():
+            stop = start + int(np.prod(shape))
+            self[name] = flat[start:stop].reshape(shape)
+            start = stop
+
+    def freeze(self) -> Parameters:
+        """Make every view read-only and return self."""
+        for view in (*self.values(), self.flat):
+            view.flags.writeable = False
+        return self
+
+
+class Module:
+    """Base of the layers: `params`, `grads`, and what keeps packed copies true to them."""
+
+    params: Parameters
+    grads: Parameters
+
+    def _create(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        default: Initialiser,
+        init: Initialiser | None,
+        rng: np.random.Generator,
+    ) -> None:
+        """Allocate and fill the parameters: by `init` where it returns an array, else by `default`."""
+        size = _check.parameter_bytes(self._who, shapes)
+        self._shapes = dict(shapes)
+        self._buffer: FloatArray = aligned((size,))
+        self._version = 0
+        values = Parameters(self._buffer, shapes)
+        for name, view in values.items():
+            given = None if init is None else init(name, view.shape, rng)
+            if given is None:
+                given = default(name, view.shape, rng)
+            else:
+                given = _check.shape(self._who, f"init({name!r}, ...)", given, view.shape, name)
+            view[...] = given
+        self.params = Parameters(self._buffer[:], shapes).freeze()
+        grads: FloatArray = aligned((size,))
+        grads[:] = 0
+        self.grads = Parameters(grads, shapes)
+
+    @property
+    def _who(self) -> str:
+        return type(self).__name__
+
+    @property
+    def flat_params(self) -> FloatArray:
+        """All parameters as one read-only vector (N,)."""
+        return self.params.flat
+
+    @property
+    def flat_grads(self) -> FloatArray:
+        """All gradients as one vector (N,)."""
+        return self.grads.flat
+
+    @contextmanager
+    def editing(self) -> Iterator[Parameters]:
+        """Lend writable views of the parameters; at the end of the block packed copies are marked stale.
+
+        Yields
+        ------
+        Parameters
+            The arrays by name, and `.flat`, all writable inside the block and read-only after it.
+        """
+        views = Parameters(self._buffer[:], self._shapes)
+        try:
+            yield views
+        finally:
+            views.freeze()
+            self._version += 1
+            self._stale()
+
+    def _stale(self) -> None:
+        """Mark packed copies of the weights stale."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        self.grads.flat[:] = 0
+
+    def state_dict(self) -> dict[str, FloatArray]:
+        """Return copies of the parameters by name, in PyTorch's names and shapes."""
+        return {name: view.copy() for name, view in self.params.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Set the parameters from arrays, or from tensors that `np.asarray` accepts, by name.
+
+        All are checked before any is set.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to float32 arrays
+        strict : bool
+            Refuse missing and unexpected names; otherwise ignore them.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            A name missing or unexpected, a wrong dtype or shape, NaN or infinity.
+        """
+        given = _check.state_dict(
+            f"{self._who}.load_state_dict", state_dict, self._shapes, strict
+        )
+        with self.editing() as params:
+            for name, array in given.items():
+                params[name][...] = array

@@ -1,0 +1,87 @@
+"""Build the C kernels and the Cython modules. All metadata is in pyproject.toml.
+
+FASTRNN_OPENMP=0 builds without OpenMP, FASTRNN_BOUNDS=1 with every memoryview index checked, FASTRNN_SANITIZE=1 with ASan and
+UBSan, FASTRNN_EMULATE_AVX512=1 with the AVX-512 kernels emulated (needs SIMDe's headers).
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCES = [f"src/{name}.c" for name in ("dispatch", "isa_baseline", "isa_avx2", "isa_avx512")]
+HEADERS = [str(path) for path in sorted(Path("src").rglob("*.h"))]
+
+# No -ffast-math, at compile time or link time: it would flush subnormals in the whole process. No -march either: the
+# sources name their instruction sets themselves. -g0 because Debian's and others' default is -g, ten times the size.
+FLAGS = ["-O3", "-g0", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+LINK_FLAGS = []
+
+
+def switched_on(name):
+    return os.environ.get(name, "0") not in ("", "0")
+
+
+if switched_on("FASTRNN_SANITIZE"):
+    FLAGS += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
+    LINK_FLAGS += ["-fsanitize=address,undefined"]
+if switched_on("FASTRNN_EMULATE_AVX512"):
+    FLAGS += ["-DFR_EMULATE_AVX512"]
+
+
+class BuildExtensions(build_ext):
+    """Adds OpenMP to every extension where the compiler and its library have it; says so where they have not."""
+
+    def build_extensions(self):
+        flags = self.openmp_flags()
+        if flags is None:
+            print("fastrnn: building without OpenMP, every call will run on one thread", file=sys.stderr)
+        for extension in self.extensions:
+            extension.extra_compile_args = FLAGS + (flags or [])
+            extension.extra_link_args = LINK_FLAGS + (flags or [])
+        super().build_extensions()
+
+    def openmp_flags(self):
+        if os.environ.get("FASTRNN_OPENMP") == "0":
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            probe = Path(folder, "probe.c")
+            probe.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+            try:
+                objects = self.compiler.compile([str(probe)], folder, extra_postargs=["-fopenmp"])
+                self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=["-fopenmp"])
+            except Exception:  # whichever way the compiler fails, it has no OpenMP
+                return None
+        return ["-fopenmp"]
+
+
+def extension(name, sources=()):
+    return Extension(
+        f"fastrnn.{name}",
+        [f"fastrnn/{name}.pyx", *sources],
+        include_dirs=["src", numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        depends=HEADERS,
+    )
+
+
+checked = switched_on("FASTRNN_BOUNDS")
+setup(
+    cmdclass={"build_ext": BuildExtensions},
+    ext_modules=cythonize(
+        [extension("_kernels", SOURCES), extension("_dense"), extension("_driver"), extension("_stream"), extension("_optim")],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": checked,
+            "wraparound": False,
+            "initializedcheck": checked,
+            "cdivision": True,
+            "freethreading_compatible": True,
+        },
+    ),
+)

@@ -1,0 +1,63 @@
+/* What every cell's equations stand on: a cell writes them for one vector of units of one batch row; the two loops
+ * below walk a block. `n` is the number of real lanes, a constant VL in all but a block's last vector. */
+
+typedef struct {
+    float *gate[FR_MAX_SLOTS];  /* padded: always whole vectors */
+    const float *h, *c;
+    float *h_next, *c_next, *aux;
+    ptrdiff_t n;
+} fr_forward_point;
+
+typedef struct {
+    float *gate[FR_MAX_SLOTS];
+    const float *h, *c, *c_next;
+    vec dh;                     /* the whole gradient of this step's h: carried part + dy */
+    float *carry_h, *carry_c, *daux;
+    ptrdiff_t n;
+} fr_backward_point;
+
+/* A state array that the cell does not have is NULL and stays so: no arithmetic on it. */
+#define AT(pointer, offset) ((pointer) ? (pointer) + (offset) : NULL)
+
+FR_INLINE void forward_at(void (*equations)(const fr_forward_point *), const int slots, const fr_forward_block *b,
+                          ptrdiff_t row, ptrdiff_t unit, ptrdiff_t n)
+{
+    ptrdiff_t state = row * b->state_row + unit;
+    fr_forward_point p = {{0}, AT(b->h, state), AT(b->c, state), AT(b->h_next, state), AT(b->c_next, state),
+                          AT(b->aux, state), n};
+    for (int g = 0; g < slots; g++) p.gate[g] = b->gates + row * b->gates_row + g * b->slot + unit;
+    equations(&p);
+}
+
+FR_INLINE void forward_block(void (*equations)(const fr_forward_point *), const int slots, const fr_forward_block *b)
+{
+    for (ptrdiff_t row = 0; row < b->rows; row++) {
+        ptrdiff_t unit = 0;
+        for (; unit + VL <= b->units; unit += VL) forward_at(equations, slots, b, row, unit, VL);
+        if (unit < b->units) forward_at(equations, slots, b, row, unit, b->units - unit);
+    }
+}
+
+FR_INLINE void backward_at(void (*equations)(const fr_backward_point *), const int slots, const fr_backward_block *b,
+                           ptrdiff_t row, ptrdiff_t unit, ptrdiff_t n)
+{
+    ptrdiff_t state = row * b->state_row + unit, carry = row * b->carry_row + unit;
+    fr_backward_point p = {{0}, AT(b->h, state), AT(b->c, state), AT(b->c_next, state), v_load(b->dh + carry),
+                           b->dh + carry, AT(b->dc, carry), AT(b->daux, carry), n};
+    if (b->dy) p.dh = v_add(p.dh, v_load_n(b->dy + row * b->dy_row + unit, n));
+    for (int g = 0; g < slots; g++) p.gate[g] = b->gates + row * b->gates_row + g * b->slot + unit;
+    equations(&p);
+}
+
+FR_INLINE void backward_block(void (*equations)(const fr_backward_point *), const int slots, const fr_backward_block *b)
+{
+    for (ptrdiff_t row = 0; row < b->rows; row++) {
+        ptrdiff_t unit = 0;
+        for (; unit + VL <= b->units; unit += VL) backward_at(equations, slots, b, row, unit, VL);
+        if (unit < b->units) backward_at(equations, slots, b, row, unit, b->units - unit);
+    }
+}
+
+/* y' of the logistic and of tanh from their own values y. */
+FR_INLINE vec d_sigmoid(vec y) { return v_fnma(y, y, y); }
+FR_INLINE vec d_tanh(vec y) { return v_fnma(y, y, v_set(1)); }

@@ -1,0 +1,42 @@
+/* RNN (Elman 1990), f one of tanh, relu, sigmoid.
+ *
+ * EQUATIONS PLACEHOLDER
+ */
+
+FR_INLINE void rnn_forward(const fr_forward_point *p, vec (*f)(vec))
+{
+    vec h = f(v_load(p->gate[0]));                                /* F2 */
+    v_store(p->gate[0], h);
+    v_store_n(p->h_next, p->n, h);
+}
+
+FR_INLINE void rnn_backward(const fr_backward_point *p, vec (*d)(vec, vec))
+{
+    v_store(p->gate[0], d(v_load(p->gate[0]), p->dh));            /* B2 */
+    v_store(p->carry_h, v_set(0));                                /* B1: all of h goes through the product */
+}
+
+FR_INLINE vec v_relu(vec x) { return v_max(v_set(0), x); }
+FR_INLINE vec through_tanh(vec y, vec dy) { return v_mul(dy, d_tanh(y)); }
+FR_INLINE vec through_relu(vec y, vec dy) { return v_positive(y, dy); }
+FR_INLINE vec through_sigmoid(vec y, vec dy) { return v_mul(dy, d_sigmoid(y)); }
+
+FR_INLINE void rnn_tanh_forward(const fr_forward_point *p) { rnn_forward(p, v_tanh); }
+FR_INLINE void rnn_relu_forward(const fr_forward_point *p) { rnn_forward(p, v_relu); }
+FR_INLINE void rnn_sigmoid_forward(const fr_forward_point *p) { rnn_forward(p, v_sigmoid); }
+FR_INLINE void rnn_tanh_backward(const fr_backward_point *p) { rnn_backward(p, through_tanh); }
+FR_INLINE void rnn_relu_backward(const fr_backward_point *p) { rnn_backward(p, through_relu); }
+FR_INLINE void rnn_sigmoid_backward(const fr_backward_point *p) { rnn_backward(p, through_sigmoid); }
+
+static void rnn_tanh_forward_block(const fr_forward_block *b) { forward_block(rnn_tanh_forward, 1, b); }
+static void rnn_relu_forward_block(const fr_forward_block *b) { forward_block(rnn_relu_forward, 1, b); }
+static void rnn_sigmoid_forward_block(const fr_forward_block *b) { forward_block(rnn_sigmoid_forward, 1, b); }
+static void rnn_tanh_backward_block(const fr_backward_block *b) { backward_block(rnn_tanh_backward, 1, b); }
+static void rnn_relu_backward_block(const fr_backward_block *b) { backward_block(rnn_relu_backward, 1, b); }
+static void rnn_sigmoid_backward_block(const fr_backward_block *b) { backward_block(rnn_sigmoid_backward, 1, b); }
+
+#define RNN_ROW(f) \
+    {"rnn_" #f, 1, 1, 1, 0, {0}, 1, {{0, 1, {0}, 0, rnn_##f##_forward_block, rnn_##f##_backward_block}}}
+#define RNN_TANH RNN_ROW(tanh)
+#define RNN_RELU RNN_ROW(relu)
+#define RNN_SIGMOID RNN_ROW(sigmoid)

@@ -1,0 +1,43 @@
+/* Which kernel tables can run here: the processor must have the instructions and the operating system must save
+ * their registers; the compiler's builtin checks both. */
+#include "inline.h"
+#include "fr_kernels.h"
+
+extern const fr_kernels fr_table_baseline;
+
+#if FR_X86
+extern const fr_kernels fr_table_avx2, fr_table_avx512;
+
+static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+static int has_avx512(void)
+{
+#ifdef FR_EMULATE_AVX512
+    return 1;
+#else
+    return has_avx2() && __builtin_cpu_supports("avx512f");
+#endif
+}
+#endif
+
+const fr_kernels *fr_available(int i)
+{
+    const fr_kernels *tables[4] = {&fr_table_baseline};
+    int count = 1;
+#if FR_X86
+    if (has_avx2()) tables[count++] = &fr_table_avx2;
+    if (has_avx512()) tables[count++] = &fr_table_avx512;
+#endif
+    return i < count ? tables[i] : NULL;
+}
+
+const fr_kernels *fr_select(const char *limit)
+{
+    const fr_kernels *best = NULL;
+    for (int i = 0; fr_available(i); i++) {
+        const fr_kernels *table = fr_available(i);
+        if (!limit) best = table;
+        else if (strcmp(limit, table->name) == 0) return table;
+    }
+    return best;
+}

@@ -1,0 +1,46 @@
+/* What surrounds the layers, one row or one array at a time: the loss and dropout. */
+
+/* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)), z shifted by its maximum first. */
+static float cross_entropy(ptrdiff_t V, const float *logits, ptrdiff_t target, float scale, float *dlogits)
+{
+    const vec floor_ = v_set(-88.0f);  /* e^-88 is the smallest v_exp gives; beside the maximum's 1 it is nothing */
+    float top = logits[0];
+    for (ptrdiff_t j = 1; j < V; j++) top = logits[j] > top || logits[j] != logits[j] ? logits[j] : top;
+    vec total = v_set(0), shift = v_set(top);
+    ptrdiff_t j = 0;
+    for (; j + VL <= V; j += VL) {
+        vec e = v_exp(v_max(floor_, v_sub(v_load(logits + j), shift)));
+        v_store(dlogits + j, e);
+        total = v_add(total, e);
+    }
+    float sum = v_sum(total), tail[VL];
+    if (j < V) {
+        v_store(tail, v_exp(v_max(floor_, v_sub(v_load_n(logits + j, V - j), shift))));
+        for (ptrdiff_t lane = 0; j + lane < V; lane++) sum += dlogits[j + lane] = tail[lane];
+    }
+    float loss = logf(sum) - (logits[target] - top);
+    float factor = scale / sum;
+    for (j = 0; j < V; j++) dlogits[j] *= factor;
+    dlogits[target] -= scale;
+    return loss;
+}
+
+/* A counter hashed with a key: the mask of element i depends on (key, i) alone, so backward makes it again instead of
+ * keeping it, and threads may share the work any way they like. The mixer is the 64-bit finaliser of SplitMix64
+ * (Steele, Lea and Flood 2014). */
+FR_INLINE uint64_t mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static void dropout(ptrdiff_t n, uint64_t key, uint64_t first, float p, const float *source, float *target)
+{
+    const uint32_t limit = (uint32_t)(p * 16777216.0f);  /* of 2^24, exact for a float32 p */
+    const float scale = 1.0f / (1.0f - p);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        uint32_t draw = (uint32_t)(mix(key + (first + (uint64_t)i) * 0x9e3779b97f4a7c15u) >> 40);
+        target[i] = draw < limit ? 0.0f : source[i] * scale;
+    }
+}

@@ -1,0 +1,120 @@
+/* The kernel table: everything Cython sees of the C sources.
+ *
+ * Legend: T time, B batch, I input, H hidden, G gates. Sizes and strides count floats, never bytes.
+ * Kernels own nothing: no allocation, no threads, no I/O, no Python. README.md in this folder is the contract.
+ */
+#ifndef FR_KERNELS_H
+#define FR_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FR_GROUP 16      /* lanes of a packed column group, the same on every ISA */
+#define FR_MAX_SLOTS 4   /* gate columns per unit that a cell may keep */
+#define FR_MAX_STAGES 2  /* recurrent products per time step (GRU with reset before needs two) */
+
+/* One time step of `rows` batch rows x `units` hidden units.
+ * Gate arrays are padded to whole groups, state arrays are not: their last group is read and written masked. */
+typedef struct {
+    ptrdiff_t rows, units;
+    float *gates;                /* IN pre-activations, OUT activations: rows x slots x units */
+    ptrdiff_t gates_row, slot;   /* strides between rows and between slots of one row */
+    const float *h, *c;          /* IN slot t */
+    float *h_next, *c_next;      /* OUT slot t+1; c_next may be c */
+    float *aux;                  /* OUT what a second stage multiplies, kept for backward */
+    ptrdiff_t state_row;         /* row stride of h, c, h_next, c_next, aux */
+} fr_forward_block;
+
+typedef struct {
+    ptrdiff_t rows, units;
+    float *gates;                /* IN activations, OUT gradients of the pre-activations */
+    ptrdiff_t gates_row, slot;
+    const float *h, *c, *c_next; /* IN slots t, t, t+1 */
+    const float *dy;             /* IN gradient of the output at this step, or NULL */
+    ptrdiff_t state_row, dy_row;
+    float *dh, *dc;              /* IN gradient carried from step t+1, OUT the part that bypasses the product */
+    float *daux;                 /* OUT zeroed by the last stage, IN complete in the one before */
+    ptrdiff_t carry_row;         /* row stride of dh, dc, daux (padded to whole groups) */
+} fr_backward_block;
+
+/* A recurrent product and the equations that follow it. */
+typedef struct {
+    int first, count;            /* its slots in the gate buffer */
+    int gates[FR_MAX_SLOTS];     /* the public gate of each of those slots */
+    int from_aux;                /* multiplies aux instead of h */
+    void (*forward)(const fr_forward_block *block);
+    void (*backward)(const fr_backward_block *block);
+} fr_stage;
+
+/* A cell: its equations and one row. */
+typedef struct {
+    const char *name;
+    int gates;                       /* G of the public weights */
+    int slots;                       /* gate columns kept per unit; more than G where W x and R h stay apart */
+    int states;                      /* 1: h    2: h and c */
+    int aux;                         /* 1: keeps an aux array */
+    int input_gates[FR_MAX_SLOTS];   /* the public gate of slots 0..G-1, the ones W x is added to */
+    int stages;
+    fr_stage stage[FR_MAX_STAGES];
+} fr_cell;
+
+typedef struct {
+    const char *name;
+    int vector;                      /* floats per vector */
+    int rows;                        /* rows of the largest register tile */
+    const fr_cell *cells;
+    int cell_count;
+
+    /* panel[n / 16][k][n % 16] = source[k * source_k + n * source_n]; missing columns of the last group are 0. */
+    void (*pack)(ptrdiff_t K, ptrdiff_t N, const float *source, ptrdiff_t source_k, ptrdiff_t source_n,
+                 float *panel, ptrdiff_t panel_group);
+
+    /* C (M, groups * 16) = init + A (M, K) @ W (K, groups * 16), K in order, one chain of multiply-adds.
+     * A[m, k] = a[m * a_row + k * a_k] with a_k 1 or 16; W in panels; init NULL means 0, init_row 0 repeats one row.
+     * Column group n of C and init starts at n * c_group; `edge` (1..16) columns of the last group exist. */
+    void (*gemm)(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
+                 const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
+                 float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge);
+
+    /* out[k][lane] = rows[k * row + lane] for 16 lanes, `edge` of them real; sum[lane] += the column sums. */
+    void (*gather_group)(ptrdiff_t K, ptrdiff_t edge, const float *rows, ptrdiff_t row, float *out, float *sum);
+
+    void (*add)(ptrdiff_t n, const float *source, float *target);          /* target += source */
+
+    /* One row of V logits: its loss in nats and scale * (softmax - onehot). */
+    float (*cross_entropy)(ptrdiff_t V, const float *logits, ptrdiff_t target, float scale, float *dlogits);
+
+    /* target = source with the elements that `key` drops at probability p set to 0, the others scaled by 1/(1-p). */
+    void (*dropout)(ptrdiff_t n, uint64_t key, uint64_t first, float p, const float *source, float *target);
+
+    void (*tanh)(ptrdiff_t n, const float *x, float *y);
+    void (*sigmoid)(ptrdiff_t n, const float *x, float *y);
+} fr_kernels;
+
+/* The best table that the processor and the operating system can run and `limit` (a name or NULL) allows; NULL when
+ * the limit names nothing that can run here. */
+const fr_kernels *fr_select(const char *limit);
+/* The i-th table that can run here, from the plainest to the best, NULL past the last. */
+const fr_kernels *fr_available(int i);
+
+/* Flush subnormals to zero in this thread until fr_flush_end puts the floating-point environment back: decaying states
+ * and vanishing gradients would slow every operation a hundredfold. */
+#ifdef __SSE__
+#include <xmmintrin.h>
+
+enum { FR_FLUSH_TO_ZERO = 0x8000, FR_DENORMALS_ARE_ZERO = 0x0040 };
+
+static inline unsigned fr_flush_begin(void)
+{
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(before | FR_FLUSH_TO_ZERO | FR_DENORMALS_ARE_ZERO);
+    return before;
+}
+
+static inline void fr_flush_end(unsigned before) { _mm_setcsr(before); }
+#else
+static inline unsigned fr_flush_begin(void) { return 0; }
+static inline void fr_flush_end(unsigned before) { (void)before; }
+#endif
+
+#endif

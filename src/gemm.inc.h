@@ -1,0 +1,152 @@
+/* Packing and the one register tile every matrix product runs on.
+ *
+ *     C (M, N) = init + A (M, K) @ W (K, N)
+ *
+ * W lies in panels of one column group: panel[n / 16][k][n % 16], so a tile reads it in one line. Each element of C is one
+ * chain of multiply-adds over k in order, from init on. Storing and loading a partial sum is exact, so blocking K,
+ * the height of a tile and who computes it change no bit of the result. */
+
+#define GROUP_VECTORS (FR_GROUP / VL)
+
+enum {
+    K_BLOCK = 256,  /* a group's panel of it, 16 KiB, stays in L1 under all rows */
+    M_BLOCK = 96    /* its rows x K_BLOCK, 96 KiB, stay in L2 under all groups */
+};
+
+/* Copies N columns of K values, 16 to a panel; the missing columns of the last panel are zeros. */
+static void pack(ptrdiff_t K, ptrdiff_t N, const float *source, ptrdiff_t source_k, ptrdiff_t source_n,
+                 float *panel, ptrdiff_t panel_group)
+{
+    for (ptrdiff_t n = 0; n < N; n += FR_GROUP, source += FR_GROUP * source_n, panel += panel_group) {
+        ptrdiff_t lanes = N - n < FR_GROUP ? N - n : FR_GROUP;
+        for (ptrdiff_t k = 0; k < K; k++) {
+            const float *from = source + k * source_k;
+            float *to = panel + k * FR_GROUP;
+            if (source_n == 1 && lanes == FR_GROUP) {
+                memcpy(to, from, FR_GROUP * sizeof *to);
+                continue;
+            }
+            for (ptrdiff_t lane = 0; lane < lanes; lane++) to[lane] = from[lane * source_n];
+            for (ptrdiff_t lane = lanes; lane < FR_GROUP; lane++) to[lane] = 0;
+        }
+    }
+}
+
+/* C (rows, groups * 16) = init + A @ W with every size but K known to the compiler. */
+FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdiff_t K, const float *a, ptrdiff_t a_row,
+                    const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
+                    float *c, ptrdiff_t c_row, ptrdiff_t c_group)
+{
+    vec sum[FR_ROWS][8];  /* the compiler keeps it in registers: every index below is a constant once unrolled */
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; m++)
+#pragma GCC unroll 8
+        for (int v = 0; v < groups * GROUP_VECTORS; v++)
+            sum[m][v] = init ? v_load(init + m * init_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL)
+                             : v_set(0);
+    for (; K > 0; K--, a += a_k, w += FR_GROUP) {
+        vec weight[8];
+#pragma GCC unroll 8
+        for (int v = 0; v < groups * GROUP_VECTORS; v++)
+            weight[v] = v_load(w + v / GROUP_VECTORS * w_group + v % GROUP_VECTORS * VL);
+#pragma GCC unroll 8
+        for (int m = 0; m < rows; m++) {
+            vec x = v_set(a[m * a_row]);
+#pragma GCC unroll 8
+            for (int v = 0; v < groups * GROUP_VECTORS; v++) sum[m][v] = v_fma(x, weight[v], sum[m][v]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; m++)
+#pragma GCC unroll 8
+        for (int v = 0; v < groups * GROUP_VECTORS; v++)
+            v_store(c + m * c_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL, sum[m][v]);
+}
+
+/* The tile of that size; a_k is made a constant too, so that the loop's addresses are. */
+static void any_tile(int rows, int groups, ptrdiff_t a_k, ptrdiff_t K, const float *a, ptrdiff_t a_row,
+                     const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
+                     float *c, ptrdiff_t c_row, ptrdiff_t c_group)
+{
+#define REST K, a, a_row, w, w_group, init, init_row, c, c_row, c_group
+#define FR_CASE(M, N) case M * 16 + N: if (a_k == 1) tile(M, N, 1, REST); else tile(M, N, FR_GROUP, REST); break;
+    switch (rows * 16 + groups) { FR_TILES(FR_CASE) }
+#undef FR_CASE
+#undef REST
+}
+
+/* A last column group that is not whole: through a full tile of our own, so that nothing beside C is touched. */
+static void edge_tile(int rows, ptrdiff_t a_k, ptrdiff_t K, const float *a, ptrdiff_t a_row, const float *w,
+                      const float *init, ptrdiff_t init_row, float *c, ptrdiff_t c_row, ptrdiff_t edge)
+{
+    float whole[FR_ROWS * FR_GROUP] = {0};
+    if (init)
+        for (int m = 0; m < rows; m++)
+            memcpy(whole + m * FR_GROUP, init + m * init_row, (size_t)edge * sizeof *c);
+    any_tile(rows, 1, a_k, K, a, a_row, w, 0, whole, FR_GROUP, whole, FR_GROUP, 0);
+    for (int m = 0; m < rows; m++) memcpy(c + m * c_row, whole + m * FR_GROUP, (size_t)edge * sizeof *c);
+}
+
+/* C (M, groups * 16) with M cut into tiles of nearly equal height, so that none is a sliver. */
+static void gemm_block(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
+                       const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
+                       float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge)
+{
+    ptrdiff_t tiles = (M + FR_ROWS - 1) / FR_ROWS;
+    int most = tile_groups[(M + tiles - 1) / tiles];
+    for (ptrdiff_t n = 0; n < groups;) {
+        int width = groups - n < most ? (int)(groups - n) : most;
+        int whole = n + width < groups || edge == FR_GROUP;
+        if (!whole && width > 1) width -= 1, whole = 1;
+        for (ptrdiff_t i = 0, m = 0; i < tiles; i++) {
+            int rows = (int)(M / tiles + (i < M % tiles));
+            const float *from = init ? init + m * init_row + n * c_group : NULL;
+            float *to = c + m * c_row + n * c_group;
+            if (whole)
+                any_tile(rows, width, a_k, K, a + m * a_row, a_row, w + n * w_group, w_group, from, init_row,
+                         to, c_row, c_group);
+            else
+                edge_tile(rows, a_k, K, a + m * a_row, a_row, w + n * w_group, from, init_row, to, c_row, edge);
+            m += rows;
+        }
+        n += width;
+    }
+}
+
+static void gemm(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
+                 const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
+                 float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge)
+{
+    for (ptrdiff_t m = 0; m < M; m += M_BLOCK) {
+        ptrdiff_t rows = M - m < M_BLOCK ? M - m : M_BLOCK;
+        for (ptrdiff_t k = 0; k == 0 || k < K; k += K_BLOCK) {
+            ptrdiff_t depth = K - k < K_BLOCK ? K - k : K_BLOCK;
+            const float *from = k ? c + m * c_row : init ? init + m * init_row : NULL;
+            gemm_block(rows, groups, depth, a + m * a_row + k * a_k, a_row, a_k, w + k * FR_GROUP, w_group,
+                       from, k ? c_row : init_row, c + m * c_row, c_row, c_group, edge);
+        }
+    }
+}
+
+static void gather_group(ptrdiff_t K, ptrdiff_t edge, const float *rows, ptrdiff_t row, float *out, float *sum)
+{
+    vec total[GROUP_VECTORS];
+    ptrdiff_t lanes[GROUP_VECTORS];
+    for (int v = 0; v < GROUP_VECTORS; v++) {
+        total[v] = v_load(sum + v * VL);
+        lanes[v] = edge - v * VL < 0 ? 0 : edge - v * VL > VL ? VL : edge - v * VL;
+    }
+    for (ptrdiff_t k = 0; k < K; k++, rows += row, out += FR_GROUP)
+        for (int v = 0; v < GROUP_VECTORS; v++) {
+            vec x = edge == FR_GROUP ? v_load(rows + v * VL) : v_load_n(rows + v * VL, lanes[v]);
+            v_store(out + v * VL, x);
+            total[v] = v_add(total[v], x);
+        }
+    for (int v = 0; v < GROUP_VECTORS; v++) v_store(sum + v * VL, total[v]);
+}
+
+static void add(ptrdiff_t n, const float *source, float *target)
+{
+    for (; n >= VL; n -= VL, source += VL, target += VL) v_store(target, v_add(v_load(target), v_load(source)));
+    if (n) v_store_n(target, n, v_add(v_load_n(target, n), v_load_n(source, n)));
+}

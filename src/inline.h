@@ -1,0 +1,37 @@
+/* The compiler's own words, in one place: forced inlining and regions of a target instruction set. */
+#ifndef FR_INLINE_H
+#define FR_INLINE_H
+
+#define FR_INLINE static inline __attribute__((always_inline))
+
+#if defined(__x86_64__) || defined(__i386__)
+#define FR_X86 1
+#else
+#define FR_X86 0
+#endif
+
+/* Function targets keep one flag set for all sources; the headers of the intrinsics must come before the region. */
+#define FR_PRAGMA(text) _Pragma(#text)
+#if FR_X86
+#ifdef FR_EMULATE_AVX512   /* CONTRIBUTING.md, "AVX-512 without the processor" */
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#else
+#include <immintrin.h>
+#endif
+#endif
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <string.h>
+
+#ifdef __clang__
+#define FR_TARGET_BEGIN(isa) \
+    FR_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define FR_TARGET_END FR_PRAGMA(clang attribute pop)
+#else
+#define FR_TARGET_BEGIN(isa) FR_PRAGMA(GCC push_options) FR_PRAGMA(GCC target(isa))
+#define FR_TARGET_END FR_PRAGMA(GCC pop_options)
+#endif
+
+#endif

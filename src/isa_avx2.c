@@ -1,0 +1,11 @@
+/* AVX2 with FMA (Haswell 2013, Zen 2017, and later). */
+#include "inline.h"
+#if FR_X86
+FR_TARGET_BEGIN("avx2,fma")
+#include "fr_kernels.h"
+#define FR_ISA_NAME "avx2"
+#define FR_TABLE fr_table_avx2
+#include "vec/vec_avx2.h"
+#include "kernels.inc.h"
+FR_TARGET_END
+#endif

@@ -1,0 +1,46 @@
+/* Vector verbs, AVX2 with FMA: eight lanes. */
+#ifndef FR_VEC_H
+#define FR_VEC_H
+
+#define VL 8
+typedef __m256 vec;
+
+/* Largest register tile: rows, and column groups by number of rows (16 registers: 12 sums, 2 weights, 1 broadcast). */
+#define FR_ROWS 6
+static const int tile_groups[FR_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1};
+#define FR_TILES(T) T(1, 1) T(1, 2) T(1, 3) T(1, 4) T(2, 1) T(2, 2) T(3, 1) T(3, 2) T(4, 1) T(5, 1) T(6, 1)
+
+static const int32_t lane_masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+
+FR_INLINE __m256i v_mask(ptrdiff_t n) { return _mm256_loadu_si256((const __m256i *)(lane_masks + 8 - n)); }
+FR_INLINE vec v_set(float x) { return _mm256_set1_ps(x); }
+FR_INLINE vec v_load(const float *p) { return _mm256_loadu_ps(p); }
+FR_INLINE void v_store(float *p, vec v) { _mm256_storeu_ps(p, v); }
+FR_INLINE vec v_load_n(const float *p, ptrdiff_t n) { return _mm256_maskload_ps(p, v_mask(n)); }
+FR_INLINE void v_store_n(float *p, ptrdiff_t n, vec v) { _mm256_maskstore_ps(p, v_mask(n), v); }
+FR_INLINE vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
+FR_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
+FR_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+FR_INLINE vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
+FR_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+FR_INLINE vec v_fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }
+FR_INLINE vec v_min(vec limit, vec x) { return _mm256_min_ps(limit, x); }  /* NaN in x comes out */
+FR_INLINE vec v_max(vec limit, vec x) { return _mm256_max_ps(limit, x); }
+FR_INLINE vec v_abs(vec x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+FR_INLINE vec v_copysign(vec size, vec sign) { return _mm256_or_ps(size, _mm256_and_ps(_mm256_set1_ps(-0.0f), sign)); }
+FR_INLINE vec v_positive(vec x, vec yes) { return _mm256_and_ps(_mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ), yes); }
+
+FR_INLINE vec v_pow2(vec magic)
+{
+    __m256i n = _mm256_slli_epi32(_mm256_castps_si256(magic), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(n, _mm256_set1_epi32(0x3f800000)));
+}
+
+FR_INLINE float v_sum(vec v)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+#endif

@@ -1,0 +1,51 @@
+/* Vector verbs, AVX-512F: sixteen lanes, one column group a vector. */
+#ifndef FR_VEC_H
+#define FR_VEC_H
+
+#define VL 16
+typedef __m512 vec;
+
+/* Largest register tile: rows, and column groups by number of rows (32 registers: 24 sums, 4 weights). */
+#define FR_ROWS 6
+static const int tile_groups[FR_ROWS + 1] = {0, 8, 4, 4, 4, 4, 4};
+#define FR_TILES(T) \
+    T(1, 1) T(1, 2) T(1, 3) T(1, 4) T(1, 5) T(1, 6) T(1, 7) T(1, 8) T(2, 1) T(2, 2) T(2, 3) T(2, 4) \
+    T(3, 1) T(3, 2) T(3, 3) T(3, 4) T(4, 1) T(4, 2) T(4, 3) T(4, 4) T(5, 1) T(5, 2) T(5, 3) T(5, 4) \
+    T(6, 1) T(6, 2) T(6, 3) T(6, 4)
+
+FR_INLINE __mmask16 v_mask(ptrdiff_t n) { return (__mmask16)((1u << n) - 1u); }
+FR_INLINE vec v_set(float x) { return _mm512_set1_ps(x); }
+FR_INLINE vec v_load(const float *p) { return _mm512_loadu_ps(p); }
+FR_INLINE void v_store(float *p, vec v) { _mm512_storeu_ps(p, v); }
+FR_INLINE vec v_load_n(const float *p, ptrdiff_t n) { return _mm512_maskz_loadu_ps(v_mask(n), p); }
+FR_INLINE void v_store_n(float *p, ptrdiff_t n, vec v) { _mm512_mask_storeu_ps(p, v_mask(n), v); }
+FR_INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
+FR_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+FR_INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+FR_INLINE vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
+FR_INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+FR_INLINE vec v_fnma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); }
+FR_INLINE vec v_min(vec limit, vec x) { return _mm512_min_ps(limit, x); }  /* NaN in x comes out */
+FR_INLINE vec v_max(vec limit, vec x) { return _mm512_max_ps(limit, x); }
+FR_INLINE vec v_abs(vec x) { return _mm512_abs_ps(x); }
+
+FR_INLINE vec v_copysign(vec size, vec sign)
+{
+    __m512i bit = _mm512_and_si512(_mm512_castps_si512(sign), _mm512_set1_epi32((int)0x80000000));
+    return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(size), bit));
+}
+
+FR_INLINE vec v_positive(vec x, vec yes)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), yes);
+}
+
+FR_INLINE vec v_pow2(vec magic)
+{
+    __m512i n = _mm512_slli_epi32(_mm512_castps_si512(magic), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(0x3f800000)));
+}
+
+FR_INLINE float v_sum(vec v) { return _mm512_reduce_add_ps(v); }
+
+#endif

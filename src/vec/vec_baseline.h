@@ -1,0 +1,34 @@
+/* Vector verbs, any CPU: four lanes in the compiler's own vector type. */
+#ifndef FR_VEC_H
+#define FR_VEC_H
+
+#define VL 4
+typedef float vec __attribute__((vector_size(16)));
+typedef int32_t ivec __attribute__((vector_size(16)));
+
+/* Largest register tile: rows, and column groups by number of rows (16 registers: 12 sums, 1 weight, 3 spare). */
+#define FR_ROWS 3
+static const int tile_groups[FR_ROWS + 1] = {0, 2, 1, 1};
+#define FR_TILES(T) T(1, 1) T(1, 2) T(2, 1) T(3, 1)
+
+FR_INLINE vec v_set(float x) { return (vec){x, x, x, x}; }
+FR_INLINE vec v_load(const float *p) { vec v; memcpy(&v, p, sizeof v); return v; }
+FR_INLINE void v_store(float *p, vec v) { memcpy(p, &v, sizeof v); }
+FR_INLINE vec v_load_n(const float *p, ptrdiff_t n) { vec v = v_set(0); memcpy(&v, p, (size_t)n * sizeof *p); return v; }
+FR_INLINE void v_store_n(float *p, ptrdiff_t n, vec v) { memcpy(p, &v, (size_t)n * sizeof *p); }
+FR_INLINE vec v_add(vec a, vec b) { return a + b; }
+FR_INLINE vec v_sub(vec a, vec b) { return a - b; }
+FR_INLINE vec v_mul(vec a, vec b) { return a * b; }
+FR_INLINE vec v_div(vec a, vec b) { return a / b; }
+FR_INLINE vec v_fma(vec a, vec b, vec c) { return a * b + c; }
+FR_INLINE vec v_fnma(vec a, vec b, vec c) { return c - a * b; }
+FR_INLINE vec v_select(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+FR_INLINE vec v_min(vec limit, vec x) { return v_select(limit < x, limit, x); }  /* NaN in x comes out */
+FR_INLINE vec v_max(vec limit, vec x) { return v_select(limit > x, limit, x); }
+FR_INLINE vec v_abs(vec x) { return (vec)((ivec)x & 0x7fffffff); }
+FR_INLINE vec v_copysign(vec size, vec sign) { return (vec)((ivec)size | ((ivec)sign & (int32_t)0x80000000)); }
+FR_INLINE vec v_positive(vec x, vec yes) { return (vec)((x > 0) & (ivec)yes); }  /* yes where x > 0, else 0 */
+FR_INLINE vec v_pow2(vec magic) { return (vec)(((ivec)magic << 23) + 0x3f800000); }
+FR_INLINE float v_sum(vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+
+#endif
