@@ -126,8 +126,8 @@ class Optimizer:
 
         Raises
         ------
-        TypeError, ValueError
-            An entry is missing, unexpected, of a wrong type or shape, out of its range or not
+        KeyError, TypeError, ValueError
+            An entry is missing or unexpected, of a wrong type or shape, out of its range or not
             finite. Nothing is changed.
         """
         who = f"{self._who}.load_state_dict"
@@ -359,7 +359,7 @@ def _check_names(who: str, state: Mapping[str, Any], expected: Sequence[str]) ->
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
     if missing or unexpected:
-        raise ValueError(
+        raise KeyError(
             f"{who}: missing {missing}, unexpected {unexpected}; expected {list(expected)}"
         )
 
