@@ -1,0 +1,37 @@
+"""A character language model on fastrnn's public API: the command `fastrnn`.
+
+Its files::
+
+    text.py        reading files, the vocabulary
+    settings.py    every option of a run, its default and legal values
+    model.py       recurrent layers and a linear head
+    train.py       steps, resuming, the training loop
+    evaluate.py    loss over a text; what compressors reach
+    sample.py      drawing text
+    checkpoint.py  model files (safetensors);  record.py: the training record in them
+    progress.py    bar, lines, log, plot;  interrupt.py: Ctrl-C
+    cli.py         the command;  command_*.py: one subcommand each;  options.py: what they share
+"""
+
+from .checkpoint import ModelFile, load
+from .errors import UserError
+from .evaluate import mean_loss
+from .model import CharacterModel
+from .sample import generate
+from .settings import ModelSettings, Settings
+from .text import UnknownCharacterError, Vocabulary
+from .train import Trainer
+
+__all__ = [
+    "CharacterModel",
+    "ModelFile",
+    "ModelSettings",
+    "Settings",
+    "Trainer",
+    "UnknownCharacterError",
+    "UserError",
+    "Vocabulary",
+    "generate",
+    "load",
+    "mean_loss",
+]

@@ -1,0 +1,69 @@
+"""`fastrnn eval`: how well a model predicts a text, beside general compressors."""
+
+import argparse
+
+from . import checkpoint
+from .errors import UserError
+from .evaluate import bits, compressed_bits, mean_loss
+from .model import describe
+from .options import Commands, add_text, add_threads, add_unknown, read_text, set_threads
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "eval",
+        help="measure a model on a text",
+        description="Mean loss of a model on a text, and what bz2 and xz make of the same text.",
+    )
+    parser.add_argument("model", help="model file that `fastrnn train` wrote")
+    add_text(parser)
+    parser.add_argument(
+        "--streams",
+        type=int,
+        default=1,
+        metavar="INT",
+        help="cut the text into this many streams: faster, and a little worse, "
+        "since each starts knowing nothing [1]",
+    )
+    parser.add_argument(
+        "--last",
+        type=float,
+        default=1.0,
+        metavar="FRACTION",
+        help="only this last part of the text, as `train --val-frac` keeps it [1]",
+    )
+    add_unknown(parser)
+    add_threads(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.streams < 1:
+        raise UserError(f"--streams is {arguments.streams}; expected at least 1")
+    if not 0 < arguments.last <= 1:
+        raise UserError(f"--last is {arguments.last}; expected more than 0 and at most 1")
+    set_threads(arguments)
+    model_file = checkpoint.load(arguments.model)
+    vocabulary = model_file.vocabulary
+    text, _ = read_text(arguments)
+    text = text[len(text) - int(len(text) * arguments.last) :]
+    codes = vocabulary.encode(text, skip_unknown=arguments.unk == "skip")
+    if codes.size < arguments.streams + 1:
+        raise UserError(
+            f"the text has {codes.size} characters that the model knows; "
+            f"expected at least {arguments.streams + 1}"
+        )
+    left_out = len(text) - codes.size
+    if left_out:
+        text = vocabulary.decode(codes)
+    nats = mean_loss(model_file.build_model(), codes, arguments.streams)
+    _print_table(describe(model_file.settings, len(vocabulary)), text, left_out, nats)
+
+
+def _print_table(model: str, text: str, left_out: int, nats: float) -> None:
+    skipped = f", {left_out} unknown ones left out" if left_out else ""
+    print(f"{model}; text of {len(text)} characters{skipped}")
+    print("        nats/char  bits/char")
+    print(f"model   {nats:9.4f}  {bits(nats):9.4f}")
+    for name, size in compressed_bits(text).items():
+        print(f"{name:<6}  {'':9}  {size:9.4f}")

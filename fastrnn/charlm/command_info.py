@@ -1,0 +1,66 @@
+"""`fastrnn info`: what the package computes with, or what a model file holds."""
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+
+import fastrnn
+
+from . import checkpoint
+from .model import parameter_shapes
+from .options import Commands
+from .record import TrainingRecord
+from .settings import option_name, run_options
+from .text import shortened
+
+Rows = Iterator[tuple[str, object]]
+
+_EPOCHS_SHOWN = 5
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "info",
+        help="show the machine's set-up, or a model file",
+        description="Without MODEL: instruction set, threads, OpenMP and versions. "
+        "With MODEL: its architecture and training record.",
+    )
+    parser.add_argument("model", nargs="?", help="model file that `fastrnn train` wrote")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.model is None:
+        fastrnn.show_config()
+        return
+    for name, value in _model_rows(checkpoint.load(arguments.model)):
+        print(f"{name:<13}{value}")
+
+
+def _model_rows(model_file: checkpoint.ModelFile) -> Rows:
+    settings, vocabulary = model_file.settings, model_file.vocabulary
+    shapes = parameter_shapes(settings, len(vocabulary)).values()
+    yield "cell", settings.cell
+    yield "layers", f"{settings.layers} of {settings.hidden} units, dropout {settings.dropout}"
+    yield "parameters", sum(int(np.prod(shape)) for shape in shapes)
+    yield "vocabulary", f"{len(vocabulary)} characters: {shortened(vocabulary.characters)}"
+    if model_file.training is None:
+        yield "training", "no record"
+        return
+    yield from _training_rows(TrainingRecord.from_json(model_file.training, settings))
+
+
+def _training_rows(record: TrainingRecord) -> Rows:
+    yield (
+        "training",
+        f"{record.epochs_done} of {record.settings.epochs} epochs, "
+        f"window {record.window} of {record.windows_per_epoch}, "
+        f"step {record.step}, {record.seconds:.0f} seconds",
+    )
+    yield "text", f"{record.text_characters} characters, SHA-256 {record.text_sha256}"
+    options = run_options(record.settings)
+    yield "options", " ".join(f"{option_name(name)} {value}" for name, value in options.items())
+    for report in record.history[-_EPOCHS_SHOWN:]:
+        validation = "" if report.val_loss is None else f", validation {report.val_loss:.4f}"
+        yield f"epoch {report.epoch}", f"step {report.step}: loss {report.loss:.4f}{validation}"

@@ -1,0 +1,47 @@
+"""Options that several subcommands share."""
+
+import argparse
+from typing import Any
+
+import fastrnn
+
+from .errors import UserError
+from .text import DEFAULT_TEXT_NAME, default_text, read_texts
+
+# What `add_subparsers` returns has no public name.
+Commands = Any
+
+
+def add_text(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "text", nargs="*", help=f"UTF-8 files, joined in this order; none: {DEFAULT_TEXT_NAME}"
+    )
+
+
+def read_text(arguments: argparse.Namespace) -> tuple[str, str]:
+    """The text that the command line names, and words for it."""
+    if arguments.text:
+        return read_texts(arguments.text), " ".join(arguments.text)
+    text, files = default_text()
+    return text, f"{DEFAULT_TEXT_NAME} ({files} files)"
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, metavar="INT", help="threads to compute with")
+
+
+def set_threads(arguments: argparse.Namespace) -> None:
+    if arguments.threads is None:
+        return
+    if arguments.threads < 1:
+        raise UserError(f"--threads is {arguments.threads}; expected at least 1")
+    fastrnn.set_num_threads(arguments.threads)
+
+
+def add_unknown(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--unk",
+        choices=("error", "skip"),
+        default="error",
+        help="what to do with characters the model does not know [error]",
+    )

@@ -1,0 +1,129 @@
+"""Drawing text from a model, one character at a time."""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import UserError
+from .model import CharacterModel
+from .text import Codes, Vocabulary
+
+Weights = NDArray[np.float64]
+
+
+def generate(
+    model: CharacterModel,
+    vocabulary: Vocabulary,
+    prime: Codes | Iterable[int],
+    length: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    rng: np.random.Generator | None = None,
+) -> Iterator[str]:
+    """Characters that the model draws after `prime`, each yielded as soon as it is drawn.
+
+    Parameters
+    ----------
+    model : CharacterModel
+    vocabulary : Vocabulary
+    prime : integer array (N,)
+        Codes that the model reads first, N >= 1.
+    length : int
+        Number of characters to draw.
+    temperature : float
+        Divides the logits: below 1 the likely becomes likelier, 0 always takes the likeliest.
+    top_k : int
+        Draw among the k likeliest characters only; 0: among all.
+    top_p : float
+        Draw among the likeliest characters that together have this probability; 1: among all.
+    rng : numpy.random.Generator, optional
+
+    Yields
+    ------
+    str
+        One character.
+    """
+    check_options(length, temperature, top_k, top_p)
+    rng = rng or np.random.default_rng()
+    stream = model.recurrent.stream(batch_size=1)
+    code = np.empty(1, dtype=np.int64)
+    for code[0] in prime:
+        hidden = stream.step(code)
+    for _ in range(length):
+        logits = model.head(hidden)[0]
+        code[0] = draw(probabilities(logits, temperature, top_k, top_p), rng)
+        yield vocabulary.characters[code[0]]
+        hidden = stream.step(code)
+
+
+def check_options(length: int, temperature: float, top_k: int, top_p: float) -> None:
+    """Raise UserError unless all are in their ranges."""
+    if length < 0:
+        raise UserError(f"--length is {length}; expected at least 0")
+    if not 0.0 <= temperature < math.inf:
+        raise UserError(f"--temperature is {temperature}; expected a number of at least 0")
+    if top_k < 0:
+        raise UserError(f"--top-k is {top_k}; expected at least 1, or 0 for all")
+    if not 0.0 < top_p <= 1.0:
+        raise UserError(f"--top-p is {top_p}; expected more than 0 and at most 1")
+
+
+def probabilities(
+    logits: ArrayLike, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+) -> Weights:
+    """Probabilities to draw from: softmax at a temperature, the unlikely cut off.
+
+    The softmax at `temperature` comes first, then `top_k`, then `top_p` on what is left, rescaled
+    to sum 1. Of equally likely characters the one with the smaller code counts as likelier.
+
+    Parameters
+    ----------
+    logits : array (V,)
+    temperature, top_k, top_p
+        As in `generate`.
+
+    Returns
+    -------
+    float64 array (V,)
+        Sums to 1.
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    if temperature == 0.0:
+        return _only(int(np.argmax(scores)), scores.size)
+    # The maximum goes first, so that a tiny temperature overflows to -inf only, whose exp is 0.
+    with np.errstate(over="ignore"):
+        weights: Weights = np.exp((scores - scores.max()) / temperature)
+    weights /= weights.sum()
+    if (top_k == 0 or top_k >= scores.size) and top_p >= 1.0:
+        return weights
+    order = np.argsort(-weights, kind="stable")
+    kept = order[:top_k] if top_k else order
+    if top_p < 1.0:
+        mass = np.cumsum(weights[kept]) / weights[kept].sum()
+        # The character that brings the sum up to top_p is the last one kept.
+        kept = kept[: np.searchsorted(mass, top_p) + 1]
+    cut = np.zeros_like(weights)
+    cut[kept] = weights[kept] / weights[kept].sum()
+    return cut
+
+
+def _only(code: int, size: int) -> Weights:
+    result = np.zeros(size)
+    result[code] = 1.0
+    return result
+
+
+def draw(weights: Weights, rng: np.random.Generator) -> int:
+    """A code drawn with probabilities `weights` (V,)."""
+    cumulative = np.cumsum(weights)
+    # Rounding may leave the last sum a little below 1, where a draw could fall behind it.
+    return int(np.searchsorted(cumulative / cumulative[-1], rng.random(), side="right"))
+
+
+def default_prime(vocabulary: Vocabulary) -> str:
+    """What a text begins after: a line end, or the first character where there is none."""
+    return "\n" if "\n" in vocabulary else vocabulary.characters[0]

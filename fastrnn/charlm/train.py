@@ -1,0 +1,372 @@
+"""Training a character model: one step, its place in the text, saving and resuming.
+
+The text without its validation part is cut into B contiguous streams. An epoch starts with zero
+state, goes through the streams window by window carrying the state along, and stops gradients
+between windows (truncated backpropagation through time).
+
+Everything a step depends on is in the model file: weights, optimiser, carried state, dropout's
+generator and the number of steps done. So a resumed run gives bit for bit the weights of one that
+was never interrupted.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import fastrnn
+from fastrnn.module import Module
+from fastrnn.optim import Optimizer
+
+from . import checkpoint
+from .errors import UserError
+from .evaluate import mean_loss, stream_count
+from .model import (
+    CharacterModel,
+    Floats,
+    State,
+    check_size,
+    state_arrays,
+    state_from_arrays,
+    state_shapes,
+)
+from .progress import Bar, Lines, Report
+from .record import TrainingRecord
+from .sample import default_prime, generate
+from .settings import Settings
+from .text import AnyPath, Vocabulary, fingerprint
+
+_SAMPLE_LENGTH = 200
+_SAMPLE_TEMPERATURE = 0.8
+
+
+def _make_optimizer(settings: Settings, modules: list[Module]) -> Optimizer:
+    rules: dict[str, Callable[[], Optimizer]] = {
+        "rmsprop": lambda: fastrnn.RMSprop(modules, settings.lr, alpha=settings.rms_alpha),
+        "adam": lambda: fastrnn.Adam(modules, settings.lr),
+        "adagrad": lambda: fastrnn.Adagrad(modules, settings.lr),
+        "sgd": lambda: fastrnn.SGD(modules, settings.lr),
+    }
+    return rules[settings.optimizer]()
+
+
+class Trainer:
+    """A model in training.
+
+    Parameters
+    ----------
+    settings : Settings
+    text : str
+        To learn; its last `settings.val_frac` is for validation only.
+    vocabulary : Vocabulary, optional
+        Of a resumed model; by default all characters of `text`.
+
+    Raises
+    ------
+    UserError
+        If the text is too short for one window of the mini-batch.
+    """
+
+    def __init__(self, settings: Settings, text: str, vocabulary: Vocabulary | None = None) -> None:
+        self.settings = settings
+        _check_length(settings, len(text))
+        self.vocabulary = vocabulary or Vocabulary.from_text(text)
+        check_size(settings, len(self.vocabulary))
+        codes = self.vocabulary.encode(text)
+        split = _split(settings, codes.size)
+        self._codes, self._validation_codes = codes[:split], codes[split:]
+        self._windows = fastrnn.tbptt(
+            self._codes, batch_size=settings.batch, seq_length=settings.seq
+        )
+        self.windows_per_epoch = len(self._windows)
+        self.model = CharacterModel(settings, len(self.vocabulary), settings.seed)
+        self._grads = self.model.grads
+        self._optimizer = _make_optimizer(settings, self.model.modules)
+        self._text_sha256 = fingerprint(text)
+        self._text_characters = len(text)
+        self._state: State = None
+        self.step = 0
+        self.seconds = 0.0
+        self.history: list[Report] = []
+
+    @classmethod
+    def resume(
+        cls,
+        model_file: checkpoint.ModelFile,
+        record: TrainingRecord,
+        settings: Settings,
+        text: str,
+    ) -> "Trainer":
+        """A trainer that goes on where a model file stands.
+
+        Parameters
+        ----------
+        model_file : checkpoint.ModelFile
+        record : TrainingRecord
+        settings : Settings
+            The record's own, or changed where `settings.changed` allows it.
+        text : str
+            The same text as before.
+
+        Raises
+        ------
+        UserError
+            If the text is another one, or the file does not fit together.
+        """
+        if fingerprint(text) != record.text_sha256:
+            raise UserError(
+                f"this is not the text the model was trained on: it has {len(text)} characters, "
+                f"expected {record.text_characters} with SHA-256 {record.text_sha256[:12]}..."
+            )
+        trainer = cls(settings, text, model_file.vocabulary)
+        if trainer.windows_per_epoch != record.windows_per_epoch:
+            raise UserError(
+                f"training: windows_per_epoch is {record.windows_per_epoch}; "
+                f"expected {trainer.windows_per_epoch}"
+            )
+        trainer.model.load_state_dict(model_file.parameters)
+        trainer._restore_arrays(record, model_file.extras)
+        _restore_random(trainer.model.recurrent.rng, record.random)
+        trainer.step = record.step
+        trainer.seconds = record.seconds
+        trainer.history = list(record.history)
+        return trainer
+
+    # -------------------------------------------------------------------------------------- place
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.settings.epochs * self.windows_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.steps
+
+    @property
+    def window(self) -> int:
+        """The next window of the epoch, counted from 0."""
+        return self.step % self.windows_per_epoch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step, counted from 1."""
+        return max(0, self.step - 1) // self.windows_per_epoch + 1
+
+    @property
+    def characters_per_step(self) -> int:
+        return self.settings.batch * self.settings.seq
+
+    # --------------------------------------------------------------------------------------- step
+
+    def train_step(self) -> float:
+        """Learn from the next window.
+
+        Returns
+        -------
+        float
+            The window's mean loss in nats, before the weights changed.
+
+        Raises
+        ------
+        FloatingPointError
+            If a gradient is not finite; the weights are as before.
+        """
+        begin = time.perf_counter()
+        if self.window == 0:  # an epoch starts from zero state
+            self._state = None
+        self._windows.position = self.window
+        codes, targets = next(iter(self._windows))
+        self._optimizer.zero_grad()
+        loss, state = self.model.add_gradients(codes, targets, self._state)
+        # No limit still checks that all gradients are finite.
+        fastrnn.clip_grad_norm_(self._grads, self.settings.clip or math.inf)
+        self._optimizer.lr = self.settings.learning_rate(self.step // self.windows_per_epoch + 1)
+        self._optimizer.step()
+        self._state = state
+        self.step += 1
+        self.seconds += time.perf_counter() - begin
+        return loss
+
+    # ---------------------------------------------------------------------------------- measuring
+
+    def validation_loss(self) -> float | None:
+        """Loss over the validation part in nats (see evaluate.py), or None if there is none."""
+        codes = self._validation_codes
+        if codes.size < 2:
+            return None
+        streams = stream_count(codes.size, self.settings.batch, self.settings.seq)
+        loss = mean_loss(self.model, codes, streams)
+        if not math.isfinite(loss):
+            raise FloatingPointError("the validation loss is not finite")
+        return loss
+
+    def sample(self) -> str:
+        """A short text from the model as it is; does not touch the run's random numbers."""
+        prime = self.vocabulary.encode(default_prime(self.vocabulary))
+        rng = np.random.default_rng([self.settings.seed, self.step])
+        characters = generate(
+            self.model,
+            self.vocabulary,
+            prime,
+            _SAMPLE_LENGTH,
+            temperature=_SAMPLE_TEMPERATURE,
+            rng=rng,
+        )
+        return "".join(characters)
+
+    # ----------------------------------------------------------------------------- saving, loading
+
+    def save(self, path: AnyPath) -> None:
+        """Write the model file from which `resume` can go on."""
+        optimizer = self._optimizer.state_dict()
+        arrays = {k: v for k, v in optimizer.items() if isinstance(v, np.ndarray)}
+        extras = {f"optimizer.{name}": value for name, value in arrays.items()}
+        if self.window:  # an epoch starts from zero state
+            for index, value in enumerate(state_arrays(self._state)):
+                extras[f"state.{index}"] = value
+        record = TrainingRecord(
+            settings=self.settings,
+            step=self.step,
+            windows_per_epoch=self.windows_per_epoch,
+            seconds=self.seconds,
+            random=dict(self.model.recurrent.rng.bit_generator.state),
+            optimizer={k: v for k, v in optimizer.items() if k not in arrays},
+            text_sha256=self._text_sha256,
+            text_characters=self._text_characters,
+            history=self.history,
+        )
+        checkpoint.save(path, self.model, self.vocabulary, record.to_json(), extras)
+
+    def _restore_arrays(self, record: TrainingRecord, extras: Mapping[str, Floats]) -> None:
+        """Take the optimiser's state and the carried state; they must be exactly what we expect."""
+        carried = {name: value for name, value in extras.items() if name.startswith("state.")}
+        shapes = state_shapes(self.settings, self.settings.batch) if record.window else []
+        expected = {f"state.{index}": shape for index, shape in enumerate(shapes)}
+        if {name: value.shape for name, value in carried.items()} != expected:
+            raise UserError(f"the carried state does not fit: expected the tensors {expected}")
+        self._state = state_from_arrays(self.settings, [carried[name] for name in expected])
+        arrays = {
+            name.removeprefix("optimizer."): value
+            for name, value in extras.items()
+            if name.startswith("optimizer.")
+        }
+        try:
+            self._optimizer.load_state_dict({**arrays, **record.optimizer})
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"training: {error.args[0]}") from None
+
+
+def _split(settings: Settings, size: int) -> int:
+    """Where the validation part begins."""
+    return size - int(size * settings.val_frac)
+
+
+def _check_length(settings: Settings, size: int) -> None:
+    needed = settings.batch * settings.seq + 1
+    for_training = _split(settings, size)
+    if for_training < needed:
+        raise UserError(
+            f"the text is too short: {for_training} of its {size} characters are for training, "
+            f"and one window of --batch {settings.batch} and --seq {settings.seq} takes {needed}; "
+            "use more text or smaller numbers"
+        )
+
+
+def _restore_random(rng: np.random.Generator, state: dict[str, Any]) -> None:
+    try:
+        rng.bit_generator.state = state
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError):
+        raise UserError("training: the state of the random numbers is not readable") from None
+
+
+# ------------------------------------------------------------------------------------------ a run
+
+
+def run(
+    trainer: Trainer,
+    progress: Lines | Bar,
+    *,
+    interrupted: Callable[[], bool],
+    save: Callable[[], None],
+    log: Callable[[Report], None],
+    deadline: float = math.inf,
+) -> None:
+    """Train until the last epoch is done, `interrupted()` is true, or the deadline has passed.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    progress : progress.Lines or progress.Bar
+    interrupted : callable
+        Asked after each step; true means: save and leave.
+    save : callable
+        Writes the model file.
+    log : callable
+        Takes each Report.
+    deadline : float
+        In the seconds of `time.monotonic`; the run then validates, saves and leaves.
+    """
+    settings = trainer.settings
+    meter = _Meter(trainer)
+    stopping = False
+    while not trainer.finished and not stopping:
+        meter.add(trainer.train_step())
+        progress.advance(trainer.epoch, meter.loss)
+        epoch_ended = trainer.window == 0
+        late = time.monotonic() >= deadline
+        stopping = late or interrupted()
+        if epoch_ended or stopping or trainer.step % settings.report_every == 0:
+            # An interrupted user waits, so only the other two reasons are worth a validation.
+            validate = epoch_ended or late
+            report = meter.report(trainer.validation_loss() if validate else None)
+            if validate:
+                trainer.history.append(report)
+            progress.report(report)
+            log(report)
+        if _every(settings.sample_every, trainer.step) and not stopping:
+            progress.sample(trainer.sample())
+        if epoch_ended or stopping or _every(settings.save_every, trainer.step):
+            save()
+
+
+def _every(interval: int, step: int) -> bool:
+    """Whether something done every `interval` steps is due; 0 is never."""
+    return interval > 0 and step % interval == 0
+
+
+class _Meter:
+    """Mean loss and speed since the last report."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._restart()
+
+    def _restart(self) -> None:
+        self._total = 0.0
+        self._count = 0
+        self._seconds = self._trainer.seconds
+
+    def add(self, loss: float) -> None:
+        self._total += loss
+        self._count += 1
+
+    @property
+    def loss(self) -> float:
+        return self._total / self._count
+
+    def report(self, val_loss: float | None) -> Report:
+        trainer = self._trainer
+        characters = self._count * trainer.characters_per_step
+        report = Report(
+            epoch=trainer.epoch,
+            step=trainer.step,
+            loss=round(self.loss, 6),
+            val_loss=None if val_loss is None else round(val_loss, 6),
+            chars_per_second=round(characters / max(trainer.seconds - self._seconds, 1e-9), 1),
+            seconds=round(trainer.seconds, 3),
+        )
+        self._restart()
+        return report

@@ -1,0 +1,345 @@
+"""Model files: what is saved comes back, replaced whole, and hostile files get one clear error."""
+
+import json
+import os
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from charlm_tools import TEXT, save_model, tiny, trained
+from safetensors.numpy import save as pack
+
+import fastrnn
+from fastrnn.charlm import CharacterModel, UserError, checkpoint, load
+from fastrnn.charlm.model import parameter_shapes, state_arrays, state_shapes
+from fastrnn.charlm.record import TrainingRecord
+from fastrnn.charlm.train import Trainer
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def header(path):
+    """(header as a dict, the bytes after it) of a safetensors file."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def write(path, values, rest):
+    text = json.dumps(values).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + rest)
+
+
+def rewrite(path, **metadata):
+    """The same file with some metadata replaced; None takes a key away."""
+    values, rest = header(path)
+    values["__metadata__"].update(metadata)
+    values["__metadata__"] = {k: v for k, v in values["__metadata__"].items() if v is not None}
+    write(path, values, rest)
+
+
+def retensor(path, change):
+    """The same file with its tensors changed, and no checksum."""
+    metadata = header(path)[0]["__metadata__"]
+    metadata.pop("sha256", None)
+    file = load(path)
+    tensors = {**file.parameters, **file.extras}
+    path.write_bytes(pack(change(tensors), metadata))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "ugrnn"])
+def test_what_is_saved_is_loaded(path, cell):
+    model, vocabulary = save_model(path, TEXT + "日🙂\0", cell=cell, layers=2)
+    file = load(path)
+    assert file.vocabulary.characters == vocabulary.characters
+    assert file.settings.cell == cell
+    assert file.training is None
+    again = file.build_model()
+    for one, other in zip(model.modules, again.modules, strict=True):
+        np.testing.assert_array_equal(one.flat_params, other.flat_params)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "ugrnn"])
+def test_shapes_worked_out_are_those_of_the_model(cell):
+    settings = tiny(cell=cell, layers=3)
+    model = CharacterModel(settings, 11, seed=1)
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    assert parameter_shapes(settings, 11) == shapes
+    _, state = model(np.zeros((2, 5), dtype=np.int32))
+    assert [part.shape for part in state_arrays(state)] == state_shapes(settings, 5)
+
+
+def test_arrays_in_any_memory_order_are_saved_right(path):
+    model, vocabulary = save_model(path)
+    turned = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    strided = np.arange(12, dtype=np.float32)[::2]
+    extras = {"optimizer.turned": turned, "optimizer.strided": strided}
+    checkpoint.save(path, model, vocabulary, extras=extras)
+    for name, value in load(path).extras.items():
+        np.testing.assert_array_equal(value, extras[name])
+
+
+def test_file_mode_follows_the_umask_and_a_link_stays(path, tmp_path):
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(path.name)
+    before = os.umask(0o027)
+    try:
+        save_model(link)
+    finally:
+        os.umask(before)
+    assert link.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_failed_save_leaves_the_old_file_and_nothing_else(path, monkeypatch):
+    save_model(path)
+    old = path.read_bytes()
+
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_model(path)
+    assert path.read_bytes() == old
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_weights_that_are_not_finite_are_not_saved(path):
+    model, vocabulary = save_model(path)
+    old = path.read_bytes()
+    with model.head.editing() as params:
+        params["bias"][0] = np.inf
+    with pytest.raises(FloatingPointError, match=r"head.bias"):
+        checkpoint.save(path, model, vocabulary)
+    assert path.read_bytes() == old
+
+
+def test_killed_while_saving_leaves_a_readable_file(path):
+    save_model(path, hidden=128)
+    script = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "from fastrnn.charlm import checkpoint, load\n"
+        f"file = load({str(path)!r}); model = file.build_model()\n"
+        "print('ready', flush=True)\n"
+        f"while True: checkpoint.save({str(path)!r}, model, file.vocabulary)\n"
+    )
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(rng.uniform(0.005, 0.1))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        load(path)
+    save_model(path)
+    assert list(path.parent.iterdir()) == [path]  # the next save took the stray file away
+
+
+# ----------------------------------------------------------------------------------- hostile files
+
+
+def test_truncated_file_is_refused_at_every_length(path):
+    save_model(path, hidden=2)
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    for size in [*range(40), *range(40, 8 + length, 17), *range(8 + length, len(data), 29)]:
+        path.write_bytes(data[:size])
+        with pytest.raises(UserError, match=r"model.safetensors: "):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello, I am a text file\n",
+        struct.pack("<Q", 2**63) + b"{}",
+        struct.pack("<Q", 10**8) + b"{}",
+        b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.",
+        struct.pack("<Q", 4000) + b"[" * 4000,
+        pack({"x": np.zeros(3, np.float32)}),
+        pack({"x": np.zeros(3, np.float32)}, {"format": "pt"}),
+    ],
+)
+def test_other_files_are_refused(path, data):
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"model.safetensors: (not a whole|a) safetensors file"):
+        load(path)
+
+
+def test_missing_file_and_folder_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="not a file"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"version": "2"}, "version '2'"),
+        ({"surprise": "x"}, "unknown metadata 'surprise'"),
+        ({"model": None}, "missing metadata 'model'"),
+        ({"vocabulary": None}, "missing metadata 'vocabulary'"),
+        ({"model": "{"}, "model: not readable"),
+        ({"model": "[" * 100000}, "model: not readable"),
+        ({"model": "[]"}, "expected a mapping"),
+        ({"vocabulary": "[1]"}, "expected a string"),
+        ({"vocabulary": '"ba"'}, "sorted"),
+        ({"vocabulary": '""'}, "no characters"),
+        ({"vocabulary": '"a\\ud800"'}, "shape"),
+        ({"training": "3"}, "training"),
+        ({"training": "NaN"}, "training: not readable"),
+        ({"sha256": "0"}, "damaged"),
+    ],
+)
+def test_wrong_metadata_is_refused(path, metadata, words):
+    save_model(path)
+    rewrite(path, **metadata)
+    with pytest.raises(UserError, match=words):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hidden": 17}, "has shape"),
+        ({"hidden": 2**23}, "has shape"),
+        ({"layers": 1000}, "1000 layers, but 6 parameter tensors"),
+        ({"layers": 2}, "missing tensor recurrent.bias_hh_l1"),
+        ({"cell": "gru"}, "has shape"),
+        ({"cell": "os.system"}, "--cell"),
+        ({"hidden": 1e3}, "--hidden"),
+        ({"hidden": -1}, "--hidden"),
+        ({"hidden": 10**30}, "--hidden"),
+        ({"depth": 3}, "unknown 'depth'"),
+    ],
+)
+def test_settings_that_do_not_fit_the_tensors_are_refused(path, change, words):
+    save_model(path)
+    model = json.loads(header(path)[0]["__metadata__"]["model"])
+    rewrite(path, model=json.dumps({**model, **change}))
+    with pytest.raises(UserError, match=words):
+        load(path)
+
+
+def replaced(name, value):
+    return lambda tensors: {**tensors, name: value}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tensors: {k: v for k, v in tensors.items() if k != "head.bias"}, "missing .*bias"),
+        (replaced("extra", np.zeros(2, np.float32)), "unexpected tensor 'extra'"),
+        (replaced("head.bias", np.zeros(3, np.float32)), r"shape \(3,\)"),
+        (replaced("head.bias", np.zeros(14, np.float64)), "dtype F64"),
+        (replaced("head.bias", np.full(14, np.nan, np.float32)), "not finite"),
+        (replaced("head.bias", np.full(14, np.inf, np.float32)), "not finite"),
+        (replaced("optimizer.x", np.full(1, np.nan, np.float32)), "not finite"),
+    ],
+)
+def test_wrong_tensors_are_refused(path, change, words):
+    _, vocabulary = save_model(path)
+    assert len(vocabulary) == 14
+    retensor(path, change)
+    with pytest.raises(UserError, match=words):
+        load(path)
+
+
+def test_flipped_bit_in_the_weights_is_noticed(path):
+    save_model(path)
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        load(path)
+
+
+# ------------------------------------------------------------------------- hostile training records
+
+
+@pytest.fixture
+def training(path):
+    """A file in the middle of an epoch, and its training record."""
+    trained(steps=3, layers=2, dropout=0.2).save(path)
+    return json.loads(header(path)[0]["__metadata__"]["training"])
+
+
+def resume(path):
+    file = load(path)
+    record = TrainingRecord.from_json(file.training, file.settings)
+    return Trainer.resume(file, record, record.settings, TEXT)
+
+
+def test_record_as_written_resumes(path, training):
+    assert resume(path).step == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"step": -1}, "out of range"),
+        ({"step": "3"}, "step"),
+        ({"step": 0}, "state does not fit"),
+        ({"windows_per_epoch": 0}, "out of range"),
+        ({"windows_per_epoch": 41}, "windows_per_epoch"),
+        ({"windows_per_epoch": 3}, "windows_per_epoch"),
+        ({"seconds": 1}, "seconds"),
+        ({"random": {}}, "random numbers"),
+        ({"random": {"bit_generator": "PCG64", "state": 3}}, "random numbers"),
+        ({"random": {"bit_generator": "MT19937", "state": {}}}, "random numbers"),
+        ({"optimizer": {}}, "missing"),
+        ({"optimizer": {"lr": 1.0, "alpha": 2.0, "eps": 1.0, "step": 0}}, "alpha"),
+        ({"text_sha256": "00"}, "not the text"),
+        ({"history": [3]}, "history"),
+        ({"history": [{"epoch": 1}]}, "history"),
+        ({"settings": {}}, "settings: missing"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_wrong_training_records_are_refused(path, training, change, words):
+    rewrite(path, training=json.dumps({**training, **change}))
+    with pytest.raises(UserError, match=words):
+        resume(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["state.0", "state.1", "optimizer.square_avg.0", "optimizer.square_avg.1"]
+)
+def test_missing_or_misshaped_arrays_of_a_run_are_refused(path, training, name):
+    retensor(path, lambda tensors: {k: v for k, v in tensors.items() if k != name})
+    with pytest.raises(UserError):
+        resume(path)
+    trained(steps=3).save(path)
+    retensor(path, replaced(name, np.zeros(2, np.float32)))
+    with pytest.raises(UserError):
+        resume(path)
+
+
+def test_a_file_without_a_record_cannot_be_resumed(path):
+    save_model(path)
+    with pytest.raises(UserError, match="no training record"):
+        resume(path)
+
+
+def test_only_the_public_interface_is_used():
+    """The character model stands on what any user of the package has."""
+    folder = os.path.dirname(checkpoint.__file__)
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                text = file.read()
+            assert "fastrnn._" not in text.replace("fastrnn.__version__", ""), name
+    assert fastrnn.__version__
