@@ -1,6 +1,26 @@
 /* LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
  *
- * EQUATIONS PLACEHOLDER
+ * EQUATIONS
+ * x[t] (B, I) input    h[t] c[t] (B, H) state after t steps    y[t] = h[t+1] output
+ * W (4H, I)  R (4H, H)  b b' (4H): weight_ih weight_hh bias_ih bias_hh, gate order i f g o
+ * * elementwise, @ matrix product, s logistic, dv the gradient of v
+ *
+ * F1  a      = x[t] @ W.T + b + h[t] @ R.T + b'             (B, 4H), parts a_i a_f a_g a_o
+ * F2  i = s(a_i)    f = s(a_f)    g = tanh(a_g)    o = s(a_o)
+ * F3  c[t+1] = f*c[t] + i*g
+ * F4  m      = tanh(c[t+1])
+ * F5  h[t+1] = o*m
+ *
+ *     start: dh, dc = gradients of the final state h[T], c[T]; then t = T-1 .. 0
+ * B5  dh = dh + dy[t]    do = dh*m    dm = dh*o
+ * B4  dc = dc + dm*(1 - m*m)
+ * B3  di = dc*g    df = dc*c[t]    dg = dc*i    then  dc = dc*f
+ * B2  da_i = di*i*(1 - i)    da_f = df*f*(1 - f)    da_g = dg*(1 - g*g)    da_o = do*o*(1 - o)
+ * B1  dh = da @ R
+ *     end: dh, dc = gradients of the initial state h[0], c[0]
+ * B0  dx[t] = da[t] @ W    dW = sum_t da[t].T @ x[t]    dR = sum_t da[t].T @ h[t]
+ *     db = db' = sum of da over t and B
+ * END
  */
 
 FR_INLINE void lstm_forward(const fr_forward_point *p)
@@ -27,8 +47,8 @@ FR_INLINE void lstm_backward(const fr_backward_point *p)
     v_store(p->gate[0], v_mul(v_mul(dc, g), d_sigmoid(i)));       /* B3 B2 */
     v_store(p->gate[1], v_mul(v_mul(dc, v_load_n(p->c, p->n)), d_sigmoid(f)));
     v_store(p->gate[2], v_mul(v_mul(dc, i), d_tanh(g)));
-    v_store(p->gate[3], v_mul(v_mul(p->dh, m), d_sigmoid(o)));
-    v_store(p->carry_c, v_mul(dc, f));
+    v_store(p->gate[3], v_mul(v_mul(p->dh, m), d_sigmoid(o)));    /* B5 B2 */
+    v_store(p->carry_c, v_mul(dc, f));                            /* B3 */
     v_store(p->carry_h, v_set(0));                                /* B1: all of h goes through the product */
 }
 

@@ -1,6 +1,21 @@
 /* RNN (Elman 1990), f one of tanh, relu, sigmoid.
  *
- * EQUATIONS PLACEHOLDER
+ * EQUATIONS
+ * x[t] (B, I) input    h[t] (B, H) state after t steps    y[t] = h[t+1] output
+ * W (H, I)  R (H, H)  b b' (H): weight_ih weight_hh bias_ih bias_hh
+ * * elementwise, @ matrix product, s logistic, dv the gradient of v
+ *
+ * F1  a      = x[t] @ W.T + b + h[t] @ R.T + b'             (B, H)
+ * F2  h[t+1] = f(a)         f(a): tanh(a), relu: max(a, 0), sigmoid: s(a)
+ *
+ *     start: dh = gradient of the final state h[T]; then t = T-1 .. 0
+ * B2  dh = dh + dy[t]    da = dh*f'(a)    with v = h[t+1], f'(a) is
+ *     tanh: 1 - v*v    relu: 1 where v > 0, else 0    sigmoid: v*(1 - v)
+ * B1  dh = da @ R
+ *     end: dh = gradient of the initial state h[0]
+ * B0  dx[t] = da[t] @ W    dW = sum_t da[t].T @ x[t]    dR = sum_t da[t].T @ h[t]
+ *     db = db' = sum of da over t and B
+ * END
  */
 
 FR_INLINE void rnn_forward(const fr_forward_point *p, vec (*f)(vec))

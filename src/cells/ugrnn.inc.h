@@ -1,6 +1,22 @@
 /* UGRNN, the update-gate RNN (Collins, Sohl-Dickstein and Sussillo 2017).
  *
- * EQUATIONS PLACEHOLDER
+ * EQUATIONS
+ * x[t] (B, I) input    h[t] (B, H) state after t steps    y[t] = h[t+1] output
+ * W (2H, I)  R (2H, H)  b b' (2H): weight_ih weight_hh bias_ih bias_hh, gate order g c
+ * * elementwise, @ matrix product, s logistic, dv the gradient of v
+ *
+ * F1  a      = x[t] @ W.T + b + h[t] @ R.T + b'             (B, 2H), parts a_g a_c
+ * F2  g = s(a_g)    c = tanh(a_c)
+ * F3  h[t+1] = g*h[t] + (1 - g)*c
+ *
+ *     start: dh = gradient of the final state h[T]; then t = T-1 .. 0
+ * B3  dh = dh + dy[t]    dg = dh*(h[t] - c)    dc = dh*(1 - g)    then  dh = dh*g
+ * B2  da_g = dg*g*(1 - g)    da_c = dc*(1 - c*c)
+ * B1  dh = dh + da @ R
+ *     end: dh = gradient of the initial state h[0]
+ * B0  dx[t] = da[t] @ W    dW = sum_t da[t].T @ x[t]    dR = sum_t da[t].T @ h[t]
+ *     db = db' = sum of da over t and B
+ * END
  */
 
 FR_INLINE void ugrnn_forward(const fr_forward_point *p)
