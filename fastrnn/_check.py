@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]
 
+# What a C int holds; products of two such numbers stay below 2^63.
+MOST = 2**31 - 1
+
 
 def count(who: str, name: str, value: Any) -> int:
-    """Return value as an int that is at least 1."""
+    """Return value as an int in 1..MOST."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -23,6 +26,8 @@ def count(who: str, name: str, value: Any) -> int:
         ) from None
     if isinstance(value, bool) or number < 1:
         raise ValueError(f"{who}: {name} is {value}; expected an integer >= 1")
+    if number > MOST:
+        raise ValueError(f"{who}: {name} is {value}; expected an integer in 1..{MOST}")
     return number
 
 
@@ -51,7 +56,7 @@ def parameter_bytes(who: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def float32(who: str, name: str, array: Any) -> FloatArray:
-    """Return array if it is a float32 ndarray of this machine's byte order: nothing is cast."""
+    """Return array if it is a float32 ndarray of this machine's byte order: nothing is cast. Aligned, for C."""
     if not isinstance(array, np.ndarray):
         raise TypeError(
             f"{who}: {name} is a {type(array).__name__}; expected a float32 numpy array "
@@ -62,7 +67,7 @@ def float32(who: str, name: str, array: Any) -> FloatArray:
             f"{who}: {name} has dtype {array.dtype}; expected float32, the type fastrnn computes in "
             f"({name}.astype(np.float32))"
         )
-    return array
+    return array if array.flags.aligned else array.copy()
 
 
 def shape(who: str, name: str, array: Any, expected: tuple[int, ...], meaning: str) -> FloatArray:
@@ -83,7 +88,10 @@ def is_index(array: Any) -> bool:
 def indices(
     who: str, name: str, array: NDArray[Any], axes: str, size: int, meaning: str
 ) -> IndexArray:
-    """Return array as C-contiguous int64 indices in 0..size-1, with as many axes as `axes` names."""
+    """Return a copy of array as C-contiguous int64 indices in 0..size-1, with as many axes as `axes` names.
+
+    A copy, because the kernels address memory by them: whoever writes to his array later must not move that.
+    """
     letters = axes.split(", ")
     if array.ndim != len(letters):
         raise ValueError(
@@ -91,13 +99,14 @@ def indices(
             f"below {meaning}={size}, or vectors as float32"
         )
     _not_empty(who, name, array, letters)
+    array = np.array(array, order="C")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= size:
         wrong = low if low < 0 else high
         raise IndexError(
             f"{who}: {name} holds index {wrong}; expected indices in 0..{size - 1} ({meaning}={size})"
         )
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return array.astype(np.int64, copy=False)
 
 
 def sequence(
@@ -153,11 +162,11 @@ def state(
 def state_dict(
     who: str, given: Any, shapes: Mapping[str, tuple[int, ...]], strict: bool
 ) -> dict[str, FloatArray]:
-    """Return the given tensors as float32 arrays, all of them checked before any is used."""
+    """Return copies of the given tensors, all of them checked before any is used."""
     if not isinstance(given, Mapping):
         raise TypeError(f"{who}: got a {type(given).__name__}; expected a mapping of names to arrays")
     missing = sorted(set(shapes) - set(given))
-    unexpected = sorted(set(given) - set(shapes))
+    unexpected = sorted(set(given) - set(shapes), key=repr)
     if strict and (missing or unexpected):
         raise KeyError(
             f"{who}: missing {missing or 'nothing'}, unexpected {unexpected or 'nothing'}; expected "
@@ -172,5 +181,5 @@ def state_dict(
             raise ValueError(f"{who}: {name} has shape {array.shape}; expected {shapes[name]}")
         if not np.isfinite(array).all():
             raise ValueError(f"{who}: {name} holds NaN or infinity; expected finite values")
-        checked[name] = array
+        checked[name] = array.copy()  # it may look into the very parameters that are about to change
     return checked
