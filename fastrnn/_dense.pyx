@@ -15,6 +15,8 @@ import numpy as np
 
 from fastrnn._kernels cimport FR_GROUP, fr_flush_begin, fr_flush_end, kernels
 
+from fastrnn._memory import empty
+
 cdef enum:
     K_BLOCK = 256
 
@@ -34,16 +36,6 @@ cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil:
 cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
     """n rounded up to whole column groups."""
     return (n + FR_GROUP - 1) // FR_GROUP * FR_GROUP
-
-
-def aligned(shape):
-    """An uninitialised float32 array that starts on a cache line, so that no vector straddles two."""
-    cdef Py_ssize_t size = 1
-    for n in shape:
-        size *= n
-    raw = np.empty(size + FR_GROUP, dtype=np.float32)
-    first = -(raw.ctypes.data // 4) % FR_GROUP
-    return raw[first:first + size].reshape(shape)
 
 
 cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil:
@@ -101,8 +93,8 @@ cdef class LinearPanels:
         self.source_bias = bias
         self.outputs, self.inputs = weight.shape
         self.bias = np.zeros(padded(self.outputs), dtype=np.float32)
-        self.forward = aligned((padded(self.outputs) * self.inputs,))
-        self.transposed = aligned((padded(self.inputs) * self.outputs,))
+        self.forward = empty((padded(self.outputs) * self.inputs,))
+        self.transposed = empty((padded(self.inputs) * self.outputs,))
         self.stale = True
 
     def refresh(self):
@@ -147,7 +139,7 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
     cdef int parts = team(num_threads, padded(w.outputs) // FR_GROUP, <double> rows * w.inputs * w.outputs)
     cdef int gate = 0
     cdef float *bias = &dbias[0] if dbias.shape[0] else NULL
-    cdef float[:, ::1] scratch = aligned((parts, need))
+    cdef float[:, ::1] scratch = empty((parts, need))
     cdef unsigned before
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
         product_rows(dy, w.transposed, NULL, dx, rows * part // parts, rows * (part + 1) // parts)

@@ -4,7 +4,7 @@ from fastrnn._kernels cimport fr_cell
 
 cdef class Panels:
     cdef const fr_cell *cell
-    cdef readonly Py_ssize_t inputs, H, Hp, row
+    cdef readonly Py_ssize_t inputs, H, Hp, columns, row
     cdef readonly int states, aux
     cdef const float[:, ::1] weight_ih, weight_hh
     cdef object bias_ih, bias_hh, lock

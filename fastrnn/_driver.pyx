@@ -29,7 +29,7 @@ from fastrnn._kernels cimport (
     FR_GROUP, fr_backward_block, fr_cell, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage, kernels
 )
 
-from fastrnn._dense import aligned
+from fastrnn._memory import empty
 
 cdef enum:
     # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2.
@@ -54,7 +54,8 @@ cdef class Panels:
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = weight_ih, weight_hh, bias_ih, bias_hh
         self.inputs, self.H = weight_ih.shape[1], weight_hh.shape[1]
         self.Hp = padded(self.H)
-        self.row = self.cell.slots * self.Hp
+        self.columns = self.cell.slots * self.Hp
+        self.row = self.columns + FR_GROUP  # else the rows of a tile would fall on the same few sets of the caches
         self.states, self.aux = self.cell.states, self.cell.aux
         self.input = self.recurrent = self.input_transposed = self.recurrent_transposed = None
         self.table = None
@@ -101,7 +102,7 @@ cdef class Panels:
     cdef _pack_input(self):
         cdef int slot
         if self.input is None:
-            self.input = aligned((self.cell.gates * self.Hp * self.inputs,))
+            self.input = empty((self.cell.gates * self.Hp * self.inputs,))
         for slot in range(self.cell.gates):
             # input[slot] = weight_ih[gate].T
             kernels.pack(self.inputs, self.H, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], 1, self.inputs,
@@ -109,7 +110,7 @@ cdef class Panels:
 
     cdef _pack_recurrent(self):
         if self.recurrent is None:
-            self.recurrent = aligned((self.cell.gates * self.Hp * self.H,))
+            self.recurrent = empty((self.cell.gates * self.Hp * self.H,))
         cdef Py_ssize_t at = 0
         cdef int s, i
         for s in range(self.cell.stages):
@@ -144,7 +145,7 @@ cdef class Panels:
     cdef _pack_table(self):
         """table[v] = bias + W onehot(v), a ready row of the gate buffer for every index."""
         if self.table is None:
-            self.table = aligned((self.inputs, self.row))
+            self.table = empty((self.inputs, self.columns))
         table = np.asarray(self.table)
         table[:] = self.bias
         weight = np.asarray(self.weight_ih).reshape(self.cell.gates, self.H, self.inputs)
@@ -159,7 +160,7 @@ cdef Py_ssize_t time_block(Panels w, Py_ssize_t T, Py_ssize_t rows) noexcept nog
 
 def gate_buffer(Panels w, Py_ssize_t T, Py_ssize_t B, bint tape):
     """(T, B, row) for a tape; for inference one block of time steps is enough."""
-    return aligned((T if tape else time_block(w, T, B), B, w.row))
+    return empty((T if tape else time_block(w, T, B), B, w.row))
 
 
 # ---------------------------------------------------------------------------------------------------- forward
@@ -173,7 +174,7 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
     if indices.shape[0]:
         for t in range(start, stop):
             for b in range(first, last):
-                memcpy(&gates[t - offset, b, 0], &w.table[indices[t, b], 0], w.row * sizeof(float))
+                memcpy(&gates[t - offset, b, 0], &w.table[indices[t, b], 0], w.columns * sizeof(float))
         return
     if rows == gates.shape[1]:  # whole batches lie one behind the other: one product for the block
         steps, rows = stop - start, rows * (stop - start)
@@ -181,10 +182,10 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
         t = start + block * steps
         kernels.gemm(rows, inputs // FR_GROUP, w.inputs, &x[t, first, 0], w.inputs, 1, &w.input[0], w.inputs * FR_GROUP,
                      &w.bias[0], 0, &gates[t - offset, first, 0], w.row, FR_GROUP, FR_GROUP)
-    if inputs < w.row:  # slots that only R h is added to
+    if inputs < w.columns:  # slots that only R h is added to
         for t in range(start, stop):
             for b in range(first, last):
-                memcpy(&gates[t - offset, b, inputs], &w.bias[inputs], (w.row - inputs) * sizeof(float))
+                memcpy(&gates[t - offset, b, inputs], &w.bias[inputs], (w.columns - inputs) * sizeof(float))
 
 
 cdef void step(Panels w, float *gates, const float *h, float *h_next, const float *c, float *c_next, float *aux,
@@ -375,7 +376,7 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
 
     work = <double> T * B * w.row * (w.H + (0 if indices.shape[0] else w.inputs))
     parts = team(num_threads, w.Hp // FR_GROUP, work)
-    scratch = aligned((parts, gradient_scratch(max(w.H, 0 if indices.shape[0] else w.inputs))))
+    scratch = empty((parts, gradient_scratch(max(w.H, 0 if indices.shape[0] else w.inputs))))
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
         gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, &scratch[part, 0], part, parts)
         if indices.shape[0]:

@@ -9,8 +9,8 @@ cimport numpy as cnp
 
 from fastrnn._driver cimport Panels, forward_layer
 
-from fastrnn._dense import aligned
 from fastrnn._driver import gate_buffer
+from fastrnn._memory import empty
 
 cnp.import_array()
 
@@ -47,7 +47,7 @@ cdef class StreamCore:
     def __init__(self, panels, Py_ssize_t batch, int num_threads, check_input, check_output):
         self.layers = [LayerState(one, batch) for one in panels]
         self.batch, self.inputs, self.hidden = batch, panels[0].inputs, panels[0].H
-        self.x = aligned((1, batch, self.inputs))
+        self.x = empty((1, batch, self.inputs))
         self.indices = np.zeros((1, batch), dtype=np.int64)
         self.no_x = np.zeros((0, 0, 0), dtype=np.float32)
         self.no_indices = np.zeros((0, 0), dtype=np.int64)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _dense, _driver, _threads
+from fastrnn import _check, _dense, _driver, _memory, _threads
 from fastrnn import init as initial_values
 from fastrnn.module import FloatArray, Initialiser, Module
 from fastrnn.stream import Stream
@@ -26,17 +26,17 @@ class _Record:
 
     __slots__ = ("aux", "c", "dropout_key", "gates", "h", "indices", "x")
 
-    def __init__(self, x: NDArray[Any], T: int, B: int, panels: _driver.Panels, tape: bool) -> None:  # noqa: N803
+    def __init__(self, x: NDArray[Any], T: int, B: int, panels: _driver.Panels, tape: bool) -> None:
         integers = _check.is_index(x)
         self.x = _NO_SEQUENCE if integers else x
         self.indices = x if integers else _NO_INDICES
         self.dropout_key: int | None = None
         self.gates = _driver.gate_buffer(panels, T, B, tape)
-        self.h = _dense.aligned((T + 1, B, panels.H))
+        self.h = _memory.empty((T + 1, B, panels.H))
         c_slots = (T + 1 if tape else 1) if panels.states > 1 else 0
         aux_slots = (T if tape else 1) if panels.aux else 0
-        self.c = _dense.aligned((c_slots, B, panels.H))
-        self.aux = _dense.aligned((aux_slots, B, panels.H))
+        self.c = _memory.empty((c_slots, B, panels.H))
+        self.aux = _memory.empty((aux_slots, B, panels.H))
 
 
 class Tape:
@@ -227,7 +227,7 @@ class Recurrent(Module):
             raise NotImplementedError(f"{who}: lengths is given; this version has none, expected None")
         threads = _threads.resolve(who, num_threads)
         x = self._time_major(_check.sequence(who, x, self._axes, self.input_size))
-        T, B = x.shape[:2]  # noqa: N806
+        T, B = x.shape[:2]
         initial = self._initial_state(who, "state", state, B)
         records: list[_Record] = []
         for layer, panels in enumerate(self._panels):
@@ -249,7 +249,7 @@ class Recurrent(Module):
 
     def _drop(self, record: _Record, y: FloatArray, threads: int) -> FloatArray:
         record.dropout_key = int(self.rng.integers(2**63))
-        dropped: FloatArray = _dense.aligned(y.shape)
+        dropped: FloatArray = _memory.empty(y.shape)
         _dense.dropout(y.reshape(-1), dropped.reshape(-1), self.dropout, record.dropout_key, threads)
         return dropped
 
@@ -287,14 +287,14 @@ class Recurrent(Module):
         Raises
         ------
         ValueError, TypeError
-            A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed then.
+            A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed.
         """
         who = f"{self._who}.backward"
         threads = _threads.resolve(who, num_threads)
         if not isinstance(tape, Tape):
             raise TypeError(f"{who}: tape is a {type(tape).__name__}; expected what forward returned")
         records = tape._take(self, who)
-        T, B, H = records[0].h.shape[0] - 1, records[0].h.shape[1], self.hidden_size  # noqa: N806
+        T, B, H = records[0].h.shape[0] - 1, records[0].h.shape[1], self.hidden_size
         if dy is not None:
             axes, sizes = ("(B, T, H)", (B, T, H)) if self.batch_first else ("(T, B, H)", (T, B, H))
             dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
@@ -307,7 +307,7 @@ class Recurrent(Module):
                 below = records[layer - 1] if layer else None
                 carried = [part[layer] for part in final] if final else None
                 dy, states = self._backward_layer(layer, records[layer], dy, carried, want, threads)
-                if below is not None and below.dropout_key is not None:
+                if dy is not None and below is not None and below.dropout_key is not None:
                     flat = dy.reshape(-1)
                     _dense.dropout(flat, flat, self.dropout, below.dropout_key, threads)
                 for parts, part in zip(initial, states, strict=False):
@@ -327,11 +327,11 @@ class Recurrent(Module):
     ) -> tuple[FloatArray | None, list[FloatArray]]:
         panels = self._panels[layer]
         panels.refresh(bool(record.indices.size), True)
-        B, H = record.h.shape[1:]  # noqa: N806
+        B, H = record.h.shape[1:]
         carry = [np.zeros((B, panels.Hp), dtype=np.float32) for _ in self.STATES]
         for padded, given in zip(carry, dstate or [], strict=False):
             padded[:, :H] = given
-        dx = _dense.aligned(record.x.shape) if want_dx else _NO_SEQUENCE
+        dx = _memory.empty(record.x.shape) if want_dx else _NO_SEQUENCE
         grads = [self.grads[f"{name}_l{layer}"] for name in ("weight_ih", "weight_hh")]
         grads += [self.grads.get(f"{name}_l{layer}", _NO_BIAS) for name in ("bias_ih", "bias_hh")]
         _driver.backward(
@@ -360,7 +360,7 @@ class Recurrent(Module):
     def _time_major(self, x: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(x.swapaxes(0, 1) if self.batch_first else x)
 
-    def _initial_state(self, who: str, name: str, state: State, B: int) -> list[FloatArray] | None:  # noqa: N803
+    def _initial_state(self, who: str, name: str, state: State, B: int) -> list[FloatArray] | None:
         if state is None:
             return None
         expected = (self.num_layers, B, self.hidden_size)
@@ -421,9 +421,10 @@ class RNN(Recurrent):
 
 
 class LSTM(Recurrent):
-    """LSTM with forget gate, gates in the order i f g o, state (h, c) (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).
+    """LSTM with forget gate, gates in the order i f g o, state (h, c).
 
     i, f, o = s(.), g = tanh(.) of W x + b + R h + b';  c' = f*c + i*g;  h' = o*tanh(c')
+    (Hochreiter and Schmidhuber, 1997; the forget gate is of Gers, Schmidhuber and Cummins, 2000.)
 
     Parameters are those of `Recurrent`.
     """
@@ -433,10 +434,11 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """GRU, reset applied after the recurrent product unless `reset_after=False`, gates in the order r z n (Cho et al., 2014).
+    """GRU, reset applied after the recurrent product unless `reset_after=False`, gates in the order r z n.
 
     r, z = s(.) of W x + b + R h + b';  h' = (1-z)*n + z*h, with
-    n = tanh(W x + b + r*(R h + b')) when `reset_after` (PyTorch, cuDNN), else n = tanh(W x + b + R (r*h) + b').
+    n = tanh(W x + b + r*(R h + b')) when `reset_after` (PyTorch, cuDNN), else n = tanh(W x + b + R (r*h) + b')
+    (Cho et al., 2014).
     Texts that write h' = (1-z)*h + z*n mean this z negated: `load_state_dict(..., blend="cho")` converts their weights.
 
     Parameters are those of `Recurrent`, and

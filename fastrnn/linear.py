@@ -6,9 +6,8 @@ import threading
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastrnn import _check, _dense, _threads
+from fastrnn import _check, _dense, _memory, _threads
 from fastrnn import init as initial_values
 from fastrnn.module import FloatArray, Initialiser, Module
 
@@ -84,7 +83,7 @@ class Linear(Module):
                 f"{who}: x has shape {x.shape}; expected (..., in_features={self.in_features})"
             )
         rows = np.ascontiguousarray(x).reshape(-1, self.in_features)
-        y: FloatArray = _dense.aligned((len(rows), self.out_features))
+        y: FloatArray = _memory.empty((len(rows), self.out_features))
         self._refresh()
         _dense.linear_forward(self._panels, rows, y, threads)
         return y.reshape(*x.shape[:-1], self.out_features), rows
@@ -114,7 +113,7 @@ class Linear(Module):
         x = self._tape_input(tape)
         dy = _check.shape(who, "dy", dy, (*x.shape[:-1], self.out_features), "(..., out_features)")
         tape._x = None
-        dx: FloatArray = _dense.aligned(x.shape)
+        dx: FloatArray = _memory.empty(x.shape)
         grad = self.grads.get("bias", np.zeros(0, np.float32))
         self._refresh()
         with self._lock:

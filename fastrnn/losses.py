@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _dense, _threads
+from fastrnn import _check, _dense, _memory, _threads
 
 FloatArray = NDArray[np.float32]
 
@@ -48,10 +48,10 @@ def softmax_cross_entropy(
             f"{who}: targets have shape {targets.shape}; expected {logits.shape[:-1]}, one for each row "
             "of logits"
         )
-    V = logits.shape[-1]  # noqa: N806
+    V = logits.shape[-1]
     rows = np.ascontiguousarray(logits).reshape(-1, V)
     indices = _check.indices(who, "targets", targets.reshape(-1), "...", V, "V")
-    dlogits: FloatArray = np.empty_like(rows)
+    dlogits: FloatArray = _memory.empty(rows.shape)
     losses: FloatArray = np.empty(len(rows), dtype=np.float32)
     _dense.cross_entropy(rows, indices, 1.0 / len(rows), dlogits, losses, threads)
     return float(losses.mean(dtype=np.float64)), dlogits.reshape(logits.shape)

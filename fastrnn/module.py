@@ -1,4 +1,4 @@
-"""What every layer with weights has: named views over one buffer, gradients laid out alike, and one way to change them."""
+"""What every layer with weights has: named views over one buffer, gradients laid out alike, one way to change them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import _check
-from fastrnn._dense import aligned
+from fastrnn._memory import empty
 
 FloatArray = NDArray[np.float32]
 Initialiser = Callable[[str, tuple[int, ...], np.random.Generator], FloatArray | None]
@@ -59,7 +59,7 @@ class Module:
         """Allocate and fill the parameters: by `init` where it returns an array, else by `default`."""
         size = _check.parameter_bytes(self._who, shapes)
         self._shapes = dict(shapes)
-        self._buffer: FloatArray = aligned((size,))
+        self._buffer: FloatArray = empty((size,))
         self._version = 0
         values = Parameters(self._buffer, shapes)
         for name, view in values.items():
@@ -70,7 +70,7 @@ class Module:
                 given = _check.shape(self._who, f"init({name!r}, ...)", given, view.shape, name)
             view[...] = given
         self.params = Parameters(self._buffer[:], shapes).freeze()
-        grads: FloatArray = aligned((size,))
+        grads: FloatArray = empty((size,))
         grads[:] = 0
         self.grads = Parameters(grads, shapes)
 
