@@ -1,6 +1,7 @@
 """What a training run shows and writes while it goes: a bar or lines, a log, a plot."""
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -44,12 +45,20 @@ def open_progress(
 ) -> "Lines | Bar":
     """A `Bar` where `stream` (standard error) is a terminal and tqdm is there, else `Lines`."""
     stream = stream or sys.stderr
-    if stream.isatty():
+    if _has_screen(stream):
         try:
             return Bar(steps, done, characters_per_step, epochs, stream)
         except ModuleNotFoundError:
             pass
     return Lines(steps, characters_per_step, epochs, stream)
+
+
+def _has_screen(stream: TextIO) -> bool:
+    """Whether a bar can be seen: on a terminal that knows its size (some say 0 x 0)."""
+    try:
+        return 0 not in os.get_terminal_size(stream.fileno())
+    except OSError:
+        return False
 
 
 class Lines:

@@ -50,14 +50,13 @@ def generate(
     check_options(length, temperature, top_k, top_p)
     rng = rng or np.random.default_rng()
     stream = model.recurrent.stream(batch_size=1)
-    code = np.empty(1, dtype=np.int64)
-    for code[0] in prime:
-        hidden = stream.step(code)
+    *first, code = prime
+    for known in first:
+        stream.step(np.array([known]))
     for _ in range(length):
-        logits = model.head(hidden)[0]
-        code[0] = draw(probabilities(logits, temperature, top_k, top_p), rng)
-        yield vocabulary.characters[code[0]]
-        hidden = stream.step(code)
+        logits = model.head(stream.step(np.array([code])))[0]
+        code = draw(probabilities(logits, temperature, top_k, top_p), rng)
+        yield vocabulary.characters[code]
 
 
 def check_options(length: int, temperature: float, top_k: int, top_p: float) -> None:

@@ -327,7 +327,7 @@ def run(
             progress.report(report)
             log(report)
         if _every(settings.sample_every, trainer.step) and not stopping:
-            progress.sample(trainer.sample())
+            progress.sample(f"--- sample after step {trainer.step}\n{trainer.sample()}\n---")
         if epoch_ended or stopping or _every(settings.save_every, trainer.step):
             save()
 
