@@ -1,0 +1,42 @@
+"""How far a float32 result may be from its float64 twin.
+
+The bound is oneDNN's for recurrent layers: a few rounding errors for every doubling of the number
+of terms that were added up, twice that for gradients. It is relative to the largest entry of the
+array, because sums that cancel leave small entries with large relative errors; in an array of one
+entry that one may be such, so the bound is relative to LEAST_SCALE at least.
+"""
+
+import math
+
+import numpy as np
+
+EPS = float(np.finfo(np.float32).eps)
+FORWARD, BACKWARD = 4, 8
+LEAST_SCALE = 0.1  # the terms of every sum here are of order one
+
+
+def bound(length, factor=FORWARD):
+    """Relative error allowed after `length` additions in a row."""
+    return factor * max(1, math.ceil(math.log2(max(2, length)))) * EPS
+
+
+def assert_close(name, actual, expected, tolerance):
+    assert actual.dtype == np.float32, name
+    assert actual.shape == expected.shape, name
+    scale = max(np.abs(expected).max(), LEAST_SCALE)
+    error = np.abs(actual - expected).max()
+    assert error <= tolerance * scale, (
+        f"{name}: error {error:.3g} of {scale:.3g}, {error / (tolerance * scale):.2f} of what is "
+        f"allowed; worst at {np.unravel_index(np.abs(actual - expected).argmax(), actual.shape)}"
+    )
+
+
+def assert_same_bits(actual, expected, context=""):
+    """Compare dicts of arrays (None for what there is none of) bit by bit."""
+    assert actual.keys() == expected.keys()
+    for name in expected:
+        if expected[name] is None:
+            assert actual[name] is None, name
+            continue
+        bits = actual[name].view(np.uint32), expected[name].view(np.uint32)
+        np.testing.assert_array_equal(*bits, err_msg=f"{name} {context}")
