@@ -69,7 +69,7 @@ class Stream:
 
     def _checked_input(self, x: Any) -> NDArray[Any]:
         """x as exactly what the core takes, or the error that says why it cannot be."""
-        who, B, inputs = f"{self._who}.step", self.batch_size, self._layer.input_size  # noqa: N806
+        who, B, inputs = f"{self._who}.step", self.batch_size, self._layer.input_size
         if not _check.is_index(x):
             return _check.shape(who, "x_t", x, (B, inputs), "(B, input_size)")
         x = _check.indices(who, "x_t", x, "B", inputs, "input_size")
