@@ -29,8 +29,9 @@ FR_INLINE void forward_at(void (*equations)(const fr_forward_point *), const int
     equations(&p);
 }
 
-FR_INLINE void forward_block(void (*equations)(const fr_forward_point *), const int slots, const fr_forward_block *b)
+FR_INLINE void forward_block(void (*equations)(const fr_forward_point *), const int slots, const fr_forward_block *block)
 {
+    const fr_forward_block copy = *block, *b = &copy;  /* a copy no store can alias: it stays in registers */
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         ptrdiff_t unit = 0;
         for (; unit + VL <= b->units; unit += VL) forward_at(equations, slots, b, row, unit, VL);
@@ -49,8 +50,9 @@ FR_INLINE void backward_at(void (*equations)(const fr_backward_point *), const i
     equations(&p);
 }
 
-FR_INLINE void backward_block(void (*equations)(const fr_backward_point *), const int slots, const fr_backward_block *b)
+FR_INLINE void backward_block(void (*equations)(const fr_backward_point *), const int slots, const fr_backward_block *block)
 {
+    const fr_backward_block copy = *block, *b = &copy;
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         ptrdiff_t unit = 0;
         for (; unit + VL <= b->units; unit += VL) backward_at(equations, slots, b, row, unit, VL);
