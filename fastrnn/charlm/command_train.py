@@ -47,7 +47,10 @@ def add_parser(commands: Commands) -> None:
         "--resume", metavar="FILE", help="go on where this model file stands; it is --out as well"
     )
     parser.add_argument(
-        "--seconds", type=float, metavar="FLOAT", help="stop after this time, as Ctrl-C does"
+        "--seconds",
+        type=float,
+        metavar="FLOAT",
+        help="after this time validate, save and say how to go on",
     )
     parser.add_argument("--plot", metavar="FILE", help="draw the losses into this picture")
     parser.set_defaults(run=run)
