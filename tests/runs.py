@@ -29,13 +29,13 @@ def random_floats(rng, *shape):
 def make_layer(name, inputs, hidden, layers=1, seed=0, **options):
     """A layer with every parameter random, biases too; sums of a unit's inputs are of order one."""
     kind, own = CELLS[name]
-    layer = getattr(fastrnn, kind)(inputs, hidden, layers, **own, **options)
-    rng = np.random.default_rng(seed)
-    with layer.editing() as params:
-        for view in params.values():
-            fan_in = view.shape[1] if view.ndim == 2 else 4
-            view[...] = random_floats(rng, *view.shape) * np.sqrt(2 / fan_in)
-    return layer
+    source = np.random.default_rng(seed)
+
+    def init(_, shape, __):
+        fan_in = shape[1] if len(shape) == 2 else 4
+        return random_floats(source, *shape) * np.float32(np.sqrt(2 / fan_in))
+
+    return getattr(fastrnn, kind)(inputs, hidden, layers, init=init, **own, **options)
 
 
 @dataclass

@@ -1,0 +1,369 @@
+"""Threads of ours and of others: callers side by side, OpenMP's pool, fork, and how many."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from fresh import output
+from runs import every_cell, make_step
+from tolerance import assert_same_bits
+
+import fastrnn
+
+CALLERS = 8
+needs_openmp = pytest.mark.skipif(not fastrnn.config()["openmp"], reason="built without OpenMP")
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no /proc")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+
+
+def at_once(function, count=CALLERS):
+    """function(0..count-1), all started at the same moment, in threads of their own."""
+    barrier = threading.Barrier(count)
+
+    def call(i):
+        barrier.wait()
+        return function(i)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(call, range(count)))
+
+
+# ------------------------------------------------------------------------------- callers side by side
+
+
+@pytest.mark.parametrize("integers", [False, True], ids=["vectors", "integers"])
+@every_cell
+def test_threads_may_share_a_layer(name, integers):
+    """The very first call included, when nothing is packed yet; several with threads of their own."""
+    steps = [make_step(name, (6, 24, 40, 64), 2, integers, seed) for seed in range(CALLERS)]
+    expected = [step.infer(num_threads=1) for step in steps]
+    fresh = make_step(name, (6, 24, 40, 64), 2, integers).layer
+    for seed, step in enumerate(steps):
+        with step.layer.editing() as params:
+            params.flat[:] = fresh.flat_params
+        expected[seed] = step.infer(num_threads=1)
+        step.layer = fresh
+    for actual in (
+        at_once(lambda i: steps[i].infer(num_threads=1 + i % 3)),
+        at_once(lambda i: steps[i].infer(num_threads=1 + i % 3)),
+    ):
+        for seed in range(CALLERS):
+            assert_same_bits(actual[seed], expected[seed], f"caller {seed}")
+
+
+@every_cell
+def test_threads_may_train_a_layer_side_by_side(name):
+    """Gradients add up under a lock: equal steps give the same sums in whatever order they come."""
+    step = make_step(name, (6, 24, 40, 64), layers=2)
+    layer = step.layer
+    results = [step.run(zero_grad=False, num_threads=1) for _ in range(CALLERS)]
+    expected = {key: results[0][key] for key in ("y", "dx", *layer.STATES)}
+    sums = layer.flat_grads.copy()
+    layer.zero_grad()
+
+    def train(i):
+        y, final, tape = step.forward(num_threads=1 + i % 3)
+        dx, _ = layer.backward(tape, step.dy, step.dstate, num_threads=1 + i % 3)
+        parts = final if isinstance(final, tuple) else (final,)
+        return {"y": y, "dx": dx, **dict(zip(layer.STATES, parts, strict=True))}
+
+    for actual in at_once(train):
+        assert_same_bits(actual, expected)
+    np.testing.assert_array_equal(layer.flat_grads, sums)
+
+
+def test_threads_may_have_streams_of_one_layer():
+    step = make_step("gru", (30, CALLERS, 20, 33), layers=2)
+    expected = step.infer()["y"]
+
+    def follow(row):
+        stream = step.layer.stream()
+        stream.state = np.ascontiguousarray(step.state[:, row : row + 1])
+        return np.stack([stream.step(x_t[row : row + 1]) for x_t in step.x])
+
+    for row, actual in enumerate(at_once(follow)):
+        np.testing.assert_array_equal(actual[:, 0], expected[:, row])
+
+
+def test_threads_may_share_a_linear_layer_and_the_loss():
+    head = fastrnn.Linear(64, 70, seed=0)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20, 24, 64)).astype(np.float32)
+    targets = rng.integers(70, size=(20, 24))
+
+    def train(i):
+        y, tape = head.forward(x, num_threads=1 + i % 3)
+        loss, dlogits = fastrnn.softmax_cross_entropy(y, targets, num_threads=1 + i % 3)
+        dx = head.backward(tape, dlogits, num_threads=1 + i % 3)
+        return {"y": y, "loss": np.float32([loss]), "dlogits": dlogits, "dx": dx}
+
+    expected, *_ = (train(0) for _ in range(CALLERS))
+    sums = head.flat_grads.copy()
+    head.zero_grad()
+    for actual in at_once(train):
+        assert_same_bits(actual, expected)
+    np.testing.assert_array_equal(head.flat_grads, sums)
+
+
+# ----------------------------------------------------------------------------------- OpenMP's threads
+
+COUNTING = """
+import os
+from runs import make_step
+
+def running():
+    return len(os.listdir("/proc/self/task"))
+
+large, small = make_step(NAME, (20, 24, 64, 64)), make_step(NAME, (2, 8, 8, 8))
+counts = [running()]
+small.run(num_threads=3)
+large.run(num_threads=1)
+counts.append(running())
+"""
+
+
+@needs_openmp
+@needs_proc
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [
+        ("rnn", "large.infer(num_threads=3)"),
+        ("rnn", "_, _, tape = large.forward(num_threads=1); counts.append(running()); "
+                "large.layer.backward(tape, large.dy, num_threads=3)"),
+        ("lstm", "large.infer()"),
+        ("gru", "stream = large.layer.stream(256, num_threads=3); "
+                "import numpy as np; stream.step(np.zeros((256, 64), np.float32))"),
+    ],
+    ids=["forward", "backward", "environment", "stream"],
+)  # fmt: skip
+def test_threads_really_run_when_the_work_is_worth_them(name, calls):
+    """And none is started for one thread, nor for work that is not: the pool keeps what it starts."""
+    script = COUNTING.replace("NAME", repr(name)) + calls + "\ncounts.append(running())\nprint(*counts)"
+    environment = {"FASTRNN_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": None}
+    *before, after = map(int, output(script, **environment).split())
+    assert set(before) == {before[0]}
+    assert after == before[0] + 2
+
+
+# ----------------------------------------------------------------------------------------------- fork
+
+FORKING = """
+import os, signal, sys, time
+import numpy as np
+import fastrnn
+from runs import make_step
+from tolerance import assert_same_bits
+
+step = make_step("lstm", (20, 24, 64, 64), layers=2)
+head = fastrnn.Linear(64, 70, seed=0)
+stream = step.layer.stream(24, num_threads=3)
+large = fastrnn.LSTM(128, 128).stream(64, num_threads=3)
+targets = np.zeros((20, 24), np.int64)
+
+def train():
+    results = step.run(num_threads=3)
+    y, tape = head.forward(results["y"], num_threads=3)
+    _, results["dlogits"] = fastrnn.softmax_cross_entropy(y, targets, num_threads=3)
+    results["dhead"] = head.backward(tape, results["dlogits"], num_threads=3)
+    return results
+
+def in_child(function):
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            function()
+            status = 0
+        finally:
+            os._exit(status)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "still running after 20 s"
+"""
+
+
+@needs_fork
+def test_a_forked_child_computes_the_same():
+    """GNU OpenMP's pool does not survive a fork, so the child, and its children, run serially."""
+    script = """
+expected = train()
+
+def child():
+    assert fastrnn.get_num_threads() == 1
+    fastrnn.set_num_threads(3)
+    assert_same_bits(train(), expected)
+    assert in_child(lambda: assert_same_bits(train(), expected)) == 0
+
+print(in_child(child))
+assert_same_bits(train(), expected)
+"""
+    assert output(FORKING + script) == "0"
+
+
+@needs_fork
+def test_a_stream_made_before_a_fork_runs_in_the_child():
+    script = """
+x = np.ones((64, 128), np.float32)
+large.step(x)
+print(in_child(lambda: large.step(x)))
+"""
+    assert output(FORKING + script) == "0"
+
+
+@needs_fork
+def test_forks_beside_a_thread_that_computes():
+    """A lock that another thread holds at the moment of the fork is never released in the child."""
+    script = """
+import threading
+expected = train()
+stop = threading.Event()
+other = make_step("gru", (4, 24, 64, 64))
+
+def work():
+    while not stop.is_set():
+        other.run(num_threads=1)
+
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads:
+    thread.start()
+results = {in_child(lambda: assert_same_bits(train(), expected)) for _ in range(6)}
+stop.set()
+for thread in threads:
+    thread.join()
+print(*results)
+"""
+    assert output(FORKING + script) == "0"
+
+
+@needs_fork
+def test_multiprocessing_with_fork():
+    script = """
+import multiprocessing
+
+def outputs(_):
+    return train()["y"]
+
+expected = train()
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    for y in pool.map_async(outputs, range(4)).get(timeout=20):
+        np.testing.assert_array_equal(y, expected["y"])
+print("done")
+"""
+    assert output(FORKING + script) == "done"
+
+
+# ------------------------------------------------------------------------------------------- how many
+
+
+@pytest.fixture(autouse=True)
+def machine_default(monkeypatch):
+    """Start from an unset number, and put it back."""
+    for name in ("FASTRNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    fastrnn.set_num_threads(None)
+    yield
+    monkeypatch.undo()
+    fastrnn.set_num_threads(None)
+
+
+def test_number_of_threads_is_set_and_reset():
+    machine = fastrnn.get_num_threads()
+    assert machine >= 1
+    fastrnn.set_num_threads(machine + 5)
+    assert fastrnn.get_num_threads() == fastrnn.config()["num_threads"] == machine + 5
+    fastrnn.set_num_threads(np.int64(1))
+    assert fastrnn.get_num_threads() == 1
+    fastrnn.set_num_threads(None)
+    assert fastrnn.get_num_threads() == machine
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity")
+def test_default_keeps_to_the_cpus_allowed():
+    allowed = os.sched_getaffinity(0)
+    assert fastrnn.get_num_threads() <= len(allowed)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        fastrnn.set_num_threads(None)
+        assert fastrnn.get_num_threads() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"FASTRNN_NUM_THREADS": "3"}, 3),
+        ({"FASTRNN_NUM_THREADS": " 3 ", "OMP_NUM_THREADS": "1"}, 3),
+        ({"OMP_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "1,4"}, 1),
+        ({"FASTRNN_NUM_THREADS": "", "OMP_NUM_THREADS": "1"}, 1),
+    ],
+)
+def test_environment_sets_the_default(monkeypatch, environment, expected):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert fastrnn.get_num_threads() == expected
+    fastrnn.set_num_threads(7)
+    assert fastrnn.get_num_threads() == 7
+
+
+def test_large_openmp_limit_does_not_raise_the_default(monkeypatch):
+    machine = fastrnn.get_num_threads()
+    fastrnn.set_num_threads(None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1000")
+    assert fastrnn.get_num_threads() == machine
+
+
+def test_environment_is_read_by_a_new_process():
+    script = "import fastrnn; print(fastrnn.get_num_threads())"
+    assert output(script, FASTRNN_NUM_THREADS="5", OMP_NUM_THREADS="1") == "5"
+
+
+@pytest.mark.parametrize("name", ["FASTRNN_NUM_THREADS", "OMP_NUM_THREADS"])
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many"])
+def test_nonsense_in_the_environment_is_named(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{name} is '{value}'; expected an integer >= 1"):
+        fastrnn.get_num_threads()
+
+
+def calls_that_take_num_threads():
+    lstm, head = fastrnn.LSTM(4, 3, seed=0), fastrnn.Linear(4, 3, seed=0)
+    x, dy = np.ones((2, 5, 4), np.float32), np.ones((2, 5, 3), np.float32)
+    tape, head_tape = lstm.forward(x)[2], head.forward(x)[1]
+    return {
+        "LSTM": lambda n: lstm(x, num_threads=n),
+        "LSTM.forward": lambda n: lstm.forward(x, num_threads=n),
+        "LSTM.backward": lambda n: lstm.backward(tape, dy, num_threads=n),
+        "LSTM.stream": lambda n: lstm.stream(num_threads=n),
+        "Linear": lambda n: head(x, num_threads=n),
+        "Linear.forward": lambda n: head.forward(x, num_threads=n),
+        "Linear.backward": lambda n: head.backward(head_tape, dy, num_threads=n),
+        "softmax_cross_entropy": lambda n: fastrnn.softmax_cross_entropy(
+            dy, np.zeros((2, 5), int), num_threads=n
+        ),
+        "set_num_threads": fastrnn.set_num_threads,
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [(0, ValueError), (-1, ValueError), (True, ValueError), (1.5, TypeError), ("2", TypeError)],
+)
+@pytest.mark.parametrize("who", calls_that_take_num_threads())
+def test_wrong_numbers_of_threads_raise(who, wrong, error):
+    call = calls_that_take_num_threads()[who]
+    before = fastrnn.get_num_threads()
+    with pytest.raises(error, match=rf"{who}: (num_threads|n) is .*; expected an integer >= 1"):
+        call(wrong)
+    assert fastrnn.get_num_threads() == before
+    call(2)  # a tape is not used up by the wrong call
