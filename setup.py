@@ -74,7 +74,7 @@ checked = switched_on("FASTRNN_BOUNDS")
 setup(
     cmdclass={"build_ext": BuildExtensions},
     ext_modules=cythonize(
-        [extension("_kernels", SOURCES), extension("_memory"), extension("_dense"), extension("_driver"), extension("_stream"), extension("_optim")],
+        [extension("_kernels", SOURCES), extension("_memory"), extension("_dense"), extension("_driver"), extension("_stack"), extension("_stream"), extension("_optim")],
         compiler_directives={
             "language_level": 3,
             "boundscheck": checked,

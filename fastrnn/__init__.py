@@ -17,7 +17,7 @@ from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
 from fastrnn.stream import Stream
-from fastrnn.windows import tbptt
+from fastrnn.windows import streams, tbptt
 
 __all__ = [
     "GRU",
@@ -38,5 +38,6 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "softmax_cross_entropy",
+    "streams",
     "tbptt",
 ]

@@ -158,9 +158,9 @@ cdef Py_ssize_t time_block(Panels w, Py_ssize_t T, Py_ssize_t rows) noexcept nog
     return min(T, max(<Py_ssize_t> 1, PROJECTED_FLOATS // (w.row * rows)))
 
 
-def gate_buffer(Panels w, Py_ssize_t T, Py_ssize_t B, bint tape):
-    """(T, B, row) for a tape; for inference one block of time steps is enough."""
-    return empty((T if tape else time_block(w, T, B), B, w.row))
+cdef Py_ssize_t gate_steps(Panels w, Py_ssize_t T, Py_ssize_t B) noexcept:
+    """Steps of gate buffer that inference needs: one block's."""
+    return time_block(w, T, B)
 
 
 # ---------------------------------------------------------------------------------------------------- forward

@@ -44,6 +44,7 @@ cdef enum:
     SMALL = 1 << 14   # below this malloc itself recycles, and numpy.empty is the shorter way
 
 cdef object KEPT_BYTES = 1 << 29
+SMALL_BYTES = SMALL
 
 lock = threading.RLock()  # a collection inside may return blocks
 cdef list waiting = []          # blocks' (capacity, address), the longest waiting first

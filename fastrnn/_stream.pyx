@@ -7,9 +7,8 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._driver cimport Panels, forward_layer
+from fastrnn._driver cimport Panels, forward_layer, gate_steps
 
-from fastrnn._driver import gate_buffer
 from fastrnn._memory import empty
 
 cnp.import_array()
@@ -23,7 +22,7 @@ cdef class LayerState:
 
     def __init__(self, Panels panels, Py_ssize_t batch):
         self.panels = panels
-        self.gates = gate_buffer(panels, 1, batch, False)
+        self.gates = empty((gate_steps(panels, 1, batch), batch, panels.row))
         self.h = np.zeros((2, batch, panels.H), dtype=np.float32)
         self.output = self.h[1:]
         self.c = np.zeros((panels.cell.states - 1, batch, panels.H), dtype=np.float32)

@@ -9,45 +9,24 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _dense, _driver, _memory, _threads
+from fastrnn import _check, _driver, _threads
 from fastrnn import init as initial_values
-from fastrnn.module import FloatArray, Initialiser, Module
+from fastrnn._stack import Record, Stack
+from fastrnn.module import FloatArray, Initialiser, Module, Parameters
 from fastrnn.stream import Stream
 
 State = Any  # an array h (layers, B, H), or for the LSTM a pair (h, c) of them
-
-_NO_SEQUENCE = np.zeros((0, 0, 0), dtype=np.float32)
-_NO_INDICES = np.zeros((0, 0), dtype=np.int64)
-_NO_BIAS = np.zeros(0, dtype=np.float32)
-
-
-class _Record:
-    """What one layer keeps of a forward run for its backward run."""
-
-    __slots__ = ("aux", "c", "dropout_key", "gates", "h", "indices", "x")
-
-    def __init__(self, x: NDArray[Any], T: int, B: int, panels: _driver.Panels, tape: bool) -> None:
-        integers = _check.is_index(x)
-        self.x = _NO_SEQUENCE if integers else x
-        self.indices = x if integers else _NO_INDICES
-        self.dropout_key: int | None = None
-        self.gates = _driver.gate_buffer(panels, T, B, tape)
-        self.h = _memory.empty((T + 1, B, panels.H))
-        c_slots = (T + 1 if tape else 1) if panels.states > 1 else 0
-        aux_slots = (T if tape else 1) if panels.aux else 0
-        self.c = _memory.empty((c_slots, B, panels.H))
-        self.aux = _memory.empty((aux_slots, B, panels.H))
 
 
 class Tape:
     """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
 
-    def __init__(self, layer: Recurrent, records: list[_Record]) -> None:
+    def __init__(self, layer: Recurrent, records: list[Record]) -> None:
         self._layer = layer
         self._version = layer._version
-        self._records: list[_Record] | None = records
+        self._records: list[Record] | None = records
 
-    def _take(self, layer: Recurrent, who: str) -> list[_Record]:
+    def _take(self, layer: Recurrent, who: str) -> list[Record]:
         if self._layer is not layer:
             raise ValueError(
                 f"{who}: the tape is another {type(self._layer).__name__}'s; expected one that this "
@@ -129,7 +108,11 @@ class Recurrent(Module):
             init,
             self.rng,
         )
-        self._panels = [self._pack(layer) for layer in range(self.num_layers)]
+        self._panels = [
+            _driver.Panels(self._cell, *arrays) for arrays in self._by_layer(self.params)
+        ]
+        self._grads = self._by_layer(self.grads)
+        self._stack = Stack(self._panels, self.dropout, self.rng)
 
     @property
     def _cell(self) -> str:
@@ -148,9 +131,10 @@ class Recurrent(Module):
                 shapes[f"bias_hh_l{layer}"] = (rows,)
         return shapes
 
-    def _pack(self, layer: int) -> _driver.Panels:
+    def _by_layer(self, arrays: Parameters) -> list[list[FloatArray | None]]:
+        """Per layer weight_ih, weight_hh, bias_ih, bias_hh, None where there is no bias."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return _driver.Panels(self._cell, *(self.params.get(f"{name}_l{layer}") for name in names))
+        return [[arrays.get(f"{name}_l{layer}") for name in names] for layer in range(self.num_layers)]
 
     def _stale(self) -> None:
         for panels in self._panels:
@@ -222,36 +206,17 @@ class Recurrent(Module):
         lengths: None,
         num_threads: int | None,
         tape: bool,
-    ) -> tuple[FloatArray, State, list[_Record]]:
+    ) -> tuple[FloatArray, State, list[Record]]:
         if lengths is not None:
             raise NotImplementedError(f"{who}: lengths is given; this version has none, expected None")
         threads = _threads.resolve(who, num_threads)
-        x = self._time_major(_check.sequence(who, x, self._axes, self.input_size))
-        T, B = x.shape[:2]
-        initial = self._initial_state(who, "state", state, B)
-        records: list[_Record] = []
-        for layer, panels in enumerate(self._panels):
-            record = _Record(x, T, B, panels, tape)
-            record.h[0] = initial[0][layer] if initial else 0
-            if record.c.shape[0]:
-                record.c[0] = initial[1][layer] if initial else 0
-            panels.refresh(bool(record.indices.size), False)
-            _driver.forward(
-                panels, record.x, record.indices, record.gates, record.h, record.c, record.aux, threads
-            )
-            records.append(record)
-            x = record.h[1:]
-            if tape and self.dropout and layer + 1 < self.num_layers:
-                x = self._drop(record, x, threads)
-        final = self._state([[r.h[-1] for r in records], [r.c[-1] for r in records if len(r.c)]])
-        y = records[-1].h[1:]
-        return (np.ascontiguousarray(y.swapaxes(0, 1)) if self.batch_first else y), final, records
-
-    def _drop(self, record: _Record, y: FloatArray, threads: int) -> FloatArray:
-        record.dropout_key = int(self.rng.integers(2**63))
-        dropped: FloatArray = _memory.empty(y.shape)
-        _dense.dropout(y.reshape(-1), dropped.reshape(-1), self.dropout, record.dropout_key, threads)
-        return dropped
+        if self.batch_first or not self._stack.takes(x):
+            x = self._time_major(_check.sequence(who, x, self._axes, self.input_size))
+        initial = self._checked_state(who, "state", state, x.shape[1])
+        y, final, records = self._stack.forward(x, initial, tape, threads)
+        if self.batch_first:
+            y = np.ascontiguousarray(y.swapaxes(0, 1))
+        return y, self._state(final), records
 
     # ---------------------------------------------------------------------------------------- gradients
 
@@ -298,58 +263,13 @@ class Recurrent(Module):
         if dy is not None:
             axes, sizes = ("(B, T, H)", (B, T, H)) if self.batch_first else ("(T, B, H)", (T, B, H))
             dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
-        final = self._initial_state(who, "dstate", dstate, B)
+        final = self._checked_state(who, "dstate", dstate, B)
         tape._records = None
-        initial: list[list[FloatArray]] = [[], []]
         with self._lock:
-            for layer in range(self.num_layers - 1, -1, -1):
-                want = layer > 0 or (input_gradient and records[0].x.size > 0)
-                below = records[layer - 1] if layer else None
-                carried = [part[layer] for part in final] if final else None
-                dy, states = self._backward_layer(layer, records[layer], dy, carried, want, threads)
-                if dy is not None and below is not None and below.dropout_key is not None:
-                    flat = dy.reshape(-1)
-                    _dense.dropout(flat, flat, self.dropout, below.dropout_key, threads)
-                for parts, part in zip(initial, states, strict=False):
-                    parts.insert(0, part)
-        if dy is not None and self.batch_first:
-            dy = np.ascontiguousarray(dy.swapaxes(0, 1))
-        return dy, self._state(initial)
-
-    def _backward_layer(
-        self,
-        layer: int,
-        record: _Record,
-        dy: FloatArray | None,
-        dstate: list[FloatArray] | None,
-        want_dx: bool,
-        threads: int,
-    ) -> tuple[FloatArray | None, list[FloatArray]]:
-        panels = self._panels[layer]
-        panels.refresh(bool(record.indices.size), True)
-        B, H = record.h.shape[1:]
-        carry = [np.zeros((B, panels.Hp), dtype=np.float32) for _ in self.STATES]
-        for padded, given in zip(carry, dstate or [], strict=False):
-            padded[:, :H] = given
-        dx = _memory.empty(record.x.shape) if want_dx else _NO_SEQUENCE
-        grads = [self.grads[f"{name}_l{layer}"] for name in ("weight_ih", "weight_hh")]
-        grads += [self.grads.get(f"{name}_l{layer}", _NO_BIAS) for name in ("bias_ih", "bias_hh")]
-        _driver.backward(
-            panels,
-            record.x,
-            record.indices,
-            record.gates,
-            record.h,
-            record.c,
-            record.aux,
-            _NO_SEQUENCE if dy is None else dy,
-            carry[0],
-            carry[-1],
-            dx,
-            *grads,
-            threads,
-        )
-        return (dx if want_dx else None), [part[:, :H] for part in carry]
+            dx, initial = self._stack.backward(records, dy, final, input_gradient, self._grads, threads)
+        if dx is not None and self.batch_first:
+            dx = np.ascontiguousarray(dx.swapaxes(0, 1))
+        return dx, self._state(initial)
 
     # ------------------------------------------------------------------------------------------- states
 
@@ -360,16 +280,16 @@ class Recurrent(Module):
     def _time_major(self, x: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(x.swapaxes(0, 1) if self.batch_first else x)
 
-    def _initial_state(self, who: str, name: str, state: State, B: int) -> list[FloatArray] | None:
+    def _checked_state(self, who: str, name: str, state: State, B: int) -> list[FloatArray] | None:
+        """The arrays (layers, B, H) of a state, None for zeros."""
         if state is None:
             return None
         expected = (self.num_layers, B, self.hidden_size)
-        return _check.state(who, name, state, self.STATES, expected)
+        return self._stack.takes_state(state, B) or _check.state(who, name, state, self.STATES, expected)
 
-    def _state(self, parts: list[list[FloatArray]]) -> State:
-        """The public state of lists by layer: h alone, or (h, c)."""
-        stacked = tuple(np.stack(part) for part in parts[: len(self.STATES)])
-        return stacked[0] if len(stacked) == 1 else stacked
+    def _state(self, parts: list[FloatArray]) -> State:
+        """The public state of its arrays: h alone, or (h, c)."""
+        return parts[0] if len(parts) == 1 else tuple(parts)
 
     def stream(self, batch_size: int = 1, *, num_threads: int = 1) -> Stream:
         """Return a `Stream` that runs these layers one time step a call and keeps the state."""

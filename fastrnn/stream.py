@@ -41,11 +41,11 @@ class Stream:
     @property
     def state(self) -> State:
         """The state after the steps so far, a copy: h (layers, B, H), or (h, c). Assign to set it, None for zeros."""
-        return self._layer._state(list(self._parts))
+        return self._layer._state([np.stack(part) for part in self._parts if part])
 
     @state.setter
     def state(self, value: State) -> None:
-        given = self._layer._initial_state(f"{self._who}.state", "state", value, self.batch_size)
+        given = self._layer._checked_state(f"{self._who}.state", "state", value, self.batch_size)
         for i, layers in enumerate(self._parts):
             for layer, array in enumerate(layers):
                 array[...] = given[i][layer] if given else 0
