@@ -13,7 +13,7 @@ static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_c
 static int has_avx512(void)
 {
 #ifdef FR_EMULATE_AVX512
-    return 1;
+    return has_avx2();
 #else
     return has_avx2() && __builtin_cpu_supports("avx512f");
 #endif

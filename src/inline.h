@@ -13,12 +13,7 @@
 /* Function targets keep one flag set for all sources; the headers of the intrinsics must come before the region. */
 #define FR_PRAGMA(text) _Pragma(#text)
 #if FR_X86
-#ifdef FR_EMULATE_AVX512   /* CONTRIBUTING.md, "AVX-512 without the processor" */
-#define SIMDE_ENABLE_NATIVE_ALIASES
-#include <simde/x86/avx512.h>
-#else
 #include <immintrin.h>
-#endif
 #endif
 #include <stddef.h>
 #include <stdint.h>
