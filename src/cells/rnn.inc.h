@@ -33,7 +33,7 @@ FR_INLINE void rnn_backward(const fr_backward_point *p, vec (*d)(vec, vec))
 
 FR_INLINE vec v_relu(vec x) { return v_max(v_set(0), x); }
 FR_INLINE vec through_tanh(vec y, vec dy) { return v_mul(dy, d_tanh(y)); }
-FR_INLINE vec through_relu(vec y, vec dy) { return v_positive(y, dy); }
+FR_INLINE vec through_relu(vec y, vec dy) { return v_select_less(v_set(0), y, dy, v_set(0)); }
 FR_INLINE vec through_sigmoid(vec y, vec dy) { return v_mul(dy, d_sigmoid(y)); }
 
 FR_INLINE void rnn_tanh_forward(const fr_forward_point *p) { rnn_forward(p, v_tanh); }

@@ -35,7 +35,7 @@ FR_INLINE vec v_min(vec limit, vec x) { return _mm256_min_ps(limit, x); }  /* Na
 FR_INLINE vec v_max(vec limit, vec x) { return _mm256_max_ps(limit, x); }
 FR_INLINE vec v_abs(vec x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
 FR_INLINE vec v_copysign(vec size, vec sign) { return _mm256_or_ps(size, _mm256_and_ps(_mm256_set1_ps(-0.0f), sign)); }
-FR_INLINE vec v_positive(vec x, vec yes) { return _mm256_and_ps(_mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ), yes); }
+FR_INLINE vec v_select_less(vec a, vec b, vec yes, vec no) { return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
 
 FR_INLINE vec v_pow2(vec magic)
 {

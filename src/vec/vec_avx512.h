@@ -35,10 +35,7 @@ FR_INLINE vec v_copysign(vec size, vec sign)
     return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(size), bit));
 }
 
-FR_INLINE vec v_positive(vec x, vec yes)
-{
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), yes);
-}
+FR_INLINE vec v_select_less(vec a, vec b, vec yes, vec no) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes); }
 
 FR_INLINE vec v_pow2(vec magic)
 {
