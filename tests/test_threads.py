@@ -359,7 +359,7 @@ def calls_that_take_num_threads():
     ("wrong", "error"),
     [(0, ValueError), (-1, ValueError), (True, ValueError), (1.5, TypeError), ("2", TypeError)],
 )
-@pytest.mark.parametrize("who", calls_that_take_num_threads())
+@pytest.mark.parametrize("who", list(calls_that_take_num_threads()))
 def test_wrong_numbers_of_threads_raise(who, wrong, error):
     call = calls_that_take_num_threads()[who]
     before = fastrnn.get_num_threads()
