@@ -115,12 +115,12 @@ def sequence(
     """Return x, float32 (T, B, features) or integers (T, B), with neither T nor B zero."""
     if is_index(x):
         return indices(who, "x", x, ", ".join(axes), features, meaning)
-    x = float32(who, "x", x)
+    vectors = float32(who, "x", x)
     expected = f"({', '.join(axes)}, {meaning}={features})"
-    if x.ndim != 3 or x.shape[2] != features:
-        raise ValueError(f"{who}: x has shape {x.shape}; expected {expected}")
-    _not_empty(who, "x", x, list(axes))
-    return x
+    if vectors.ndim != 3 or vectors.shape[2] != features:
+        raise ValueError(f"{who}: x has shape {vectors.shape}; expected {expected}")
+    _not_empty(who, "x", vectors, list(axes))
+    return vectors
 
 
 def _not_empty(who: str, name: str, array: NDArray[Any], letters: list[str]) -> None:

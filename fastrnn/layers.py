@@ -131,7 +131,7 @@ class Recurrent(Module):
                 shapes[f"bias_hh_l{layer}"] = (rows,)
         return shapes
 
-    def _by_layer(self, arrays: Parameters) -> list[list[FloatArray | None]]:
+    def _by_layer(self, arrays: Parameters) -> list[list[Any]]:
         """Per layer weight_ih, weight_hh, bias_ih, bias_hh, None where there is no bias."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [[arrays.get(f"{name}_l{layer}") for name in names] for layer in range(self.num_layers)]

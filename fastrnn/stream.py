@@ -72,10 +72,10 @@ class Stream:
         who, B, inputs = f"{self._who}.step", self.batch_size, self._layer.input_size
         if not _check.is_index(x):
             return _check.shape(who, "x_t", x, (B, inputs), "(B, input_size)")
-        x = _check.indices(who, "x_t", x, "B", inputs, "input_size")
-        if x.shape != (B,):
-            raise ValueError(f"{who}: x_t has shape {x.shape}; expected (B,) = {(B,)}")
-        return x
+        indices = _check.indices(who, "x_t", x, "B", inputs, "input_size")
+        if indices.shape != (B,):
+            raise ValueError(f"{who}: x_t has shape {indices.shape}; expected (B,) = {(B,)}")
+        return indices
 
     def _checked_output(self, out: Any) -> None:
         shape = (self.batch_size, self._layer.hidden_size)

@@ -1,0 +1,53 @@
+"""One recurrent layer over time, on C-contiguous arrays (see _driver.pyx)."""
+
+from numpy import float32, int64
+from numpy.typing import NDArray
+
+class Panels:
+    inputs: int
+    H: int
+    Hp: int
+    columns: int
+    row: int
+    states: int
+    aux: int
+
+    def __init__(
+        self,
+        cell: str,
+        weight_ih: NDArray[float32],
+        weight_hh: NDArray[float32],
+        bias_ih: NDArray[float32] | None = None,
+        bias_hh: NDArray[float32] | None = None,
+    ) -> None: ...
+    def stale(self) -> None: ...
+    def refresh(self, indices: bool, backward: bool) -> None: ...
+
+def forward(
+    w: Panels,
+    x: NDArray[float32],
+    indices: NDArray[int64],
+    gates: NDArray[float32],
+    h: NDArray[float32],
+    c: NDArray[float32],
+    aux: NDArray[float32],
+    num_threads: int,
+) -> None: ...
+def backward(
+    w: Panels,
+    x: NDArray[float32],
+    indices: NDArray[int64],
+    gates: NDArray[float32],
+    h: NDArray[float32],
+    c: NDArray[float32],
+    aux: NDArray[float32],
+    dy: NDArray[float32],
+    dh: NDArray[float32],
+    dc: NDArray[float32],
+    dx: NDArray[float32],
+    dweight_ih: NDArray[float32],
+    dweight_hh: NDArray[float32],
+    dbias_ih: NDArray[float32],
+    dbias_hh: NDArray[float32],
+    num_threads: int,
+) -> None: ...

@@ -1,0 +1,14 @@
+"""Arrays whose memory is kept for the next call of a like shape (see _memory.pyx)."""
+
+from collections.abc import Iterable
+
+from numpy import float32
+from numpy.typing import NDArray
+
+SMALL_BYTES: int
+
+class Block: ...
+
+def empty(shape: Iterable[int]) -> NDArray[float32]: ...
+def kept() -> int: ...
+def free_kept() -> None: ...

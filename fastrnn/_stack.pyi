@@ -1,0 +1,37 @@
+"""A stack of layers: buffers, order and states (see _stack.pyx)."""
+
+from typing import Any
+
+from numpy import float32, int64
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from fastrnn._driver import Panels
+
+class Record:
+    x: NDArray[float32]
+    indices: NDArray[int64]
+    gates: NDArray[float32]
+    h: NDArray[float32]
+    c: NDArray[float32]
+    aux: NDArray[float32]
+    dropout_key: int | None
+
+    def __init__(self, x: NDArray[Any], panels: Panels, T: int, B: int, tape: bool) -> None: ...
+
+class Stack:
+    def __init__(self, panels: list[Panels], dropout: float, rng: Generator) -> None: ...
+    def takes(self, x: object) -> bool: ...
+    def takes_state(self, state: object, B: int) -> list[NDArray[float32]] | None: ...
+    def forward(
+        self, x: NDArray[Any], initial: list[NDArray[float32]] | None, tape: bool, num_threads: int
+    ) -> tuple[NDArray[float32], list[NDArray[float32]], list[Record]]: ...
+    def backward(
+        self,
+        records: list[Record],
+        dy: NDArray[float32] | None,
+        dfinal: list[NDArray[float32]] | None,
+        input_gradient: bool,
+        grads: list[list[NDArray[float32] | None]],
+        num_threads: int,
+    ) -> tuple[NDArray[float32] | None, list[NDArray[float32]]]: ...

@@ -1,0 +1,95 @@
+"""Read by mypy alone: what a caller writes, and the types that it gets. Nothing here is run."""
+
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastrnn
+from fastrnn.layers import Tape
+from fastrnn.module import Parameters
+
+Floats = NDArray[np.float32]
+
+
+def layers(x: Floats, ids: NDArray[np.int64], dy: Floats) -> None:
+    lstm = fastrnn.LSTM(3, 4, num_layers=2, bias=True, batch_first=False, dropout=0.1, seed=0)
+    gru = fastrnn.GRU(3, 4, reset_after=False, seed=np.random.SeedSequence(1))
+    rnn = fastrnn.RNN(3, 4, nonlinearity="relu")
+    ugrnn = fastrnn.UGRNN(3, 4, init=lambda name, shape, rng: np.zeros(shape, np.float32))
+    for layer in (lstm, gru, rnn, ugrnn):
+        y, state = layer(x)
+        assert_type(y, Floats)
+        y, state = layer(ids, state, num_threads=2)
+        y, state, tape = layer.forward(x, state)
+        assert_type(tape, Tape)
+        dx, dstate = layer.backward(tape, dy, None, input_gradient=False)
+        assert_type(dx, Floats | None)
+        layer.backward(tape, None, dstate)
+        assert_type(layer.params, Parameters)
+        assert_type(layer.grads["weight_ih_l0"], Floats)
+        assert_type(layer.flat_params, Floats)
+        assert_type(layer.rng, np.random.Generator)
+        layer.zero_grad()
+    with lstm.editing() as params:
+        params["weight_ih_l0"][...] = 0
+        params.flat[:] = 0
+    saved = lstm.state_dict()
+    assert_type(saved, dict[str, Floats])
+    lstm.load_state_dict(saved, strict=False)
+    gru.load_state_dict(gru.state_dict(), blend="cho")
+
+    stream = lstm.stream(batch_size=2)
+    assert_type(stream, fastrnn.Stream)
+    assert_type(stream.step(x[0]), Floats)
+    stream.step(ids[0], out=dy[0])
+    stream.state = None
+    stream.reset(rows=[0])
+
+
+def training(x: Floats, targets: NDArray[np.int64]) -> None:
+    gru, head = fastrnn.GRU(3, 4), fastrnn.Linear(4, 5, bias=False, seed=1)
+    modules = [gru, head]
+    optimizers = [
+        fastrnn.SGD(modules, lr=0.1, momentum=0.9),
+        fastrnn.RMSprop(modules, lr=0.002, alpha=0.95),
+        fastrnn.Adagrad(gru, lr=0.1),
+        fastrnn.Adam(head, lr=0.001, betas=(0.9, 0.99)),
+    ]
+    for window, target in fastrnn.tbptt(targets[0], batch_size=2, seq_length=5):
+        y, _, tape = gru.forward(window)
+        logits, head_tape = head.forward(y)
+        loss, dlogits = fastrnn.softmax_cross_entropy(logits, target)
+        assert_type(loss, float)
+        assert_type(dlogits, Floats)
+        gru.backward(tape, head.backward(head_tape, dlogits), num_threads=1)
+        assert_type(fastrnn.clip_grad_norm_([module.grads for module in modules], 5.0), float)
+        fastrnn.clip_grad_value_(gru.grads, 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+            optimizer.lr *= 0.5
+            optimizer.load_state_dict(optimizer.state_dict())
+
+
+def settings() -> None:
+    fastrnn.set_num_threads(2)
+    fastrnn.set_num_threads(None)
+    assert_type(fastrnn.get_num_threads(), int)
+    assert_type(fastrnn.config(), dict[str, Any])
+    fastrnn.show_config()
+    assert_type(fastrnn.__version__, str)
+
+
+def wrong(x: Floats) -> None:
+    """Each of these must be refused: an unused ignore is an error under --strict."""
+    fastrnn.LSTM("3", 4)  # type: ignore[arg-type]
+    fastrnn.LSTM(3, 4, nonlinearity="relu")  # type: ignore[call-arg]
+    fastrnn.GRU(3, 4, proj_size=2)  # type: ignore[call-arg]
+    fastrnn.LSTM(3, 4)([[1.0]])  # type: ignore[arg-type]
+    fastrnn.LSTM(3, 4).backward(x, x)  # type: ignore[arg-type]
+    fastrnn.Linear(3, 4).backward(fastrnn.GRU(3, 4).forward(x)[2], x)  # type: ignore[arg-type]
+    fastrnn.SGD(x, lr=0.1)  # type: ignore[arg-type]
+    fastrnn.softmax_cross_entropy(x, 3)  # type: ignore[arg-type]
+    fastrnn.RNN(3, 4).params = {}  # type: ignore[assignment]
+    fastrnn.LSTM(3, 4).flat_grads = x  # type: ignore[misc]
