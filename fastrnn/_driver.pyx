@@ -64,7 +64,8 @@ cdef class Panels:
 
     def stale(self):
         """The weights have changed."""
-        self.input_stale = self.recurrent_stale = self.transposed_stale = self.table_stale = True
+        self.input_stale = self.recurrent_stale = self.table_stale = True
+        self.input_transposed_stale = self.recurrent_transposed_stale = True
 
     def refresh(self, bint indices, bint backward):
         """Pack what a forward (of indices or of vectors) or a backward call reads, if the weights have changed."""
@@ -79,9 +80,12 @@ cdef class Panels:
             elif not indices and self.input_stale:
                 self._pack_input()
                 self.input_stale = False
-            if backward and self.transposed_stale:
-                self._pack_transposed(indices)
-                self.transposed_stale = False
+            if backward and self.recurrent_transposed_stale:
+                self._pack_recurrent_transposed()
+                self.recurrent_transposed_stale = False
+            if backward and not indices and self.input_transposed_stale:
+                self._pack_input_transposed()
+                self.input_transposed_stale = False
 
     cdef bint is_stale(self, bint indices) noexcept:
         return self.recurrent_stale or (self.table_stale if indices else self.input_stale)
@@ -120,13 +124,13 @@ cdef class Panels:
                              &self.recurrent[at], self.H * FR_GROUP)
                 at += self.Hp * self.H
 
-    cdef _pack_transposed(self, bint indices):
-        cdef Py_ssize_t K = self.cell.gates * self.Hp, Ip = padded(self.inputs), at = 0
+    cdef _pack_recurrent_transposed(self):
+        cdef Py_ssize_t at = 0
         cdef const fr_stage *stage
-        cdef int s, i, slot
+        cdef int s, i
         if self.recurrent_transposed is None:
-            self.recurrent_transposed = np.zeros(K * self.Hp, dtype=np.float32)
-            self.input_transposed = np.zeros(K * (0 if indices else Ip), dtype=np.float32)
+            self.recurrent_transposed = empty((self.cell.gates * self.Hp * self.Hp,))
+            self.recurrent_transposed[:] = 0
         for s in range(self.cell.stages):
             stage = &self.cell.stage[s]
             for i in range(stage.count):
@@ -134,10 +138,13 @@ cdef class Panels:
                 kernels.pack(self.H, self.H, &self.weight_hh[stage.gates[i] * self.H, 0], self.H, 1,
                              &self.recurrent_transposed[at + i * self.Hp * FR_GROUP], stage.count * self.Hp * FR_GROUP)
             at += stage.count * self.Hp * self.Hp
-        if indices:
-            return
-        if self.input_transposed.shape[0] == 0:
-            self.input_transposed = np.zeros(K * Ip, dtype=np.float32)
+
+    cdef _pack_input_transposed(self):
+        cdef Py_ssize_t K = self.cell.gates * self.Hp
+        cdef int slot
+        if self.input_transposed is None:
+            self.input_transposed = empty((K * padded(self.inputs),))
+            self.input_transposed[:] = 0
         for slot in range(self.cell.gates):
             kernels.pack(self.H, self.inputs, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], self.inputs, 1,
                          &self.input_transposed[slot * self.Hp * FR_GROUP], K * FR_GROUP)
