@@ -49,7 +49,7 @@ cdef class Record:
     """What one layer keeps of a forward run for its backward run; for inference only buffers."""
 
     cdef readonly object x, indices, gates, h, c, aux
-    cdef public object dropout_key
+    cdef readonly object dropped  # None, or the share and the key that make the same mask again
 
     def __init__(self, x, Panels panels, Py_ssize_t T, Py_ssize_t B, bint tape):
         cdef bint integers = cnp.PyArray_NDIM(x) == 2
@@ -73,20 +73,23 @@ cdef class Record:
                 given = initial[i]
                 memcpy(cnp.PyArray_DATA(slots), <char *> cnp.PyArray_DATA(given) + layer * size, size)
 
+    cdef drop_out(self, cnp.ndarray y, float share, rng, int num_threads):
+        """y with elements dropped."""
+        self.dropped = (share, int(rng.integers(2**63)))
+        result = empty((<object> y).shape)
+        dropout(y.reshape(-1), result.reshape(-1), *self.dropped, num_threads)
+        return result
+
 
 cdef class Stack:
     """Layers 0..n-1 of one cell, each reading what the one below writes."""
 
     cdef list panels
-    cdef float dropout
-    cdef object rng
     cdef Py_ssize_t inputs, H
     cdef int states
 
-    def __init__(self, list panels, float dropout, rng):
+    def __init__(self, list panels):
         self.panels = panels
-        self.dropout = dropout
-        self.rng = rng
         self.inputs, self.H, self.states = panels[0].inputs, panels[0].H, panels[0].states
 
     def takes(self, x):
@@ -103,10 +106,10 @@ cdef class Stack:
             return list(state)
         return None
 
-    def forward(self, cnp.ndarray x, list initial, bint tape, int num_threads):
+    def forward(self, cnp.ndarray x, list initial, bint tape, float drop, rng, int num_threads):
         """y (T, B, H), the final state's arrays (layers, B, H), and the layers' records.
 
-        x (T, B, I) float32 or (T, B) int64, initial None or arrays (layers, B, H)
+        x (T, B, I) float32 or (T, B) int64, initial None or arrays (layers, B, H), drop the share dropped between layers
         """
         cdef Py_ssize_t T = cnp.PyArray_DIM(x, 0), B = cnp.PyArray_DIM(x, 1), layer, last = len(self.panels) - 1
         cdef Py_ssize_t size = B * self.H * sizeof(float)
@@ -134,16 +137,9 @@ cdef class Stack:
                 memcpy(<char *> cnp.PyArray_DATA(state) + layer * size, &c[c.shape[0] - 1, 0, 0], size)
             records.append(record)
             x = record.h[1:]
-            if tape and self.dropout > 0 and layer < last:
-                x = self.drop(record, x, num_threads)
+            if drop > 0 and layer < last:
+                x = record.drop_out(x, drop, rng, num_threads)
         return x, final, records
-
-    cdef drop(self, Record record, cnp.ndarray y, int num_threads):
-        """y with elements dropped; the record keeps the key that makes the same mask again."""
-        record.dropout_key = int(self.rng.integers(2**63))
-        dropped = empty((<object> y).shape)
-        dropout(y.reshape(-1), dropped.reshape(-1), self.dropout, record.dropout_key, num_threads)
-        return dropped
 
     def backward(self, list records, dy, list dfinal, bint input_gradient, list grads, int num_threads):
         """dx (as x, or None) and the arrays (layers, B, H) of the initial state's gradient; adds to `grads`.
@@ -170,6 +166,6 @@ cdef class Stack:
             for i in range(self.states):
                 initial[i][layer] = carry[i][:, :self.H]
             dy = dx if want else None
-            if layer > 0 and records[layer - 1].dropout_key is not None:
-                dropout(dy.reshape(-1), dy.reshape(-1), self.dropout, records[layer - 1].dropout_key, num_threads)
+            if layer > 0 and records[layer - 1].dropped is not None:
+                dropout(dy.reshape(-1), dy.reshape(-1), *records[layer - 1].dropped, num_threads)
         return dy, initial

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from fastrnn import _check
 
+# OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
+MOST = 512
+
 _default: int | None = None
 _forked = False
 
@@ -52,7 +55,7 @@ def resolve(who: str, num_threads: int | None) -> int:
     if num_threads is None:
         return get_num_threads()
     n = _check.count(who, "num_threads", num_threads)
-    return 1 if _forked else n
+    return 1 if _forked else min(n, MOST)
 
 
 def _machine_threads() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -72,6 +71,7 @@ class Recurrent(Module):
         Where dropout's masks come from; save `rng.bit_generator.state` to resume exactly.
     """
 
+    NAME: ClassVar[str]
     GATES: ClassVar[tuple[str, ...]]
     STATES: ClassVar[tuple[str, ...]] = ("h",)
 
@@ -101,23 +101,20 @@ class Recurrent(Module):
                 "neither, expected False and 0"
             )
         self.rng = np.random.default_rng(seed)
-        self._lock = threading.Lock()
-        self._create(
-            self._parameter_shapes(),
-            lambda name, shape, rng: initial_values.default(self._who, name, shape, rng),
-            init,
-            self.rng,
-        )
-        self._panels = [
-            _driver.Panels(self._cell, *arrays) for arrays in self._by_layer(self.params)
-        ]
+        self._create(self._parameter_shapes(), self._default, init, self.rng)
+
+    def _default(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
+        return initial_values.default(self.NAME, name, shape, rng)
+
+    def _compile(self) -> None:
+        self._panels = [_driver.Panels(self._cell, *arrays) for arrays in self._by_layer(self.params)]
         self._grads = self._by_layer(self.grads)
-        self._stack = Stack(self._panels, self.dropout, self.rng)
+        self._stack = Stack(self._panels)
 
     @property
     def _cell(self) -> str:
         """The name of the cell's row in the kernel table."""
-        return self._who.lower()
+        return self.NAME.lower()
 
     def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         rows = len(self.GATES) * self.hidden_size
@@ -213,7 +210,8 @@ class Recurrent(Module):
         if self.batch_first or not self._stack.takes(x):
             x = self._time_major(_check.sequence(who, x, self._axes, self.input_size))
         initial = self._checked_state(who, "state", state, x.shape[1])
-        y, final, records = self._stack.forward(x, initial, tape, threads)
+        dropout = self.dropout if tape else 0.0
+        y, final, records = self._stack.forward(x, initial, tape, dropout, self.rng, threads)
         if self.batch_first:
             y = np.ascontiguousarray(y.swapaxes(0, 1))
         return y, self._state(final), records
@@ -305,6 +303,7 @@ class RNN(Recurrent):
     nonlinearity : {"tanh", "relu", "sigmoid"}
     """
 
+    NAME = "RNN"
     GATES = ("h",)
 
     def __init__(
@@ -349,6 +348,7 @@ class LSTM(Recurrent):
     Parameters are those of `Recurrent`.
     """
 
+    NAME = "LSTM"
     GATES = ("i", "f", "g", "o")
     STATES = ("h", "c")
 
@@ -366,6 +366,7 @@ class GRU(Recurrent):
     reset_after : bool
     """
 
+    NAME = "GRU"
     GATES = ("r", "z", "n")
 
     def __init__(
@@ -427,4 +428,5 @@ class UGRNN(Recurrent):
     Parameters are those of `Recurrent`.
     """
 
+    NAME = "UGRNN"
     GATES = ("g", "c")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -53,8 +52,9 @@ class Linear(Module):
         shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
         if bias:
             shapes["bias"] = (self.out_features,)
-        self._lock = threading.Lock()
         self._create(shapes, self._default, init, np.random.default_rng(seed))
+
+    def _compile(self) -> None:
         self._panels = _dense.LinearPanels(self.params["weight"], self.params.get("bias"))
 
     @staticmethod

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +36,12 @@ class Parameters(dict[str, FloatArray]):
         start = 0
         for name, shape in shapes.items():
             stop = start + math.prod(shape)
-            self[name] = flat[start:stop].reshape(shape)
+            super().__setitem__(name, flat[start:stop].reshape(shape))
             start = stop
+
+    def __setitem__(self, name: str, array: FloatArray) -> None:
+        """Copy array into the view of that name; the view itself stays."""
+        self[name][...] = _check.shape("Parameters", name, array, self[name].shape, "the parameter's shape")
 
     def freeze(self) -> Parameters:
         """Make every view read-only and return self."""
@@ -50,6 +56,11 @@ class Module:
     params: Parameters
     grads: Parameters
 
+    # What `_lay_out` makes again in a copy.
+    _REBUILT: ClassVar[frozenset[str]] = frozenset(
+        {"params", "grads", "_buffer", "_lock", "_panels", "_stack", "_grads"}
+    )
+
     def _create(
         self,
         shapes: Mapping[str, tuple[int, ...]],
@@ -58,22 +69,47 @@ class Module:
         rng: np.random.Generator,
     ) -> None:
         """Allocate and fill the parameters: by `init` where it returns an array, else by `default`."""
-        size = _check.parameter_bytes(self._who, shapes)
+        _check.parameter_bytes(self._who, shapes)
         self._shapes = dict(shapes)
-        self._buffer: FloatArray = empty((size,))
         self._version = 0
-        values = Parameters(self._buffer, shapes)
-        for name, view in values.items():
+        self._lay_out()
+        for name, view in Parameters(self._buffer, shapes).items():
             given = None if init is None else init(name, view.shape, rng)
             if given is None:
                 given = default(name, view.shape, rng)
             else:
                 given = _check.shape(self._who, f"init({name!r}, ...)", given, view.shape, name)
             view[...] = given
-        self.params = Parameters(self._buffer[:], shapes).freeze()
+
+    def _lay_out(self) -> None:
+        """Allocate the buffers and all that looks into them."""
+        size = sum(math.prod(shape) for shape in self._shapes.values())
+        self._buffer: FloatArray = empty((size,))
+        self.params = Parameters(self._buffer[:], self._shapes).freeze()
         grads: FloatArray = empty((size,))
         grads[:] = 0
-        self.grads = Parameters(grads, shapes)
+        self.grads = Parameters(grads, self._shapes)
+        self._lock = threading.Lock()
+        self._compile()
+
+    def _compile(self) -> None:
+        """Make the packed copies of the weights."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        plain = {name: value for name, value in vars(self).items() if name not in self._REBUILT}
+        return {**plain, "flat_params": self.flat_params.copy(), "flat_grads": self.flat_grads.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        flat_params, flat_grads = state.pop("flat_params"), state.pop("flat_grads")
+        vars(self).update(state)
+        self._lay_out()
+        self._buffer[:] = flat_params
+        self.grads.flat[:] = flat_grads
+
+    def __copy__(self) -> Self:
+        """A layer of its own: two layers over one buffer could not keep their packed copies true."""
+        return copy.deepcopy(self)
 
     @property
     def _who(self) -> str:

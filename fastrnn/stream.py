@@ -58,7 +58,7 @@ class Stream:
         rows : None, int, sequence of int, slice or boolean array (B,)
             Which rows of the batch.
         """
-        which = slice(None) if rows is None else rows
+        which = slice(None) if rows is None else list(rows) if isinstance(rows, tuple) else rows
         for layers in self._parts:
             for array in layers:
                 array[which] = 0

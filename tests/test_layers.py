@@ -239,7 +239,6 @@ def test_editing_may_be_nested():
     assert (layer.params["bias_hh_l0"] == 2).all()
 
 
-@pytest.mark.xfail(strict=True, reason="the entry is exchanged and the layer does not hear of it")
 @pytest.mark.parametrize("kind", ["params", "grads"])
 def test_an_assigned_entry_is_written_into_the_buffer(kind):
     """`params[name] = array` is the first thing that many will write."""
@@ -427,7 +426,6 @@ COPIES = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="pickle and deepcopy stop at the lock, copy shares the buffers")
 @pytest.mark.parametrize("name", ["LSTM", "RNN", "Linear"])
 @pytest.mark.parametrize("how", COPIES)
 def test_a_copy_is_an_equal_and_independent_layer(name, how):
@@ -452,7 +450,6 @@ def test_a_copy_is_an_equal_and_independent_layer(name, how):
     assert (twin.params["weight" if name == "Linear" else "weight_hh_l1"] == 1).all()
 
 
-@pytest.mark.xfail(strict=True, reason="the cell is looked up by the name of the class")
 @every_class
 def test_a_subclass_is_the_same_cell(name):
     class Named(CLASSES[name]):
@@ -486,7 +483,7 @@ ROWS = [
     1,
     -1,
     [1, 2],
-    pytest.param((1, 2), marks=pytest.mark.xfail(strict=True, reason="a tuple is taken for (row, unit)")),
+    (1, 2),
     (0,),
     np.array([0, 2]),
     slice(1, None),

@@ -601,7 +601,6 @@ def test_dangerous_call_ends_in_an_exception(outcomes, name):
 
 
 @linux_only
-@pytest.mark.xfail(strict=True, reason="libgomp ends the process when it cannot start a thread")
 @pytest.mark.parametrize("name", DEADLY)
 def test_deadly_call_ends_well(name):
     assert_ends_as_expected(elsewhere(f"t.run({{{name!r}: t.DEADLY[{name!r}]}})"), DEADLY, name)
