@@ -1,7 +1,7 @@
 """Build the C kernels and the Cython modules. All metadata is in pyproject.toml.
 
-FASTRNN_OPENMP=0 builds without OpenMP, FASTRNN_BOUNDS=1 with every memoryview index checked, FASTRNN_SANITIZE=1 with ASan and
-UBSan, FASTRNN_EMULATE_AVX512=1 with the AVX-512 kernels emulated (needs SIMDe's headers).
+FASTRNN_OPENMP=0 builds without OpenMP, FASTRNN_BOUNDS=1 with every memoryview index checked, FASTRNN_SANITIZE=1 with
+ASan and UBSan, FASTRNN_EMULATE_AVX512=1 with the AVX-512 kernels emulated (needs SIMDe's headers).
 """
 
 import os
@@ -14,6 +14,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+SWITCHES = ("FASTRNN_OPENMP", "FASTRNN_BOUNDS", "FASTRNN_SANITIZE", "FASTRNN_EMULATE_AVX512")
+SWITCHES_FILE = Path("build", "switches")  # what the last build had; changed switches make it newer than all modules
+MODULES = ("_kernels", "_memory", "_dense", "_driver", "_stack", "_stream", "_optim")
 SOURCES = [f"src/{name}.c" for name in ("dispatch", "isa_baseline", "isa_avx2", "isa_avx512")]
 HEADERS = [str(path) for path in sorted(Path("src").rglob("*.h"))]
 
@@ -21,6 +24,10 @@ HEADERS = [str(path) for path in sorted(Path("src").rglob("*.h"))]
 # sources name their instruction sets themselves. -g0 because Debian's and others' default is -g, ten times the size.
 FLAGS = ["-O3", "-g0", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 LINK_FLAGS = []
+
+
+switches = " ".join(f"{name}={os.environ.get(name, '')}" for name in SWITCHES)
+switches_changed = not SWITCHES_FILE.exists() or SWITCHES_FILE.read_text() != switches
 
 
 def switched_on(name):
@@ -44,6 +51,7 @@ class BuildExtensions(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args = FLAGS + (flags or [])
             extension.extra_link_args = LINK_FLAGS + (flags or [])
+        self.parallel = self.parallel or True  # True: as many compilers at once as there are cores
         super().build_extensions()
 
     def openmp_flags(self):
@@ -60,28 +68,30 @@ class BuildExtensions(build_ext):
         return ["-fopenmp"]
 
 
-def extension(name, sources=()):
+def extension(name):
     return Extension(
         f"fastrnn.{name}",
-        [f"fastrnn/{name}.pyx", *sources],
+        [f"fastrnn/{name}.pyx", *(SOURCES if name == "_kernels" else ())],
         include_dirs=["src", numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        depends=HEADERS,
+        depends=[*HEADERS, str(SWITCHES_FILE)],
     )
 
 
 checked = switched_on("FASTRNN_BOUNDS")
-setup(
-    cmdclass={"build_ext": BuildExtensions},
-    ext_modules=cythonize(
-        [extension("_kernels", SOURCES), extension("_memory"), extension("_dense"), extension("_driver"), extension("_stack"), extension("_stream"), extension("_optim")],
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": checked,
-            "wraparound": False,
-            "initializedcheck": checked,
-            "cdivision": True,
-            "freethreading_compatible": True,
-        },
-    ),
+modules = cythonize(
+    [extension(name) for name in MODULES],
+    force=switches_changed,
+    compiler_directives={
+        "language_level": 3,
+        "boundscheck": checked,
+        "wraparound": False,
+        "initializedcheck": checked,
+        "cdivision": True,
+        "freethreading_compatible": True,
+    },
 )
+if switches_changed:
+    SWITCHES_FILE.parent.mkdir(exist_ok=True)
+    SWITCHES_FILE.write_text(switches)
+setup(cmdclass={"build_ext": BuildExtensions}, ext_modules=modules)
