@@ -15,16 +15,22 @@ class Record:
     h: NDArray[float32]
     c: NDArray[float32]
     aux: NDArray[float32]
-    dropout_key: int | None
+    dropped: tuple[float, int] | None
 
     def __init__(self, x: NDArray[Any], panels: Panels, T: int, B: int, tape: bool) -> None: ...
 
 class Stack:
-    def __init__(self, panels: list[Panels], dropout: float, rng: Generator) -> None: ...
+    def __init__(self, panels: list[Panels]) -> None: ...
     def takes(self, x: object) -> bool: ...
     def takes_state(self, state: object, B: int) -> list[NDArray[float32]] | None: ...
     def forward(
-        self, x: NDArray[Any], initial: list[NDArray[float32]] | None, tape: bool, num_threads: int
+        self,
+        x: NDArray[Any],
+        initial: list[NDArray[float32]] | None,
+        tape: bool,
+        drop: float,
+        rng: Generator,
+        num_threads: int,
     ) -> tuple[NDArray[float32], list[NDArray[float32]], list[Record]]: ...
     def backward(
         self,

@@ -444,6 +444,10 @@ DANGEROUS = {
     "a stream of 2^62 rows": (lambda: lstm().stream(2**62), ValueError),
     "a stream of 2^31 - 1 rows": (lambda: lstm().stream(2**31 - 1), MemoryError),
     "a million threads": (lambda: lstm()(floats(T, B, I), num_threads=10**6), None),
+    "a million threads with work for thousands": (
+        lambda: fastrnn.softmax_cross_entropy(huge(500_000, 100), huge(500_000, dtype=np.int64), num_threads=10**6),
+        None,
+    ),
     # huge arrays
     "x of 24 TiB": (lambda: lstm()(huge(2**20, 2**20, I)), MemoryError),
     "x of 2^62 items": (lambda: fastrnn.RNN(1, 1, seed=0)(huge(2**31, 2**30, 1)), (MemoryError, ValueError)),
@@ -525,19 +529,10 @@ DANGEROUS = {
     # what the layer lends out
     "a gradient of a wrong shape": (
         lambda: replace_gradient(np.zeros((1, 1), np.float32)),
-        (None, TypeError, ValueError),
+        ValueError,
     ),
-    "a gradient that is no array": (lambda: replace_gradient(None), (None, TypeError, ValueError)),
+    "a gradient that is no array": (lambda: replace_gradient(None), TypeError),
 }
-
-# Run like the others, but not mended yet.
-DEADLY = {
-    "a million threads with work for thousands": (
-        lambda: fastrnn.softmax_cross_entropy(huge(500_000, 100), huge(500_000, dtype=np.int64), num_threads=10**6),
-        None,
-    ),
-}
-
 
 def replace_gradient(value):
     layer = fastrnn.LSTM(40, 50, seed=0)
@@ -598,12 +593,6 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="li
 @pytest.mark.parametrize("name", DANGEROUS)
 def test_dangerous_call_ends_in_an_exception(outcomes, name):
     assert_ends_as_expected(outcomes, DANGEROUS, name)
-
-
-@linux_only
-@pytest.mark.parametrize("name", DEADLY)
-def test_deadly_call_ends_well(name):
-    assert_ends_as_expected(elsewhere(f"t.run({{{name!r}: t.DEADLY[{name!r}]}})"), DEADLY, name)
 
 
 # ---------------------------------------------------------------------------------------------- guard pages
