@@ -1,0 +1,219 @@
+"""The kernels at their edges: sums that must come out exact, and buffers that end at a guard page."""
+
+import ctypes
+import mmap
+import sys
+
+import numpy as np
+import pytest
+from fresh import output, python
+from runs import CELLS, make_layer
+
+import fastrnn
+from fastrnn import _driver
+
+# Rows and terms around the register tiles (up to 8 rows), the groups of 16 columns and the blocks of
+# 96 rows and 256 terms.
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 95, 96, 97, 191, 300)
+COLUMNS = (1, 7, 15, 16, 17, 31, 33, 48, 64, 65, 79, 130)
+TERMS = (1, 2, 15, 17, 255, 256, 257, 513)
+
+
+def small_integers(rng, *shape):
+    """Numbers whose sums of products float32 holds exactly, in whatever order they are added."""
+    return rng.integers(-4, 5, shape).astype(np.float32)
+
+
+def set_to(module, rng, **scales):
+    with module.editing() as params:
+        for name, view in params.items():
+            scale = scales.get(name.split("_l")[0], 1)
+            view[...] = small_integers(rng, *view.shape) * np.float32(scale)
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("terms", TERMS)
+def test_linear_products_are_exact(terms, num_threads):
+    rng = np.random.default_rng(terms)
+    for rows, columns in zip(ROWS, np.resize(COLUMNS, len(ROWS)), strict=True):
+        head = fastrnn.Linear(terms, int(columns))
+        set_to(head, rng)
+        x, dy = small_integers(rng, rows, terms), small_integers(rng, rows, columns)
+        before = small_integers(rng, head.flat_grads.size)
+        head.flat_grads[:] = before
+        y, tape = head.forward(x, num_threads=num_threads)
+        dx = head.backward(tape, dy, num_threads=num_threads)
+        weight, bias = head.params["weight"], head.params["bias"]
+        size = weight.size
+        np.testing.assert_array_equal(y, x @ weight.T + bias)
+        np.testing.assert_array_equal(dx, dy @ weight)
+        np.testing.assert_array_equal(
+            head.grads["weight"], dy.T @ x + before[:size].reshape(weight.shape)
+        )
+        np.testing.assert_array_equal(head.grads["bias"], dy.sum(axis=0) + before[size:])
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("hidden", [1, 15, 16, 17, 40, 64, 81, 257])
+def test_recurrent_products_are_exact(hidden, num_threads):
+    """A rectifier passes integers on: two steps of the driver's products, forward and backward."""
+    rng = np.random.default_rng(hidden)
+    for rows in (1, 3, 4, 7, 13, 50):
+        rnn = make_layer("rnn_relu", 9, hidden)
+        set_to(rnn, rng, weight_hh=0.25)
+        w, r, b, b_h = (view.astype(np.float64) for view in rnn.params.values())
+        x, dy = small_integers(rng, 2, rows, 9), small_integers(rng, 2, rows, hidden)
+        h0 = small_integers(rng, 1, rows, hidden)
+        y, _, tape = rnn.forward(x, h0, num_threads=num_threads)
+        dx, dh0 = rnn.backward(tape, dy, num_threads=num_threads)
+
+        h = [h0[0].astype(np.float64)]
+        for t in range(2):
+            h.append(np.maximum(x[t] @ w.T + b + h[t] @ r.T + b_h, 0))
+        da1 = dy[1] * (h[2] > 0)
+        da0 = (dy[0] + da1 @ r) * (h[1] > 0)
+        assert max(np.abs(h[2]).max(), np.abs(da0.T @ h[0]).max()) < 2**18  # exact in float32
+        np.testing.assert_array_equal(y, np.stack(h[1:]))
+        np.testing.assert_array_equal(dx, np.stack([da0 @ w, da1 @ w]))
+        np.testing.assert_array_equal(dh0[0], da0 @ r)
+        expected = (da0.T @ x[0] + da1.T @ x[1], da0.T @ h[0] + da1.T @ h[1])
+        np.testing.assert_array_equal(rnn.grads["weight_ih_l0"], expected[0])
+        np.testing.assert_array_equal(rnn.grads["weight_hh_l0"], expected[1])
+        for name in ("bias_ih_l0", "bias_hh_l0"):
+            np.testing.assert_array_equal(rnn.grads[name], (da0 + da1).sum(axis=0))
+
+
+# ---------------------------------------------------------------------------------------- guard pages
+
+
+def guarded(shape, dtype=np.float32):
+    """An array of NaN (or zeros) whose last byte is the last before a page nobody may touch."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    page = mmap.PAGESIZE
+    pages = -(-size // page) + 1
+    block = np.frombuffer(mmap.mmap(-1, pages * page), np.uint8)
+    end = (pages - 1) * page
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    address = ctypes.c_void_p(block.ctypes.data + end)
+    assert protect(address, ctypes.c_size_t(page), 0) == 0
+    array = block[end - size : end].view(dtype).reshape(shape)
+    array[...] = np.nan if dtype == np.float32 else 0
+    return array
+
+
+def copied(array):
+    copy = guarded(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def drive(name, time, batch, inputs, hidden, integers, taped, num_threads=1):
+    """One layer's forward and backward through the driver itself, every buffer guarded.
+
+    What the driver does not promise to read is NaN before, so it would show in the results.
+    """
+    layer = make_layer(name, inputs, hidden)
+    rng = np.random.default_rng([time, batch, inputs, hidden])
+    panels = layer._panels[0]
+    panels.refresh(integers, taped)
+    none, no_indices = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.int64)
+
+    def draw(*shape):
+        return copied(rng.uniform(-1, 1, shape).astype(np.float32))
+
+    x = none if integers else draw(time, batch, inputs)
+    indices = copied(rng.integers(inputs, size=(time, batch))) if integers else no_indices
+    gates = guarded((time if taped else 1, batch, panels.row))
+    h = guarded((time + 1, batch, hidden))
+    c = guarded((0 if panels.states == 1 else time + 1 if taped else 1, batch, hidden))
+    aux = guarded((0 if not panels.aux else time if taped else 1, batch, hidden))
+    h[0] = draw(batch, hidden)
+    if len(c):
+        c[0] = draw(batch, hidden)
+    initial = h[0].copy(), c[:1].copy()
+    _driver.forward(panels, x, indices, gates, h, c, aux, num_threads)
+    state = initial[0][None] if panels.states == 1 else (initial[0][None], initial[1])
+    y, _, tape = layer.forward(indices if integers else x, state)
+    np.testing.assert_array_equal(h[1:], y)
+    if not taped:
+        return
+    dy = draw(time, batch, hidden)
+    dh, dc = guarded((batch, panels.Hp)), guarded((batch, panels.Hp))
+    dh[...], dc[...] = 0, 0
+    dx = none if integers else guarded((time, batch, inputs))
+    grads = [copied(view) for view in layer.grads.values()]
+    _driver.backward(
+        panels, x, indices, gates, h, c, aux, dy, dh, dc, dx, *grads, num_threads
+    )  # fmt: skip
+    dx_expected, dstate = layer.backward(tape, dy)
+    if not integers:
+        np.testing.assert_array_equal(dx, dx_expected)
+    dh_expected = dstate[0] if isinstance(dstate, tuple) else dstate
+    np.testing.assert_array_equal(dh[:, :hidden], dh_expected[0])
+    np.testing.assert_array_equal(dh[:, hidden:], 0)
+    for actual, expected in zip(grads, layer.grads.values(), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+def drive_all(names):
+    """Every buffer of the package's own that is not handed in is guarded as well."""
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("fastrnn") and hasattr(module, "empty"):
+            module.empty = guarded
+    for name in names:
+        for i, hidden in enumerate((1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 48, 53)):
+            for batch in ((1, 4, 7), (2, 3, 5))[i % 2]:
+                inputs = (hidden * batch) % 19 + 1
+                drive(name, 2, batch, inputs, hidden, integers=False, taped=True)
+            drive(name, 2, batch, inputs, hidden, integers=True, taped=True)
+            drive(name, 2, batch, inputs, hidden, integers=False, taped=False)
+        drive(name, 20, 24, 33, 64, False, True, num_threads=3)
+    print("nothing beyond a buffer was touched")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect as Linux has it")
+def test_kernels_touch_nothing_beyond_their_buffers():
+    """In a process of its own, which a touch would kill; its traceback names the call."""
+    script = f"import faulthandler, test_kernels; faulthandler.enable(); test_kernels.drive_all({[*CELLS]})"
+    result = python(script)
+    assert result.stdout.strip() == "nothing beyond a buffer was touched", result.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect as Linux has it")
+def test_a_touch_of_a_guard_page_is_noticed():
+    script = """
+import ctypes, test_kernels
+array = test_kernels.guarded((5,))
+ctypes.memset(array.ctypes.data + array.nbytes - 1, 0, 1)
+print("inside", flush=True)
+ctypes.memset(array.ctypes.data + array.nbytes, 0, 1)
+print("outside")
+"""
+    result = python(script)
+    assert result.stdout.strip() == "inside"
+    assert result.returncode != 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect as Linux has it")
+def test_activations_touch_nothing_beyond_their_argument():
+    script = """
+import numpy as np, test_kernels
+from fastrnn import _kernels
+for size in range(1, 40):
+    x = test_kernels.guarded((size,))
+    x[:] = 0
+    for name in ("tanh", "sigmoid"):
+        assert not np.isnan(_kernels.activation(name, x)).any()
+print("fine")
+"""
+    assert output(script) == "fine"
+
+
+def test_buffers_that_outlive_the_modules_end_quietly():
+    """What the interpreter frees last may be freed after the globals of our modules are gone."""
+    script = """
+import sys, fastrnn, numpy as np
+sys.kept = fastrnn.LSTM(64, 64).forward(np.ones((20, 24, 64), np.float32))
+"""
+    result = python(script)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
