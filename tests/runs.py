@@ -71,7 +71,7 @@ class Step:
         y, final = self.layer(self.x, self.state, **kwargs)
         return {"y": y, **by_name(self.layer, final)}
 
-    def twin(self, masks=None):
+    def twin(self):
         """Every result of the NumPy twin in float64."""
         layer, cell = self.layer, twin_of(self.layer)
         swap = layer.batch_first
@@ -85,7 +85,7 @@ class Step:
             for i in range(layer.num_layers)
         ]
         y, final, tape = stack.forward(
-            cell, x, states(layer, self.state, shape), weights, masks=masks, **self.options
+            cell, x, states(layer, self.state, shape), weights, **self.options
         )
         dy = double(in_time(self.dy, swap), y.shape)
         dx, initial, dlayers = stack.backward(tape, dy, states(layer, self.dstate, shape))

@@ -7,10 +7,10 @@ threads, or without a tape, must give the same bits; test_threads.py shows that 
 import cases
 import numpy as np
 import pytest
-from runs import CELLS, every_cell, in_time, make_step
+from runs import CELLS, every_cell, make_step
 from tolerance import BACKWARD, FORWARD, assert_close, assert_same_bits, bound
 
-from fastrnn import _dense
+from fastrnn import _kernels
 
 # (T, B, I, H), layers: beyond one group of units, one block of K (256), of rows (96), of time steps.
 LARGE = [
@@ -30,8 +30,8 @@ every_shape = pytest.mark.parametrize(("shape", "layers"), NAMED)
 few_shapes = pytest.mark.parametrize(("shape", "layers"), [((7, 5, 15, 17), 1), ((5, 9, 20, 33), 2)])
 
 
-def assert_matches_twin(step, actual, masks=None):
-    expected = step.twin(masks)
+def assert_matches_twin(step, actual):
+    expected = step.twin()
     assert actual.keys() == expected.keys()
     for key, value in expected.items():
         if value is None:
@@ -215,40 +215,6 @@ def test_changed_weights_are_used_at_once(name):
         assert_same_bits(actual, expected)
 
 
-@every_cell
-def test_dropout_between_layers_matches_twin(name):
-    """The masks come from the tape; that forward draws them from the layer's generator is a law."""
-    if name == "rnn_relu":
-        pytest.skip("its kinks are kept away from for no mask but ones")
-    step = make_step(name, (7, 12, 15, 17), layers=3, dropout=0.3)
-    before = step.layer.rng.bit_generator.state
-    runs = []
-    for num_threads in (1, 2, 3):
-        step.layer.rng.bit_generator.state = before
-        runs.append(step.run(num_threads=num_threads))
-        assert_same_bits(runs[-1], runs[0], f"{num_threads} threads")
-    step.layer.rng.bit_generator.state = before
-    masks = dropout_masks(step)
-    kept = np.mean([mask > 0 for mask in masks])
-    assert abs(kept - 0.7) < 0.05
-    assert_matches_twin(step, runs[0], masks)
-    assert_same_bits(step.infer(), {key: step.infer()[key] for key in ("y", *step.layer.STATES)})
-
-
-def dropout_masks(step):
-    """The factors that the next forward run will use, one array for every layer but the last."""
-    _, _, tape = step.forward()
-    shape = in_time(step.dy, step.layer.batch_first).shape
-    masks = []
-    for record in tape._records[:-1]:
-        mask = np.ones(shape, np.float32).reshape(-1)
-        _dense.dropout(mask, mask, step.layer.dropout, record.dropout_key, 1)
-        masks.append(mask.reshape(shape).astype(np.float64))
-    return masks
-
-
 def test_every_cell_of_the_table_is_compared():
-    from fastrnn import _kernels
-
     compiled = {make_step(name, (1, 1, 1, 1)).layer._cell for name in CELLS}
     assert compiled == set(_kernels.cells())
