@@ -16,8 +16,9 @@ from setuptools.command.build_ext import build_ext
 
 SWITCHES = ("FASTRNN_OPENMP", "FASTRNN_BOUNDS", "FASTRNN_SANITIZE", "FASTRNN_EMULATE_AVX512")
 SWITCHES_FILE = Path("build", "switches")  # what the last build had; changed switches make it newer than all modules
-MODULES = ("_kernels", "_memory", "_dense", "_driver", "_stack", "_stream", "_optim")
-SOURCES = [f"src/{name}.c" for name in ("dispatch", "isa_baseline", "isa_avx2", "isa_avx512")]
+MODULES = ("_kernels", "_memory", "_dense", "_driver", "_stack", "_stream", "_optim", "_machine")
+SOURCES = {"_kernels": [f"src/{name}.c" for name in ("dispatch", "isa_baseline", "isa_avx2", "isa_avx512")],
+           "_machine": [f"src/bench/loops_{isa}.c" for isa in ("baseline", "avx2", "avx512")]}
 HEADERS = [str(path) for path in sorted(Path("src").rglob("*.h"))]
 
 # No -ffast-math, at compile time or link time: it would flush subnormals in the whole process. No -march either: the
@@ -71,7 +72,7 @@ class BuildExtensions(build_ext):
 def extension(name):
     return Extension(
         f"fastrnn.{name}",
-        [f"fastrnn/{name}.pyx", *(SOURCES if name == "_kernels" else ())],
+        [f"fastrnn/{name}.pyx", *SOURCES.get(name, ())],
         include_dirs=["src", numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=[*HEADERS, str(SWITCHES_FILE)],
