@@ -16,8 +16,8 @@ IndexArray = NDArray[np.int64]
 MOST = 2**31 - 1
 
 
-def count(who: str, name: str, value: Any) -> int:
-    """Return value as an int in 1..MOST."""
+def count(who: str, name: str, value: Any, most: int = MOST) -> int:
+    """Return value as an int in 1..most."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -26,8 +26,8 @@ def count(who: str, name: str, value: Any) -> int:
         ) from None
     if isinstance(value, bool) or number < 1:
         raise ValueError(f"{who}: {name} is {value}; expected an integer >= 1")
-    if number > MOST:
-        raise ValueError(f"{who}: {name} is {value}; expected an integer in 1..{MOST}")
+    if number > most:
+        raise ValueError(f"{who}: {name} is {value}; expected an integer in 1..{most}")
     return number
 
 
@@ -157,6 +157,24 @@ def state(
         shape(who, label, part, expected, "(layers, B, H)")
         for label, part in zip(labels, parts, strict=True)
     ]
+
+
+def rows(who: str, value: Any, B: int) -> slice | IndexArray:
+    """Return rows of a batch, given as one index, several, a slice or a mask, as what indexes axis 0."""
+    if isinstance(value, slice):
+        return value
+    array = np.asarray(value)
+    if array.dtype == np.bool_:
+        if array.shape != (B,):
+            raise ValueError(f"{who}: rows is a mask of shape {array.shape}; expected (B,) = {(B,)}")
+        return np.flatnonzero(array)
+    if array.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if array.dtype.kind not in "iu" or array.ndim > 1:
+        raise TypeError(f"{who}: rows is {value!r}; expected an integer, several, a slice or a mask (B,)")
+    if array.min() < -B or array.max() >= B:
+        raise IndexError(f"{who}: rows is {value!r}; expected integers in {-B}..{B - 1}")
+    return array.reshape(-1).astype(np.int64)
 
 
 def state_dict(

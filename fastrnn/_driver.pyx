@@ -34,6 +34,8 @@ from fastrnn._memory import empty
 cdef enum:
     # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2.
     PROJECTED_FLOATS = 49152
+    # Floats of recurrent panels between two turns to the equations when there are few rows: 128 KiB.
+    SWEEP_FLOATS = 32768
 
 
 cdef class Panels:
@@ -195,15 +197,27 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
                 memcpy(&gates[t - offset, b, inputs], &w.bias[inputs], (w.columns - inputs) * sizeof(float))
 
 
-cdef void step(Panels w, float *gates, const float *h, float *h_next, const float *c, float *c_next, float *aux,
-               Py_ssize_t rows) noexcept nogil:
+cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) noexcept nogil:
+    """Groups of units to take from product to equations at once.
+
+    More than three rows: one, whose gates are then still in L1; a lone slot takes four, to fill the registers. Fewer
+    rows live off the speed at which panels are read: as many as SWEEP_FLOATS of panels hold.
+    """
+    if rows < 4:
+        return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP))
+    return 1 if stage.count > 1 else 4
+
+
+cdef void step(Panels w, Py_ssize_t t, float *gates, const float *h, float *h_next, const float *c, float *c_next,
+               float *aux, Py_ssize_t rows) noexcept nogil:
     """h_next, c_next = cell(gates + h @ weight_hh.T, h, c) for `rows` rows that lie one behind the other
 
     gates IN projections OUT activations (rows, row), h c h_next c_next aux (rows, H)
     """
-    cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = w.H * FR_GROUP, at = 0, block, group, most, width, s
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = w.H * FR_GROUP, at = 0, block, blocks, group, most, width, s, i
     cdef const fr_stage *stage
     cdef const float *operand
+    cdef float *target
     cdef fr_forward_block units
     units.rows, units.gates_row, units.slot, units.state_row = rows, w.row, w.Hp, w.H
     for s in range(w.cell.stages):
@@ -212,21 +226,20 @@ cdef void step(Panels w, float *gates, const float *h, float *h_next, const floa
             operand = aux
         else:
             operand = h
-        # Few rows: all units at once, one linear read of the panels. More: one block of units at a time, whose gates are
-        # still in L1 when the equations want them; a lone slot takes four, to fill the registers.
-        most = groups if rows < 4 else 1 if stage.count > 1 else 4
-        for block in range((groups + most - 1) // most):
-            group = block * most
+        most = block_groups(w, stage, rows)
+        blocks = (groups + most - 1) // most
+        for block in range(blocks):
+            # Back and forth over the panels on even and odd steps: what the last step read last is still in the cache.
+            group = (blocks - 1 - block if t & 1 else block) * most
             width = min(most, groups - group)
-            if width == 1 and groups > 1:
-                kernels.gemm(rows, stage.count, w.H, operand, w.H, 1,
-                             &w.recurrent[at + group * panel], groups * panel,
-                             gates + stage.first * w.Hp + group * FR_GROUP, w.row,
-                             gates + stage.first * w.Hp + group * FR_GROUP, w.row, w.Hp, FR_GROUP)
+            target = gates + stage.first * w.Hp + group * FR_GROUP
+            if width == 1:
+                kernels.gemm(rows, stage.count, w.H, operand, w.H, 1, &w.recurrent[at + group * panel], groups * panel,
+                             target, w.row, target, w.row, w.Hp, FR_GROUP)
             else:
-                kernels.gemm(rows, stage.count * width, w.H, operand, w.H, 1, &w.recurrent[at + group * panel], panel,
-                             gates + stage.first * w.Hp + group * FR_GROUP, w.row,
-                             gates + stage.first * w.Hp + group * FR_GROUP, w.row, FR_GROUP, FR_GROUP)
+                for i in range(stage.count):
+                    kernels.gemm(rows, width, w.H, operand, w.H, 1, &w.recurrent[at + (i * groups + group) * panel],
+                                 panel, target + i * w.Hp, w.row, target + i * w.Hp, w.row, FR_GROUP, FR_GROUP)
             units.units = min(width * FR_GROUP, w.H - group * FR_GROUP)
             units.gates = gates + group * FR_GROUP
             units.h = h + group * FR_GROUP
@@ -252,7 +265,7 @@ cdef void forward_rows(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1]
             offset = start
         project(w, x, indices, gates, start, stop, first, last, offset)
         for t in range(start, stop):
-            step(w, &gates[t - offset, first, 0], &h[t, first, 0], &h[t + 1, first, 0],
+            step(w, t, &gates[t - offset, first, 0], &h[t, first, 0], &h[t + 1, first, 0],
                  &c[t * c_slots, first, 0] if c.shape[0] else NULL,
                  &c[(t + 1) * c_slots, first, 0] if c.shape[0] else NULL,
                  &aux[t * aux_slots, first, 0] if aux.shape[0] else NULL, last - first)

@@ -91,17 +91,20 @@ cdef uintptr_t take(size_t capacity) except? 0:
     global waiting_bytes, live_bytes, most_live_bytes
     cdef void *memory
     with lock:
-        live_bytes += capacity
-        most_live_bytes = max(most_live_bytes, live_bytes)
         for i in range(len(waiting) - 1, -1, -1):
             if waiting[i][0] == capacity:
                 waiting_bytes -= capacity
+                live_bytes += capacity
                 return waiting.pop(i)[1]
-        trim(KEPT_BYTES)
+        trim(max(0, min(KEPT_BYTES, most_live_bytes - live_bytes - capacity)))
         memory = fr_allocate(capacity, HUGE_PAGE if capacity >= 2 * HUGE_PAGE else LINE)
         if memory == NULL:
-            live_bytes -= capacity
+            trim(0)
+            memory = fr_allocate(capacity, LINE)
+        if memory == NULL:
             raise MemoryError(f"fastrnn: no memory for an array of {capacity} bytes")
+        live_bytes += capacity
+        most_live_bytes = max(most_live_bytes, live_bytes)
         return <uintptr_t> memory
 
 

@@ -3,10 +3,7 @@
 import os
 from pathlib import Path
 
-from fastrnn import _check
-
-# OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
-MOST = 512
+from fastrnn import _check, _dense
 
 _default: int | None = None
 _forked = False
@@ -16,6 +13,7 @@ def _after_fork() -> None:
     """GNU OpenMP hangs in a child forked after the parent ran a parallel region: stay serial."""
     global _forked
     _forked = True
+    _dense.stay_serial()
 
 
 if hasattr(os, "register_at_fork"):
@@ -55,7 +53,7 @@ def resolve(who: str, num_threads: int | None) -> int:
     if num_threads is None:
         return get_num_threads()
     n = _check.count(who, "num_threads", num_threads)
-    return 1 if _forked else min(n, MOST)
+    return n
 
 
 def _machine_threads() -> int:

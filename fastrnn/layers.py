@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from fastrnn import _check, _driver, _threads
 from fastrnn import init as initial_values
 from fastrnn._stack import Record, Stack
-from fastrnn.module import FloatArray, Initialiser, Module, Parameters
+from fastrnn.module import Fixed, FloatArray, Initialiser, Module, Parameters
 from fastrnn.stream import Stream
+
+MOST_LAYERS = 10_000  # a number beyond it is a mistake, whose names alone would fill the memory
 
 State = Any  # an array h (layers, B, H), or for the LSTM a pair (h, c) of them
 
@@ -25,7 +27,7 @@ class Tape:
         self._version = layer._version
         self._records: list[Record] | None = records
 
-    def _take(self, layer: Recurrent, who: str) -> list[Record]:
+    def _open(self, layer: Recurrent, who: str) -> list[Record]:
         if self._layer is not layer:
             raise ValueError(
                 f"{who}: the tape is another {type(self._layer).__name__}'s; expected one that this "
@@ -39,6 +41,10 @@ class Tape:
                 "change, run forward again"
             )
         return self._records
+
+    def _use_up(self, layer: Recurrent, who: str) -> None:
+        self._open(layer, who)  # again, under the layer's lock: another thread may have been first
+        self._records = None
 
 
 class Recurrent(Module):
@@ -75,6 +81,11 @@ class Recurrent(Module):
     GATES: ClassVar[tuple[str, ...]]
     STATES: ClassVar[tuple[str, ...]] = ("h",)
 
+    input_size = Fixed()
+    hidden_size = Fixed()
+    num_layers = Fixed()
+    bias = Fixed()
+
     def __init__(
         self,
         input_size: int,
@@ -91,7 +102,7 @@ class Recurrent(Module):
     ) -> None:
         self.input_size = _check.count(self._who, "input_size", input_size)
         self.hidden_size = _check.count(self._who, "hidden_size", hidden_size)
-        self.num_layers = _check.count(self._who, "num_layers", num_layers)
+        self.num_layers = _check.count(self._who, "num_layers", num_layers, most=MOST_LAYERS)
         self.dropout = _check.probability(self._who, "dropout", dropout)
         self.bias = bool(bias)
         self.batch_first = bool(batch_first)
@@ -256,14 +267,14 @@ class Recurrent(Module):
         threads = _threads.resolve(who, num_threads)
         if not isinstance(tape, Tape):
             raise TypeError(f"{who}: tape is a {type(tape).__name__}; expected what forward returned")
-        records = tape._take(self, who)
+        records = tape._open(self, who)
         T, B, H = records[0].h.shape[0] - 1, records[0].h.shape[1], self.hidden_size
         if dy is not None:
             axes, sizes = ("(B, T, H)", (B, T, H)) if self.batch_first else ("(T, B, H)", (T, B, H))
             dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
         final = self._checked_state(who, "dstate", dstate, B)
-        tape._records = None
         with self._lock:
+            tape._use_up(self, who)
             dx, initial = self._stack.backward(records, dy, final, input_gradient, self._grads, threads)
         if dx is not None and self.batch_first:
             dx = np.ascontiguousarray(dx.swapaxes(0, 1))

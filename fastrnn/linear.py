@@ -8,7 +8,7 @@ import numpy as np
 
 from fastrnn import _check, _dense, _memory, _threads
 from fastrnn import init as initial_values
-from fastrnn.module import FloatArray, Initialiser, Module
+from fastrnn.module import Fixed, FloatArray, Initialiser, Module
 
 
 class LinearTape:
@@ -37,6 +37,9 @@ class Linear(Module):
     params, grads : Parameters
         weight (out, in) and bias (out,), PyTorch's names and shapes.
     """
+
+    in_features = Fixed()
+    out_features = Fixed()
 
     def __init__(
         self,
@@ -136,9 +139,10 @@ class Linear(Module):
         if tape._layer is not self:
             raise ValueError("Linear.backward: the tape is another layer's; expected this layer's")
         if tape._x is None:
-            raise ValueError("Linear.backward: the tape is used up; run forward again")
+            raise ValueError("Linear.backward: the tape is used up; expected a new one, run forward again")
         if tape._version != self._version:
             raise ValueError(
-                "Linear.backward: the weights changed after this tape was made; run forward again"
+                "Linear.backward: the weights changed after this tape was made; expected backward before the "
+                "change, run forward again"
             )
         return tape._x

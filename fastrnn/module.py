@@ -43,11 +43,35 @@ class Parameters(dict[str, FloatArray]):
         """Copy array into the view of that name; the view itself stays."""
         self[name][...] = _check.shape("Parameters", name, array, self[name].shape, "the parameter's shape")
 
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Copy each of the given arrays into the view of its name."""
+        for name, array in dict(*args, **kwargs).items():
+            self[name] = array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameters, (self.flat.copy(), {name: view.shape for name, view in self.items()})
+
     def freeze(self) -> Parameters:
         """Make every view read-only and return self."""
         for view in (*self.values(), self.flat):
             view.flags.writeable = False
         return self
+
+
+class Fixed:
+    """An attribute that is set once: the sizes, which the buffers have been laid out for."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else vars(instance)[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if self._name in vars(instance):
+            who = type(instance).__name__
+            raise AttributeError(f"{who}: {self._name} is {vars(instance)[self._name]} and fixed; make a new {who}")
+        vars(instance)[self._name] = value
 
 
 class Module:
@@ -70,6 +94,8 @@ class Module:
     ) -> None:
         """Allocate and fill the parameters: by `init` where it returns an array, else by `default`."""
         _check.parameter_bytes(self._who, shapes)
+        if init is not None and not callable(init):
+            raise TypeError(f"{self._who}: init is a {type(init).__name__}; expected a callable (name, shape, rng)")
         self._shapes = dict(shapes)
         self._version = 0
         self._lay_out()
@@ -127,7 +153,9 @@ class Module:
 
     @contextmanager
     def editing(self) -> Iterator[Parameters]:
-        """Lend writable views of the parameters; at the end of the block packed copies are marked stale.
+        """Lend writable views of the parameters; packed copies are stale from the end of the block on.
+
+        Finish the block before the next call: one inside it may still use the old weights.
 
         Yields
         ------

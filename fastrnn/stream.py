@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastrnn import _check
 from fastrnn._stream import StreamCore
+from fastrnn.module import Fixed
 
 if TYPE_CHECKING:
     from fastrnn.layers import Recurrent, State
@@ -28,6 +29,8 @@ class Stream:
         One time step. x_t (B, I) float32 or (B,) integers; y_t (B, H) float32, a new array or `out`, which must be
         C-contiguous float32 of that shape and is then filled and returned without any allocation.
     """
+
+    batch_size = Fixed()
 
     def __init__(self, layer: Recurrent, batch_size: int, num_threads: int) -> None:
         self._layer = layer
@@ -58,7 +61,7 @@ class Stream:
         rows : None, int, sequence of int, slice or boolean array (B,)
             Which rows of the batch.
         """
-        which = slice(None) if rows is None else list(rows) if isinstance(rows, tuple) else rows
+        which = slice(None) if rows is None else _check.rows(f"{self._who}.reset", rows, self.batch_size)
         for layers in self._parts:
             for array in layers:
                 array[which] = 0

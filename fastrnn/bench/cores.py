@@ -1,0 +1,105 @@
+"""Which processors a measurement runs on, and how a process is kept on them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_CPUS = Path("/sys/devices/system/cpu")
+
+# Every library's own setting; XLA has none and goes by the affinity alone.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "FASTRNN_NUM_THREADS",
+)
+
+
+def allowed() -> list[int]:
+    """Numbers of the processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def choose(count: int) -> list[int]:
+    """`count` processors, on as many different cores as possible: two threads of one core share its units.
+
+    Raises
+    ------
+    ValueError
+        There are not so many.
+    """
+    cpus = allowed()
+    if not 1 <= count <= len(cpus):
+        raise ValueError(f"--cores is {count}; this process may run on {len(cpus)} processors")
+    seen: set[str] = set()
+    first, rest = [], []
+    for cpu in cpus:
+        core = _siblings(cpu)
+        (rest if core in seen else first).append(cpu)
+        seen.add(core)
+    return (first + rest)[:count]
+
+
+def _siblings(cpu: int) -> str:
+    try:
+        return (_CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+    except OSError:
+        return str(cpu)
+
+
+def environment(count: int) -> dict[str, str]:
+    """The environment of a process that shall use `count` threads."""
+    threads = {name: str(count) for name in _THREAD_VARIABLES}
+    return {**os.environ, **threads, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+@contextmanager
+def pinned(cpus: Sequence[int]) -> Iterator[None]:
+    """Keep this thread, and the processes it starts, on these processors; on all of before afterwards."""
+    if not hasattr(os, "sched_setaffinity"):  # macOS: the numbers of threads must do
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def start(command: Sequence[str], cpus: Sequence[int], **streams: int) -> subprocess.Popen[str]:
+    """Start a process on these processors: it is pinned before its libraries count them."""
+    with pinned(cpus):
+        return subprocess.Popen(command, env=environment(len(cpus)), text=True, **streams)
+
+
+def cache_sizes() -> Mapping[str, int]:
+    """Bytes of the data caches L1, L2 and L3 that one core sees, those that the system tells of."""
+    sizes = {}
+    for folder in sorted((_CPUS / f"cpu{allowed()[0]}/cache").glob("index*")):
+        try:
+            kind = (folder / "type").read_text().strip()
+            level = (folder / "level").read_text().strip()
+            size = (folder / "size").read_text().strip()
+        except OSError:
+            continue
+        if kind != "Instruction":
+            sizes[f"L{level}"] = int(size.removesuffix("K")) * 1024
+    return sizes or {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}
+
+
+def model_name() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown"
