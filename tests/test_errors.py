@@ -653,7 +653,7 @@ for who, call in (
     row(
         f"{who} num_threads huge",
         ValueError,
-        f"{who}: num_threads is {10**30}; expected an integer in 1..{most}",
+        f"{who}: num_threads is {10**30}; expected an integer in 1..{2**31 - 1}",
         lambda w, call=call: call(w, 10**30),
     )
 
