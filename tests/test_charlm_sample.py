@@ -102,7 +102,7 @@ def test_drawing_step_by_step_sees_what_a_whole_run_sees(cell, tmp_path):
 
 
 def test_text_goes_on_as_it_was_learnt():
-    trainer = trained(epochs=30, hidden=32, lr=0.01)
+    trainer = trained(epochs=60, hidden=32, lr=0.01)
     vocabulary = trainer.vocabulary
     prime = vocabulary.encode(TEXT[:20])
     drawn = "".join(generate(trainer.model, vocabulary, prime, 40, temperature=0.0))
