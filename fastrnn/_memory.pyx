@@ -69,6 +69,9 @@ cdef class Block:
 
 cdef put_back(size_t capacity, uintptr_t address):
     global waiting_bytes, live_bytes
+    if lock is None:  # the interpreter is shutting down and has cleared this module
+        free(<void *> address)
+        return
     block = (capacity, address)
     with lock:
         live_bytes -= capacity
@@ -131,6 +134,12 @@ def empty(shape):
     block.capacity = rounded(size * 4)
     block.memory = <void *> take(block.capacity)
     return np.frombuffer(block, dtype=np.float32, count=size).reshape(shape)
+
+
+def renew_lock():
+    """For the child of a fork, where the thread that held the lock may not exist."""
+    global lock
+    lock = threading.RLock()
 
 
 def kept():

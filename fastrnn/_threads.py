@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fastrnn import _check, _dense
+from fastrnn import _check, _dense, _memory
 
 _default: int | None = None
 _forked = False
@@ -14,6 +14,7 @@ def _after_fork() -> None:
     global _forked
     _forked = True
     _dense.stay_serial()
+    _memory.renew_lock()
 
 
 if hasattr(os, "register_at_fork"):

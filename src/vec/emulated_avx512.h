@@ -20,6 +20,7 @@
 #define _mm512_loadu_ps simde_mm512_loadu_ps
 #define _mm512_maskz_mov_ps simde_mm512_maskz_mov_ps
 #define _mm512_max_ps simde_mm512_max_ps
+#define _mm512_mask_blend_ps simde_mm512_mask_blend_ps
 #define _mm512_min_ps simde_mm512_min_ps
 #define _mm512_mul_ps simde_mm512_mul_ps
 #define _mm512_or_si512 simde_mm512_or_si512
