@@ -3,7 +3,12 @@
 T time, B batch, I input size, H hidden size. Kernels go wrong at the edges of a vector and of a
 register tile, so sizes sit around the widest vector, W = 16 floats (and 8, the narrower one):
 1, 3, 8, W-1, W, W+1, 2W, 3W+5; batches around the rows of a tile; T = 1 has no recurrence.
+
+The benchmarks' rows, (cell, B, T, I, H, layers), are part of the package, which has no tests where
+it is installed: `fastrnn bench` needs them there.
 """
+
+from fastrnn.bench.cases import BENCHMARK_CASES  # noqa: F401
 
 # (name, class in `fastrnn`, options of that class). The module of the NumPy twin is the class's
 # name in lower case.
@@ -50,43 +55,3 @@ SHAPES = [
     (2, 5, 53, 16),
     (7, 2, 53, 3),
 ]
-
-# (cell, B, T, I, H, layers), the cell a name of CELLS. The UGRNN rows repeat LSTM shapes: no other
-# package has the cell, so it is compared with our own LSTM.
-INFERENCE_CASES = [
-    ("lstm", 1, 1, 64, 64, 1),
-    ("lstm", 1, 1, 256, 256, 1),
-    ("lstm", 1, 1, 512, 512, 1),
-    ("lstm", 1, 100, 16, 32, 1),
-    ("lstm", 1, 100, 128, 128, 1),
-    ("lstm", 1, 100, 512, 512, 1),
-    ("lstm", 1, 100, 1024, 1024, 1),
-    ("lstm", 8, 50, 256, 256, 1),
-    ("lstm", 32, 50, 256, 256, 2),
-    ("lstm", 64, 50, 512, 512, 1),
-    ("gru", 1, 100, 128, 128, 1),
-    ("gru", 1, 100, 512, 512, 1),
-    ("gru", 32, 50, 256, 256, 1),
-    ("gru", 64, 50, 512, 512, 1),
-    ("rnn", 1, 100, 128, 128, 1),
-    ("rnn", 32, 50, 256, 256, 1),
-    ("ugrnn", 8, 50, 256, 256, 1),
-]
-
-TRAINING_CASES = [
-    ("lstm", 1, 25, 64, 100, 1),
-    ("lstm", 16, 50, 64, 64, 1),
-    ("lstm", 32, 50, 128, 128, 2),
-    ("lstm", 64, 50, 256, 256, 1),
-    ("lstm", 50, 50, 512, 512, 3),
-    ("lstm", 128, 100, 128, 128, 1),
-    ("gru", 1, 25, 64, 100, 1),
-    ("gru", 32, 50, 128, 128, 2),
-    ("gru", 64, 50, 256, 256, 1),
-    ("gru", 50, 50, 512, 512, 3),
-    ("rnn", 32, 50, 128, 128, 1),
-    ("ugrnn", 32, 50, 128, 128, 2),
-    ("ugrnn", 64, 50, 256, 256, 1),
-]
-
-BENCHMARK_CASES = INFERENCE_CASES + TRAINING_CASES

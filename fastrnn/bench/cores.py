@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,11 +40,13 @@ def choose(count: int) -> list[int]:
     if not 1 <= count <= len(cpus):
         raise ValueError(f"--cores is {count}; this process may run on {len(cpus)} processors")
     seen: set[str] = set()
-    first, rest = [], []
+    first: list[int] = []
     for cpu in cpus:
         core = _siblings(cpu)
-        (rest if core in seen else first).append(cpu)
+        if core not in seen:
+            first.append(cpu)
         seen.add(core)
+    rest = [cpu for cpu in cpus if cpu not in first]
     return (first + rest)[:count]
 
 
@@ -56,8 +59,15 @@ def _siblings(cpu: int) -> str:
 
 def environment(count: int) -> dict[str, str]:
     """The environment of a process that shall use `count` threads."""
-    threads = {name: str(count) for name in _THREAD_VARIABLES}
-    return {**os.environ, **threads, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return {
+        **os.environ,
+        **{name: str(count) for name in _THREAD_VARIABLES},
+        "JAX_PLATFORMS": "cpu",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, sys.path)
+        ),  # the same fastrnn as in this process
+    }
 
 
 @contextmanager
@@ -74,10 +84,17 @@ def pinned(cpus: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def start(command: Sequence[str], cpus: Sequence[int], **streams: int) -> subprocess.Popen[str]:
-    """Start a process on these processors: it is pinned before its libraries count them."""
+def start(module: str, cpus: Sequence[int]) -> subprocess.Popen[str]:
+    """Start `python -m module` on these processors, with pipes: it is pinned before its libraries count them."""
     with pinned(cpus):
-        return subprocess.Popen(command, env=environment(len(cpus)), text=True, **streams)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", module],
+            env=environment(len(cpus)),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
 
 def cache_sizes() -> Mapping[str, int]:

@@ -79,5 +79,7 @@ def disagreement(ours: Results, theirs: Results) -> str | None:
         error = float(np.abs(actual - expected).max())
         allowed = OUTPUT_TOLERANCE if name == "y" else GRADIENT_TOLERANCE
         if not error <= allowed * scale:
-            return f"{name} differs by {error / scale:.1e} of its largest entry; allowed {allowed:.0e}"
+            return (
+                f"{name} differs by {error / scale:.1e} of its largest entry; allowed {allowed:.0e}"
+            )
     return None

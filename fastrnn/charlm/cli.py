@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import command_eval, command_info, command_sample, command_train
+from . import command_bench, command_eval, command_info, command_sample, command_train
 from .errors import UserError
 
-COMMANDS = (command_train, command_sample, command_eval, command_info)
+COMMANDS = (command_train, command_sample, command_eval, command_info, command_bench)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -17,7 +17,7 @@ STREAM = FastRnnStream()
 PEERS: dict[str, Peer] = {
     peer.name: peer for peer in (Torch(), OnnxRuntime(), OpenVino(), Jax(), TorchNative(), NumPy())
 }
-DEFAULT = ("torch", "onnxruntime", "openvino", "jax")
+DEFAULT = ("torch", "ort", "openvino", "jax")
 
 __all__ = ["DEFAULT", "OURS", "PEERS", "STREAM", "Job", "Peer", "choose"]
 
@@ -36,5 +36,7 @@ def choose(names: list[str] | None) -> list[Peer]:
         if name not in PEERS:
             raise ValueError(f"--peers is {name!r}; expected some of {', '.join(PEERS)}")
         if PEERS[name].version() is None:
-            raise ValueError(f"--peers is {name!r}, which is not installed (fastrnn[bench] has most)")
+            raise ValueError(
+                f"--peers is {name!r}, which is not installed (fastrnn[bench] has most)"
+            )
     return [PEERS[name] for name in names]

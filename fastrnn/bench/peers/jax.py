@@ -1,4 +1,4 @@
-"""JAX: the cells over `lax.scan`, compiled by XLA; inputs projected before the scan, as one would write it for speed."""
+"""JAX: the cells over `lax.scan`, compiled by XLA; the inputs are projected before the scan."""
 
 from __future__ import annotations
 

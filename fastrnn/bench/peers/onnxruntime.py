@@ -12,7 +12,8 @@ from .base import Job, Peer
 
 
 class OnnxRuntime(Peer):
-    name = package = "onnxruntime"
+    name = "ort"
+    package = "onnxruntime"
     trains = False
 
     def build(self, problem: Problem, threads: int) -> Job:

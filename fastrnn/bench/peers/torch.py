@@ -47,7 +47,7 @@ class Torch(Peer):
 class TorchNative(Torch):
     """PyTorch without oneDNN, which it uses for the LSTM and for matrix products."""
 
-    name = "torch-native"
+    name = "no-onednn"
 
     def build(self, problem: Problem, threads: int) -> Job:
         flags: Any = importlib.import_module("torch").backends.mkldnn.flags

@@ -1,0 +1,147 @@
+"""Carries `fastrnn bench` out: one process after another, tables as the results come, then the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastrnn import _machine, config
+
+from . import peers, plot, worker
+from .cases import QUICK, Case, parse, table
+from .charmodel import RIVALS
+from .report import Report, geometric_means, versions
+
+Record = dict[str, Any]
+
+BUSY = 0.3  # load beyond this many running processes is said aloud
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes
+    ----------
+    cases : to be timed; their training steps to be weighed by `memory`
+    cores : numbers of cores
+    rivals : peers
+    seconds, rounds : for each case
+    latency, busy, model, memory : the other sections, wanted or not
+    """
+
+    cases: Sequence[Case]
+    cores: Sequence[int]
+    rivals: Sequence[peers.Peer]
+    seconds: float
+    rounds: int
+    latency: bool = False
+    busy: bool = False
+    model: bool = False
+    memory: bool = False
+    json: str | None = None
+    plot: str | None = None
+
+
+def run(request: Request) -> None:
+    """Measure, print, write the files."""
+    installed = [("fastrnn", config()["fastrnn"]), *((p.name, p.version()) for p in request.rivals)]
+    print(versions(installed))
+    _warn_if_busy()
+    report = Report([peer.name for peer in request.rivals])
+    for plan in _plans(request):
+        for record in worker.records(plan):
+            if not any(_same_machine(record, shown) for shown in report.records):
+                report.show(record)
+    if request.memory:
+        for record in _memory(request):
+            report.show(record)
+    report.end()
+    if request.json:
+        text = json.dumps(_document(request, report.records), indent=1)
+        Path(request.json).write_text(text + "\n")
+    if request.plot:
+        machine = next(r for r in report.records if r["kind"] == "machine")
+        title = f"{machine['processor']}, {machine['isa']}; {versions(installed)}"
+        plot.draw(report.records, request.plot, title)
+
+
+def _warn_if_busy() -> None:
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > BUSY:
+        message = f"the machine is busy (load {load:.1f}): do not trust these figures"
+        print(f"fastrnn bench: {message}", file=sys.stderr)
+
+
+def _plans(request: Request) -> Iterator[worker.Plan]:
+    names = [peer.name for peer in request.rivals]
+    models = [name for name in RIVALS if name in names or name == "numpy"]
+    for cores in request.cores:
+        common = (cores, names, request.seconds, request.rounds)
+        if request.cases:
+            yield worker.Plan("cases", *common, cases=request.cases)
+        if request.latency:
+            yield worker.Plan("latency", *common)
+        if request.busy:
+            yield worker.Plan("busy", *common)
+        if request.model:
+            yield worker.Plan("model", cores, models, request.seconds, request.rounds)
+
+
+def _same_machine(record: Record, shown: Record) -> bool:
+    """Every process measures the machine; one table of it is enough."""
+    machines = record["kind"] == shown["kind"] == "machine"
+    return machines and bool(record["cores"] == shown["cores"])
+
+
+def _memory(request: Request) -> Iterator[Record]:
+    for cores in request.cores:
+        for case in request.cases:
+            if case.training:
+                yield _memory_record(case, cores, request)
+
+
+def _memory_record(case: Case, cores: int, request: Request) -> Record:
+    names = ["fastrnn", *(p.name for p in request.rivals if p.supports(case))]
+    found = {}
+    for name in names:
+        plan = worker.Plan("memory", cores, [name], request.seconds, request.rounds, [case])
+        found[name] = next(iter(list(worker.records(plan))))
+    return {
+        "kind": "memory",
+        "name": str(case),
+        "cores": cores,
+        "steps": {name: record["step"] for name, record in found.items()},
+        "peaks": {name: record["peak"] for name, record in found.items()},
+    }
+
+
+def _document(request: Request, records: Sequence[Record]) -> Record:
+    """What `--json` writes."""
+    return {
+        "command": ["fastrnn", *sys.argv[1:]],
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "system": platform.platform(),
+        "versions": {
+            **config(),
+            "compiler": _machine.compiler(),
+            **{peer.package: peer.version() for peer in request.rivals},
+        },
+        "machine": [record for record in records if record["kind"] == "machine"],
+        "records": [record for record in records if record["kind"] != "machine"],
+        "means": geometric_means(records),
+    }
+
+
+def choose_cases(words: Sequence[str] | None, cells: Sequence[str], quick: bool) -> list[Case]:
+    """The cases of the command line: its words, else the quick ones or both tables."""
+    if words is not None:
+        return [case for word in words for case in parse(word, cells)]
+    return [case for case in (QUICK if quick else table()) if case.cell in cells]

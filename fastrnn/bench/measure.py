@@ -1,0 +1,115 @@
+"""Rounds in which everybody takes a turn, so that what disturbs the machine disturbs them all."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Run = Callable[[], object]
+
+# A turn: long against the clock's own 0.1 us, and a call of 2 us is not timed alone.
+TURN_SECONDS = 0.002
+WARM_SECONDS = 0.05
+WARM_CALLS = 3
+MOST_ROUNDS = 500
+MOST_CALLS = 200_000  # timed one by one
+# Before a turn on several cores, for the threads of the one before, which spin for some time after their last work.
+PAUSE_SECONDS = 0.003
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`seconds` for all turns of one case together, but at least `rounds` rounds."""
+
+    seconds: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a call: the median over the rounds, and the least."""
+
+    median: float
+    least: float
+    rounds: int
+
+
+def compare(runs: Mapping[str, Run], budget: Budget, cores: int) -> dict[str, Timing]:
+    """Time every callable, round by round.
+
+    Parameters
+    ----------
+    runs : dict of callables
+    budget : Budget
+    cores : int
+        How many the callables use.
+
+    Returns
+    -------
+    dict of Timing, by the names of `runs`
+    """
+    pause = PAUSE_SECONDS if cores > 1 else 0.0
+    once = {name: _warm_up(run) for name, run in runs.items()}
+    round_seconds = sum(max(TURN_SECONDS, s) + s + pause for s in once.values())
+    rounds = min(max(budget.rounds, int(budget.seconds / round_seconds)), MOST_ROUNDS)
+    calls = {name: max(1, int(TURN_SECONDS / s)) for name, s in once.items()}
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(rounds):
+            first = turn % len(names)  # nobody always follows the same one
+            for name in names[first:] + names[:first]:
+                time.sleep(pause)
+                samples[name].append(_turn(runs[name], calls[name]))
+    finally:
+        if collecting:
+            gc.enable()
+    return {n: Timing(statistics.median(s), min(s), rounds) for n, s in samples.items()}
+
+
+def _warm_up(run: Run) -> float:
+    """Call until caches, thread pools and compiled code are there; return the least seconds of a call."""
+    seconds: list[float] = []
+    start = time.perf_counter()
+    while len(seconds) < WARM_CALLS or time.perf_counter() - start < WARM_SECONDS:
+        seconds.append(_turn(run, 1, warm=False))
+    return min(seconds)
+
+
+def _turn(run: Run, calls: int, warm: bool = True) -> float:
+    """Seconds a call takes, after one that brings its own data back into the caches."""
+    if warm:
+        run()
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
+
+
+def percentiles(run: Run, seconds: float, fewest: int = 1_000) -> dict[str, float]:
+    """Call for so long, but `fewest` times at least, and take the time of each call.
+
+    Returns
+    -------
+    dict
+        "calls", their number, and in seconds p50, p99, p99.9 and the most. The clock's own 0.05 us are in them.
+    """
+    _warm_up(run)
+    clock = time.perf_counter_ns
+    times: list[int] = []
+    end = clock() + int(seconds * 1e9)
+    while len(times) < fewest or (clock() < end and len(times) < MOST_CALLS):
+        start = clock()
+        run()
+        times.append(clock() - start)
+    times.sort()
+    ranks = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "most": 1.0}
+    calls = len(times)
+    at = {name: min(calls - 1, int(share * calls)) for name, share in ranks.items()}
+    return {"calls": calls, **{name: times[i] * 1e-9 for name, i in at.items()}}

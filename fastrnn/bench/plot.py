@@ -1,0 +1,69 @@
+"""The picture of a run: how many times fastrnn's time every peer takes, case by case."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .report import counts
+
+Record = dict[str, Any]
+
+_ROW_INCHES, _PANEL_INCHES = 0.28, 6.0
+
+
+def draw(records: Sequence[Record], path: str, title: str) -> None:
+    """Write a picture with a panel for every mode and number of cores.
+
+    Parameters
+    ----------
+    records : what the workers sent
+    path : str
+        The ending chooses the format.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    ValueError
+        No case was measured beside a peer.
+    """
+    matplotlib: Any = importlib.import_module("matplotlib")
+    matplotlib.use("Agg")
+    pyplot: Any = importlib.import_module("matplotlib.pyplot")
+    cases = [record for record in records if counts(record) and record["best_peer"]]
+    if not cases:
+        raise ValueError("--plot needs cases that fastrnn and a peer have run")
+    panels = list(dict.fromkeys((r["mode"], r["cores"]) for r in cases))
+    peers = list(dict.fromkeys(n for r in cases for n in r["timings"] if n != "fastrnn"))
+    rows = max(sum((r["mode"], r["cores"]) == panel for r in cases) for panel in panels)
+    size = (_PANEL_INCHES * len(panels), 1.5 + _ROW_INCHES * rows)
+    figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False)
+    for (mode, cores), axis in zip(panels, axes[0], strict=True):
+        group = [r for r in cases if (r["mode"], r["cores"]) == (mode, cores)]
+        _draw_panel(axis, group, peers)
+        axis.set_title(f"{mode}, {cores} core{'s' * (cores > 1)}")
+    axes[0][0].legend(loc="lower right")
+    figure.suptitle(title)
+    figure.tight_layout()
+    figure.savefig(Path(path))
+    pyplot.close(figure)
+
+
+def _draw_panel(axis: Any, group: Sequence[Record], peers: Sequence[str]) -> None:
+    for peer in peers:
+        points = [
+            (r["timings"][peer]["median"] / r["timings"]["fastrnn"]["median"], row)
+            for row, r in enumerate(group)
+            if peer in r["timings"]
+        ]
+        if points:
+            axis.plot(*zip(*points, strict=True), "o", label=peer)
+    axis.axvline(1, color="black", linewidth=1)
+    axis.set_xscale("log")
+    axis.set_xlabel("time / fastrnn's time (B,T,I,H)")
+    axis.set_yticks(range(len(group)), [record["name"] for record in group])
+    axis.invert_yaxis()
+    axis.grid(axis="x", which="both", alpha=0.3)

@@ -1,0 +1,85 @@
+"""`fastrnn bench`: this package beside others and beside what the processor can do (see `fastrnn.bench`)."""
+
+import argparse
+import math
+
+from .errors import UserError
+from .options import Commands
+
+_CELLS = ("lstm", "gru", "rnn", "ugrnn")
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="measure the speed beside other packages'",
+        description="Measures the processor, then every case by fastrnn and by every peer, turn by turn on the same "
+        "weights and inputs and the same cores, after checking that their results agree.",
+    )
+    parser.add_argument(
+        "--cases",
+        nargs="*",
+        metavar="CASE",
+        help="inference, training or [MODE:]B,T,I,H[,LAYERS]; nothing for no cases [both tables]",
+    )
+    parser.add_argument("--quick", action="store_true", help="few small cases, little time")
+    parser.add_argument(
+        "--cell", nargs="+", choices=_CELLS, default=_CELLS, help="only these cells"
+    )
+    parser.add_argument("--cores", nargs="+", type=int, default=[1], metavar="INT", help="[1]")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        metavar="NAME",
+        help="torch, ort, openvino, jax, no-onednn (PyTorch without it), numpy (the twin) "
+        "[those of the first four that are installed]",
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="FLOAT", help="for each case [2, quick 0.2]"
+    )
+    parser.add_argument("--rounds", type=int, metavar="INT", help="at least so many [5, quick 2]")
+    parser.add_argument("--latency", action="store_true", help="percentiles of single steps too")
+    parser.add_argument(
+        "--busy", action="store_true", help="a few cases beside another busy process too"
+    )
+    parser.add_argument(
+        "--char-model", action="store_true", help="the character model's whole training step too"
+    )
+    parser.add_argument("--memory", action="store_true", help="memory of the training steps too")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write everything, with machine and versions"
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw the cases (needs matplotlib)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    # Here, so that the other subcommands need not wait for it.
+    from fastrnn.bench import command, cores, peers, worker
+
+    quick = arguments.quick
+    seconds = (0.2 if quick else 2.0) if arguments.seconds is None else arguments.seconds
+    rounds = (2 if quick else 5) if arguments.rounds is None else arguments.rounds
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise UserError(f"--seconds is {seconds}; expected at least 0")
+    if rounds < 1:
+        raise UserError(f"--rounds is {rounds}; expected at least 1")
+    try:
+        for count in arguments.cores:
+            cores.choose(count)
+        request = command.Request(
+            cases=command.choose_cases(arguments.cases, arguments.cell, quick),
+            cores=arguments.cores,
+            rivals=peers.choose(arguments.peers),
+            seconds=seconds,
+            rounds=rounds,
+            latency=arguments.latency,
+            busy=arguments.busy,
+            model=arguments.char_model,
+            memory=arguments.memory,
+            json=arguments.json,
+            plot=arguments.plot,
+        )
+        command.run(request)
+    except (ValueError, ImportError, worker.WorkerError) as error:
+        raise UserError(str(error)) from error

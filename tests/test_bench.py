@@ -1,0 +1,148 @@
+"""`fastrnn bench`: figures of the machine, tables and JSON of a tiny run, against the NumPy twin alone."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastrnn
+from fastrnn.bench import cases, cores, machine, measure, peers, problem, report
+from fastrnn.charlm import cli
+
+ONE_STEP = "inference:1,1,8,8"
+
+
+def bench(*arguments):
+    return cli.main(["bench", "--peers", "numpy", "--seconds", "0", "--rounds", "1", *arguments])
+
+
+@pytest.fixture
+def quick_trials(monkeypatch):
+    monkeypatch.setattr(machine, "TRIAL_SECONDS", 1e-4)
+    monkeypatch.setattr(machine, "TRIALS", 2)
+    monkeypatch.setattr(machine, "MOST_BYTES", 1 << 24)
+
+
+def test_machine_figures_are_positive(quick_trials):
+    figures = machine.measure(2)
+    assert figures.isa == fastrnn.config()["isa"]
+    assert figures.cores == (2 if fastrnn.config()["openmp"] else 1)
+    assert figures.fma_gflops > 0
+    assert (figures.barrier_ns > 0) == (figures.cores > 1)
+    levels = list(figures.bandwidth)
+    assert levels[:1] == ["L1"] and levels[-1:] == ["memory"]
+    assert all(rate > 0 for rate in figures.bandwidth.values())
+
+
+def test_bound_is_the_slower_of_arithmetic_and_reading():
+    sizes = {"L1": 1 << 15, "L2": 1 << 19}
+    figures = machine.Machine(1, "any", "any", 100.0, {"L1": 400.0, "L2": 200.0, "memory": 10.0}, sizes, 0.0)
+    large, small = cases.Case("training", "lstm", 64, 50, 256, 256), cases.Case("inference", "rnn", 1, 10, 16, 1024)
+    assert figures.bound(large) == (pytest.approx(3 * 8 * 256 * 512 * 50 * 64 / 100e9), "FMA")
+    assert figures.bound(small) == (pytest.approx(10 * 4 * 1024**2 / 10e9), "memory")
+    assert [figures.level(size) for size in (1, 1 << 15, 1 << 16, 1 << 20)] == ["L1", "L1", "L2", "memory"]
+
+
+def test_flops_count_every_layer():
+    case = cases.Case("inference", "gru", 3, 7, 20, 33, 2)
+    assert case.flops() == 6 * 33 * (20 + 33 + 33 + 33) * 3 * 7
+    assert str(case) == "gru 3,7,20,33 L2"
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5,6", "0,1,1,1", "sleep:1,1,1,1", "a,b,c,d"])
+def test_a_wrong_case_is_one_line(text, capsys):
+    assert bench("--cases", text) == 1
+    assert "--cases" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["--cores", "9999"], "--cores"), (["--rounds", "0"], "--rounds"), (["--peers", "abacus"], "abacus")],
+)
+def test_other_wrong_options_are_one_line(arguments, word, capsys):
+    assert bench("--cases", ONE_STEP, *arguments) == 1
+    error = capsys.readouterr().err
+    assert word in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("mode", cases.MODES)
+@pytest.mark.parametrize("cell", cases.GATES)
+def test_twin_agrees_and_a_wrong_result_is_named(cell, mode):
+    task = problem.make(cases.Case(mode, cell, 3, 4, 5, 6, 2))
+    ours, twin = (
+        job.results(job.run()) for job in (peer.build(task, 1) for peer in (peers.OURS, peers.PEERS["numpy"]))
+    )
+    assert problem.disagreement(ours, twin) is None
+    name = list(twin)[-1]
+    wrong = {**twin, name: twin[name] * np.float32(1.01)}
+    assert problem.disagreement(ours, wrong).startswith(f"{name} differs by 1.0e-02")
+    assert "shape" in problem.disagreement(ours, {**twin, name: twin[name][None]})
+    assert problem.disagreement(ours, {**twin, name: twin[name] * np.nan})
+
+
+def test_turns_are_as_many_as_asked():
+    calls = {"a": 0, "b": 0}
+
+    def count(name):
+        calls[name] += 1
+
+    budget = measure.Budget(seconds=0, rounds=3)
+    timings = measure.compare({name: lambda name=name: count(name) for name in calls}, budget, cores=1)
+    assert timings.keys() == calls.keys()
+    assert all(t.rounds == 3 and 0 < t.least <= t.median for t in timings.values())
+
+
+def test_geometric_mean_counts_stream_steps_for_one_step():
+    def record(time, call, peer_seconds):
+        timings = {name: {"median": s} for name, s in (("fastrnn", 1.0), ("torch", peer_seconds))}
+        return {
+            "kind": "case", "mode": "inference", "cores": 1, "time": time, "call": call, "timings": timings,
+            "best_peer": "torch",
+        }  # fmt: skip
+
+    records = [record(1, "layer", 100.0), record(1, "stream.step", 8.0), record(9, "layer", 2.0)]
+    means = report.geometric_means(records)
+    assert [(m["peer"], m["cases"]) for m in means] == [("best", 2), ("torch", 2)]
+    assert all(math.isclose(mean["ratio"], 4.0) for mean in means)
+
+
+def test_table_and_json_of_a_tiny_run(tmp_path, capsys):
+    path = tmp_path / "bench.json"
+    words = [ONE_STEP, "training:2,3,5,7,2"]
+    assert bench("--cases", *words, "--cell", "lstm", "ugrnn", "--json", str(path)) == 0
+    table = capsys.readouterr().out
+    for text in ("FMA", "inference, 1 core", "lstm 1,1,8,8 stream.step", "ugrnn 2,3,5,7 L2", "geometric mean"):
+        assert text in table
+    document = json.loads(path.read_text())
+    assert document["versions"]["isa"] == fastrnn.config()["isa"]
+    assert [m["cores"] for m in document["machine"]] == [1]
+    records = document["records"]
+    assert [(r["name"], r["call"]) for r in records] == [
+        ("lstm 1,1,8,8", "layer"),
+        ("lstm 1,1,8,8", "stream.step"),
+        ("ugrnn 1,1,8,8", "layer"),
+        ("ugrnn 1,1,8,8", "stream.step"),
+        ("lstm 2,3,5,7 L2", "layer"),
+        ("ugrnn 2,3,5,7 L2", "layer"),
+    ]
+    for r in records:
+        assert r["best_peer"] == "numpy" and not r["failed"]
+        assert r["ratio"] == r["timings"]["numpy"]["median"] / r["timings"]["fastrnn"]["median"]
+        assert r["share"] == pytest.approx(r["bound_seconds"] / r["timings"]["fastrnn"]["median"])
+    assert {(m["mode"], m["peer"]) for m in document["means"]} == {
+        (mode, peer) for mode in cases.MODES for peer in ("best", "numpy")
+    }
+
+
+@pytest.mark.skipif(not hasattr(cores.os, "sched_setaffinity"), reason="this system cannot pin")
+def test_a_process_starts_pinned_and_this_one_stays_free():
+    before = cores.allowed()
+    with cores.pinned(cores.choose(1)):
+        inside = subprocess.run(
+            [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"], capture_output=True, text=True
+        )
+    assert inside.stdout.strip() == str(set(cores.choose(1)))
+    assert cores.allowed() == before
