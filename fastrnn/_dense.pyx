@@ -20,8 +20,8 @@ from fastrnn._memory import empty
 cdef enum:
     K_BLOCK = 256
 
-# Below this a second thread costs more than it brings: waking it takes some 10 us, as long as this takes to compute.
-cdef double WORK_PER_THREAD = 5e5
+# Below this a second thread may cost more than it brings: waking it takes some 10 us, half of what this takes to compute.
+cdef double WORK_PER_THREAD = 1e6
 
 
 # OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
