@@ -66,7 +66,10 @@ def main():
             optimizer.step()
         if epoch >= 10:
             optimizer.param_groups[0]["lr"] *= 0.97
-        print(f"epoch {epoch}  val {mean_loss(model, head, validation, len(vocabulary)):.4f}", flush=True)
+        print(
+            f"epoch {epoch}  val {mean_loss(model, head, validation, len(vocabulary)):.4f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ WHO = {"fastrnn": peers.OURS, "numpy": peers.PEERS["numpy"], "torch": peers.PEER
 
 
 def rows():
-    """Every case with everybody who has its cell."""
+    """Every case with everyone who has its cell."""
     for case in cases.table():
         for name, peer in WHO.items():
             if peer.supports(case):
                 yield pytest.param(case, name, id=f"{case.mode} {case}-{name}")
 
 
-@pytest.mark.parametrize(("case", "name"), rows())
+@pytest.mark.parametrize(("case", "name"), list(rows()))
 def test_case(case, name, cores, timed, benchmark):
     if WHO[name].version() is None:
         pytest.skip(f"{name} is not installed")

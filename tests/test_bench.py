@@ -60,7 +60,12 @@ def test_a_wrong_case_is_one_line(text, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["--cores", "9999"], "--cores"), (["--rounds", "0"], "--rounds"), (["--peers", "abacus"], "abacus")],
+    [
+        (["--cores", "9999"], "--cores"),
+        (["--rounds", "0"], "--rounds"),
+        (["--peers", "abacus"], "abacus"),
+        (["--json", "no/such/folder/bench.json"], "no such folder"),
+    ],
 )
 def test_other_wrong_options_are_one_line(arguments, word, capsys):
     assert bench("--cases", ONE_STEP, *arguments) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
@@ -51,7 +52,14 @@ class Request:
 
 
 def run(request: Request) -> None:
-    """Measure, print, write the files."""
+    """Measure, print, write the files.
+
+    Raises
+    ------
+    ValueError, ImportError
+        A file could not be written or drawn; found before anything is measured.
+    """
+    _check_files(request)
     installed = [("fastrnn", config()["fastrnn"]), *((p.name, p.version()) for p in request.rivals)]
     print(versions(installed))
     _warn_if_busy()
@@ -71,6 +79,16 @@ def run(request: Request) -> None:
         machine = next(r for r in report.records if r["kind"] == "machine")
         title = f"{machine['processor']}, {machine['isa']}; {versions(installed)}"
         plot.draw(report.records, request.plot, title)
+
+
+def _check_files(request: Request) -> None:
+    for path in filter(None, (request.json, request.plot)):
+        if not Path(path).absolute().parent.is_dir():
+            raise ValueError(f"{path}: there is no such folder")
+    if request.plot:
+        importlib.import_module("matplotlib")
+        if not any(peer.supports(case) for peer in request.rivals for case in request.cases):
+            raise ValueError("--plot draws cases beside peers; there are none")
 
 
 def _warn_if_busy() -> None:

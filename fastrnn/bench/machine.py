@@ -95,7 +95,9 @@ def measure(threads: int) -> Machine:
 
 def fma_peak(threads: int) -> float:
     """GFLOP/s of multiply-adds on `threads` threads."""
-    return _best_rate(lambda rounds: _machine.multiply_add(rounds, threads)) / 1e9
+    # One thread says how many rounds make a trial: on a busy machine it takes long until several have met.
+    rounds = _rounds(lambda rounds: _machine.multiply_add(rounds, 1))
+    return _best_rate(lambda: _machine.multiply_add(rounds, threads)) / 1e9
 
 
 def _buffers(sizes: dict[str, int], threads: int) -> dict[str, int]:
@@ -114,28 +116,40 @@ def _read_rate(floats: int, threads: int) -> float:
     """GB/s."""
     data = empty((threads, floats))
     data[:] = 1  # real pages, not the one page of zeros
-    return _best_rate(lambda rounds: _machine.read(rounds, data)) / 1e9
+    rounds = _rounds(lambda rounds: _machine.read(rounds, data[:1]))
+    return _best_rate(lambda: _machine.read(rounds, data)) / 1e9
 
 
 def _barrier(threads: int) -> float:
     """Seconds."""
+    rounds = _rounds(lambda rounds: _machine.barriers(rounds, threads))
 
-    def run(rounds: int) -> float:
+    def run() -> float:
         _machine.barriers(rounds, threads)
         return float(rounds)
 
     return 1 / _best_rate(run)
 
 
-def _best_rate(run: Callable[[int], float]) -> float:
-    """The most work a second in a few trials, `run(rounds)` returning the work done."""
+def _rounds(run: Callable[[int], object]) -> int:
+    """How many rounds make a trial."""
     rounds = 1
-    while min(_seconds(run, rounds)[0] for _ in range(3)) < TRIAL_SECONDS:
+    while min(_seconds(run, rounds) for _ in range(3)) < TRIAL_SECONDS:
         rounds *= 2
-    return max(work / seconds for seconds, work in (_seconds(run, rounds) for _ in range(TRIALS)))
+    return rounds
 
 
-def _seconds(run: Callable[[int], float], rounds: int) -> tuple[float, float]:
+def _best_rate(run: Callable[[], float]) -> float:
+    """The most work a second in a few trials, `run` returning the work done."""
+    best = 0.0
+    for _ in range(TRIALS):
+        start = time.perf_counter()
+        work = run()
+        best = max(best, work / (time.perf_counter() - start))
+    return best
+
+
+def _seconds(run: Callable[[int], object], rounds: int) -> float:
     start = time.perf_counter()
-    work = run(rounds)
-    return time.perf_counter() - start, work
+    run(rounds)
+    return time.perf_counter() - start

@@ -12,6 +12,8 @@ Run = Callable[[], object]
 
 # A turn: long against the clock's own 0.1 us, and a call of 2 us is not timed alone.
 TURN_SECONDS = 0.002
+# A call so long finds whatever it needs on its way; no other goes before it.
+LONG_SECONDS = 0.05
 WARM_SECONDS = 0.05
 WARM_CALLS = 3
 MOST_ROUNDS = 500
@@ -53,7 +55,8 @@ def compare(runs: Mapping[str, Run], budget: Budget, cores: int) -> dict[str, Ti
     """
     pause = PAUSE_SECONDS if cores > 1 else 0.0
     once = {name: _warm_up(run) for name, run in runs.items()}
-    round_seconds = sum(max(TURN_SECONDS, s) + s + pause for s in once.values())
+    warm = {name: s < LONG_SECONDS for name, s in once.items()}
+    round_seconds = sum(max(TURN_SECONDS, s) + s * warm[n] + pause for n, s in once.items())
     rounds = min(max(budget.rounds, int(budget.seconds / round_seconds)), MOST_ROUNDS)
     calls = {name: max(1, int(TURN_SECONDS / s)) for name, s in once.items()}
     samples: dict[str, list[float]] = {name: [] for name in runs}
@@ -66,7 +69,7 @@ def compare(runs: Mapping[str, Run], budget: Budget, cores: int) -> dict[str, Ti
             first = turn % len(names)  # nobody always follows the same one
             for name in names[first:] + names[:first]:
                 time.sleep(pause)
-                samples[name].append(_turn(runs[name], calls[name]))
+                samples[name].append(_turn(runs[name], calls[name], warm[name]))
     finally:
         if collecting:
             gc.enable()
@@ -82,8 +85,8 @@ def _warm_up(run: Run) -> float:
     return min(seconds)
 
 
-def _turn(run: Run, calls: int, warm: bool = True) -> float:
-    """Seconds a call takes, after one that brings its own data back into the caches."""
+def _turn(run: Run, calls: int, warm: bool) -> float:
+    """Seconds a call takes, after one more that brings its data back into the caches if `warm`."""
     if warm:
         run()
     start = time.perf_counter()

@@ -8,12 +8,15 @@ from typing import Any
 
 Record = dict[str, Any]
 
-NAME_WIDTH, WIDTH = 30, 9
+NAME_WIDTH, WIDTH = 30, 10
 
 
 def counts(record: Record) -> bool:
     """Whether a record goes into the means: for one step of time `stream.step` does, not the layer's call."""
-    return record["kind"] == "case" and not (record["time"] == 1 and record["call"] == "layer")
+    if record["kind"] != "case":
+        return False
+    streamed = record["mode"] == "inference" and record["time"] == 1
+    return bool(record["call"] == ("stream.step" if streamed else "layer"))
 
 
 def geometric_means(records: Sequence[Record]) -> list[Record]:
@@ -62,7 +65,8 @@ class Report:
 
     def show(self, record: Record) -> None:
         """Print one record, under a heading if it starts a new table."""
-        group = (record["kind"], record.get("mode"), record["cores"])
+        mode = record["mode"] if record["kind"] == "case" else None
+        group = (record["kind"], mode, record["cores"])
         if group != self._group:
             self._end_group()
             self._group = group
@@ -168,13 +172,13 @@ class Report:
     def _busy_heading(self, record: Record) -> None:
         print(f"\nbeside another busy process, {_cores(record['cores'])}, milliseconds")
         columns = ("quiet", "p50", "p99", "most", "p99/quiet")
-        print(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH + 1}}" for name in columns))
+        print(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
 
     def _busy_row(self, record: Record) -> None:
         for name, times in record["timings"].items():
             figures = [_cell(times[key] * 1e3, ".3f") for key in ("quiet", "p50", "p99", "most")]
             figures.append(_cell(times["p99"] / times["quiet"], ".1f", "x"))
-            print(f"{record['name']:{NAME_WIDTH}}{name:14} {' '.join(figures)}")
+            print(f"{record['name']:{NAME_WIDTH}}{name:14}{''.join(figures)}")
 
     def _model_heading(self, record: Record) -> None:
         print(f"\ncharacter model, whole training step, {_cores(record['cores'])}: median ms")
