@@ -29,15 +29,6 @@ _LAYERS: dict[str, Callable[..., Recurrent]] = {
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1, "ugrnn": 2}
 
 
-def _quiet_recurrence(name: str, shape: Shape, rng: np.random.Generator) -> Floats | None:
-    """The layers' own initial values, but recurrent weights half as large: text is learnt from the input first.
-
-    tinyshakespeare, 2x128, validation after two epochs: 1.905 nats with whole orthogonal matrices, 1.855 with matrices 0.58 as
-    large, PyTorch's uniform ones 1.863.
-    """
-    return 0.5 * init.orthogonal(shape, rng) if name.startswith("weight_hh") else None
-
-
 class CharacterModel:
     """Predicts the next character of B texts from those before it.
 
@@ -54,15 +45,20 @@ class CharacterModel:
         self.settings = settings
         self.vocabulary_size = vocabulary_size
         recurrent_seed, head_seed = np.random.SeedSequence(seed).spawn(2)
+
+        def uniform(name: str, shape: Shape, rng: np.random.Generator) -> Floats:
+            """PyTorch's initial values: on tinyshakespeare 0.05 nats better after two epochs than the layers' own."""
+            return init.uniform(shape, rng, settings.hidden**-0.5)
+
         self.recurrent = _LAYERS[settings.cell](
             vocabulary_size,
             settings.hidden,
             settings.layers,
             dropout=settings.dropout,
             seed=recurrent_seed,
-            init=_quiet_recurrence,
+            init=uniform,
         )
-        self.head = fastrnn.Linear(settings.hidden, vocabulary_size, seed=head_seed)
+        self.head = fastrnn.Linear(settings.hidden, vocabulary_size, seed=head_seed, init=uniform)
 
     @property
     def modules(self) -> list[Module]:
