@@ -3,8 +3,8 @@
 Design
 a) Threads split what is written, never what is summed: rows of an output, or 16-unit groups of a weight gradient. So
    every element has one owner and one order of summation, and no bit depends on the number of threads.
-b) A weight gradient is one product with K = T*B, cut into blocks of K_BLOCK rows that stay in L2 as panels. Each thread packs
-   its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a block.
+b) A weight gradient is one product with K = T*B, cut into blocks of K_BLOCK rows that stay in L2 as panels. Each
+   thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a block.
 c) A region is entered only when every thread gets at least WORK_PER_THREAD multiply-adds.
 """
 
@@ -20,7 +20,7 @@ from fastrnn._memory import empty
 cdef enum:
     K_BLOCK = 256
 
-# Below this a second thread may cost more than it brings: waking it takes some 10 us, half of what this takes to compute.
+# Below this a second thread may cost more than it brings: waking it takes some 10 us, half of the computing.
 cdef double WORK_PER_THREAD = 1e6
 
 
@@ -147,10 +147,8 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
     """
     cdef Py_ssize_t rows = x.shape[0], part, need = gradient_scratch(w.inputs)
     cdef int parts = team(num_threads, padded(w.outputs) // FR_GROUP, <double> rows * w.inputs * w.outputs)
-    cdef int gate = 0
     cdef float *bias = &dbias[0] if dbias.shape[0] else NULL
     cdef float[:, ::1] scratch = empty((parts, need))
-    cdef unsigned before
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
         product_rows(dy, w.transposed, NULL, dx, rows * part // parts, rows * (part + 1) // parts)
         linear_gradient(x, dy, dweight, bias, &scratch[part, 0], part, parts)

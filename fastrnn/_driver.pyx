@@ -3,22 +3,22 @@
 Legend: T time, B batch, I input, H hidden, G gates; Hp is H rounded up to whole groups of 16 units.
 
 Design
-a) One loop for all cells. What a cell is stands in its row of the kernel table (src/cells): the slots of the gate buffer that
-   W x and R h are added to, and the equations. No cell is named here.
-b) Three phases. Project: the gate buffer of a block of time steps = bias + x W^T, one product. Recur: per step, += h R^T and the
-   equations, one 16-unit block at a time so that the gates are still in L1. Gradients: the reverse loop does equations and
-   dh = da R only; dW, dR, db are single products over T*B after it, dx one per row block.
-c) States have T+1 slots, slot 0 the initial one, so no step is special. A stream's step and an inference run are the same
-   code with fewer slots: c is updated in place, gates hold one block of steps.
-d) Threads own batch rows and walk all of time with no barrier; rows do not depend on each other. Weight gradients are split by
-   16-unit groups afterwards (_dense.pyx). Each sum has one order, whatever the number of threads.
-e) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the memory and
-   traffic saved. From there on the buffer is called `da`.
+a) One loop for all cells. What a cell is stands in its row of the kernel table (src/cells): the slots of the gate
+   buffer that W x and R h are added to, and the equations. No cell is named here.
+b) Three phases. Project: the gate buffer of a block of time steps = bias + x W^T, one product. Recur: per step, += h
+   R^T and the equations, one 16-unit block at a time so that the gates are still in L1. Gradients: the reverse loop
+   does equations and dh = da R only; dW, dR, db are single products over T*B after it, dx one per row block.
+c) States have T+1 slots, slot 0 the initial one, so no step is special. A stream's step and an inference run are the
+   same code with fewer slots: c is updated in place, gates hold one block of steps.
+d) Threads own batch rows and walk all of time with no barrier; rows do not depend on each other. Weight gradients
+   are split by 16-unit groups afterwards (_dense.pyx). Each sum has one order, whatever the number of threads.
+e) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the
+   memory and traffic saved. From there on the buffer is called `da`.
 """
 
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 import threading
 
@@ -26,7 +26,7 @@ import numpy as np
 
 from fastrnn._dense cimport gradient_scratch, padded, team, weight_gradient
 from fastrnn._kernels cimport (
-    FR_GROUP, fr_backward_block, fr_cell, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage, kernels
+    FR_GROUP, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage, kernels
 )
 
 from fastrnn._memory import empty
@@ -255,7 +255,8 @@ cdef void forward_rows(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1]
                        float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux,
                        Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     """All of time for rows first..last."""
-    cdef Py_ssize_t T = h.shape[0] - 1, block, start, stop, t, offset = 0, c_slots = c.shape[0] > 1, aux_slots = aux.shape[0] > 1
+    cdef Py_ssize_t T = h.shape[0] - 1, block, start, stop, t, offset = 0
+    cdef Py_ssize_t c_slots = c.shape[0] > 1, aux_slots = aux.shape[0] > 1
     cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, last - first))
     cdef unsigned before = fr_flush_begin()
     for block in range((T + span - 1) // span):
@@ -278,7 +279,8 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
 
     x IN (T, B, I), or indices IN (T, B) in 0..I-1; the other one empty
     gates OUT (T, B, row), or fewer steps when nothing is taped
-    h IN slot 0, OUT slots 1..T (T+1, B, H);  c the same, or (1, B, H) updated in place, or empty;  aux OUT (T or 1, B, H) or empty
+    h IN slot 0, OUT slots 1..T (T+1, B, H);  c the same, or (1, B, H) updated in place, or empty
+    aux OUT (T or 1, B, H) or empty
     """
     cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1], part
     cdef double work = <double> T * B * w.row * (w.H + (0 if indices.shape[0] else w.inputs))
@@ -353,8 +355,8 @@ cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, con
     cdef const fr_stage *stage
     cdef unsigned before = fr_flush_begin()
     if x.shape[0]:
-        weight_gradient(w.H, w.cell.gates, w.cell.input_gates, w.Hp, K, &da[0, 0, 0], w.row, &x[0, 0, 0], w.inputs, w.inputs,
-                        &dweight_ih[0, 0], dbias_ih, scratch, part, parts)
+        weight_gradient(w.H, w.cell.gates, w.cell.input_gates, w.Hp, K, &da[0, 0, 0], w.row,
+                        &x[0, 0, 0], w.inputs, w.inputs, &dweight_ih[0, 0], dbias_ih, scratch, part, parts)
     for s in range(w.cell.stages):
         stage = &w.cell.stage[s]
         weight_gradient(w.H, stage.count, stage.gates, w.Hp, K, &da[0, 0, stage.first * w.Hp], w.row,
@@ -375,8 +377,8 @@ cdef void index_gradient(Panels w, float[:, :, ::1] da, const int64_t[:, ::1] in
 
 def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
              const float[:, :, ::1] h, const float[:, :, ::1] c, const float[:, :, ::1] aux, const float[:, :, ::1] dy,
-             float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx, float[:, ::1] dweight_ih, float[:, ::1] dweight_hh,
-             float[::1] dbias_ih, float[::1] dbias_hh, int num_threads):
+             float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx, float[:, ::1] dweight_ih,
+             float[:, ::1] dweight_hh, float[::1] dbias_ih, float[::1] dbias_hh, int num_threads):
     """Backpropagation through time over one layer's T steps; uses up `gates`.
 
     x or indices, h, c, aux IN as `forward` left them; gates IN activations OUT da

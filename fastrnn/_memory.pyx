@@ -1,14 +1,16 @@
 """Arrays whose memory is kept for the next call of a like shape.
 
-A training step wants the same few buffers every time. Returned to the operating system between steps, each page of them
-costs a fault at its first touch: on a virtual machine a third of the step (benchmarks/README.md). So freed blocks wait
-here for the next request.
+A training step wants the same few buffers every time. Returned to the operating system between steps, each page of
+them costs a fault at its first touch: on a virtual machine a third of the step (benchmarks/README.md). So freed
+blocks wait here for the next request.
 
 Design
-a) A block returns when the last array that looks into it is gone: NumPy's own reference counting, no calls to forget.
-b) Live and waiting blocks together never exceed the most that was ever live at once, nor the waiting ones KEPT_BYTES: a run
-   over changing shapes does not grow.
-c) Blocks start on a cache line; large ones on a huge page, where the system has them: fewer faults, fewer TLB misses.
+a) A block returns when the last array that looks into it is gone: NumPy's own reference counting, no calls to
+   forget.
+b) Live and waiting blocks together never exceed the most that was ever live at once, nor the waiting ones
+   KEPT_BYTES: a run over changing shapes does not grow.
+c) Blocks start on a cache line; large ones on a huge page, where the system has them: fewer faults, fewer TLB
+   misses.
 """
 
 from cpython.buffer cimport PyBuffer_FillInfo

@@ -1,7 +1,8 @@
 """A stack of layers: their buffers, their order, and the state that goes in and comes out.
 
 This is the compiled half of `layers.Recurrent`, because at one sequence of few units the arithmetic takes a few
-microseconds and as much Python would double it. Arguments have been checked (`takes` and `takes_state` say which need not be).
+microseconds and as much Python would double it. Arguments have been checked (`takes` and `takes_state` say which
+need not be).
 """
 
 from libc.stdint cimport int64_t
@@ -109,7 +110,8 @@ cdef class Stack:
     def forward(self, cnp.ndarray x, list initial, bint tape, float drop, rng, int num_threads):
         """y (T, B, H), the final state's arrays (layers, B, H), and the layers' records.
 
-        x (T, B, I) float32 or (T, B) int64, initial None or arrays (layers, B, H), drop the share dropped between layers
+        x (T, B, I) float32 or (T, B) int64, initial None or arrays (layers, B, H), drop the share dropped between
+        layers
         """
         cdef Py_ssize_t T = cnp.PyArray_DIM(x, 0), B = cnp.PyArray_DIM(x, 1), layer, last = len(self.panels) - 1
         cdef Py_ssize_t size = B * self.H * sizeof(float)
