@@ -9,7 +9,7 @@
 #define GROUP_VECTORS (FR_GROUP / VL)
 
 enum {
-    K_BLOCK = 256,  /* a group's panel of it, 16 KiB, stays in L1 under all rows */
+    K_BLOCK = 256,  /* a group's panel of it, 16 KiB, stays in L1 or next to it under all rows */
     M_BLOCK = 96    /* its rows x K_BLOCK, 96 KiB, stay in L2 under all groups */
 };
 
@@ -32,34 +32,90 @@ static void pack(ptrdiff_t K, ptrdiff_t N, const float *source, ptrdiff_t source
     }
 }
 
+/* sum += A[:, k] W[k, :]. The shorter of the two sides waits in registers for the other one. */
+FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], const float *const *a, const ptrdiff_t a_k,
+                             const float *const *w, const int k)
+{
+    vec waiting[8];
+    if (rows < vectors) {
+#pragma GCC unroll 8
+        for (int m = 0; m < rows; m++) waiting[m] = v_set(a[m][k * a_k]);
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            vec weight = v_load(w[v / GROUP_VECTORS] + k * FR_GROUP + v % GROUP_VECTORS * VL);
+#pragma GCC unroll 8
+            for (int m = 0; m < rows; m++) sum[m][v] = v_fma(waiting[m], weight, sum[m][v]);
+        }
+    } else {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) waiting[v] = v_load(w[v / GROUP_VECTORS] + k * FR_GROUP + v % GROUP_VECTORS * VL);
+#pragma GCC unroll 8
+        for (int m = 0; m < rows; m++) {
+            vec x = v_set(a[m][k * a_k]);
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++) sum[m][v] = v_fma(x, waiting[v], sum[m][v]);
+        }
+    }
+}
+
+/* Where each row of A and each group of W stands. */
+FR_INLINE void addresses(const int rows, const int groups, const float *a, ptrdiff_t a_row, const float *w, ptrdiff_t w_group,
+                         const float **a_at, const float **w_at)
+{
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; m++) a_at[m] = a + m * a_row;
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
+}
+
+/* ... after some steps. The empty assembly keeps each one in a register of its own: the compiler would rather spell out the
+ * address of every unrolled load, and then has too few of them. */
+FR_INLINE void advance(const int rows, const int groups, const float **a_at, const ptrdiff_t a_steps,
+                       const float **w_at, const ptrdiff_t w_steps)
+{
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; m++) {
+        a_at[m] += a_steps;
+        __asm__("" : "+r"(a_at[m]));
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; g++) {
+        w_at[g] += w_steps;
+        __asm__("" : "+r"(w_at[g]));
+    }
+}
+
 /* C (rows, groups * 16) = init + A @ W with every size but K known to the compiler. */
 FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdiff_t K, const float *a, ptrdiff_t a_row,
                     const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
                     float *c, ptrdiff_t c_row, ptrdiff_t c_group)
 {
+    /* A flat tile moves few pointers along, a tall one two bases that its rows' offsets are added to. The steps share the
+     * loop's counting: instructions are scarce where another thread shares the core. */
+    const int vectors = groups * GROUP_VECTORS, flat = rows < 5, steps = flat ? 4 : 2;
+    const float *a_at[FR_ROWS], *w_at[8];
     vec sum[FR_ROWS][8];  /* the compiler keeps it in registers: every index below is a constant once unrolled */
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++)
 #pragma GCC unroll 8
-        for (int v = 0; v < groups * GROUP_VECTORS; v++)
+        for (int v = 0; v < vectors; v++)
             sum[m][v] = init ? v_load(init + m * init_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL)
                              : v_set(0);
+    addresses(rows, groups, a, a_row, w, w_group, a_at, w_at);
+    for (; K >= steps; K -= steps, a += steps * a_k, w += steps * FR_GROUP) {
+        if (!flat) addresses(rows, groups, a, a_row, w, w_group, a_at, w_at);
+#pragma GCC unroll 8
+        for (int k = 0; k < steps; k++) outer_product(rows, vectors, sum, a_at, a_k, w_at, k);
+        if (flat) advance(rows, groups, a_at, steps * a_k, w_at, steps * FR_GROUP);
+    }
     for (; K > 0; K--, a += a_k, w += FR_GROUP) {
-        vec weight[8];
-#pragma GCC unroll 8
-        for (int v = 0; v < groups * GROUP_VECTORS; v++)
-            weight[v] = v_load(w + v / GROUP_VECTORS * w_group + v % GROUP_VECTORS * VL);
-#pragma GCC unroll 8
-        for (int m = 0; m < rows; m++) {
-            vec x = v_set(a[m * a_row]);
-#pragma GCC unroll 8
-            for (int v = 0; v < groups * GROUP_VECTORS; v++) sum[m][v] = v_fma(x, weight[v], sum[m][v]);
-        }
+        addresses(rows, groups, a, a_row, w, w_group, a_at, w_at);
+        outer_product(rows, vectors, sum, a_at, a_k, w_at, 0);
     }
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++)
 #pragma GCC unroll 8
-        for (int v = 0; v < groups * GROUP_VECTORS; v++)
+        for (int v = 0; v < vectors; v++)
             v_store(c + m * c_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL, sum[m][v]);
 }
 
@@ -87,17 +143,17 @@ static void edge_tile(int rows, ptrdiff_t a_k, ptrdiff_t K, const float *a, ptrd
     for (int m = 0; m < rows; m++) memcpy(c + m * c_row, whole + m * FR_GROUP, (size_t)edge * sizeof *c);
 }
 
-/* C (M, groups * 16) with M cut into tiles of nearly equal height, so that none is a sliver. */
+/* C (M, groups * 16) by strips of columns, each with M cut into tiles of nearly equal height, so that none is a sliver. */
 static void gemm_block(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
                        const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
                        float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge)
 {
-    ptrdiff_t tiles = (M + FR_ROWS - 1) / FR_ROWS;
-    int most = tile_groups[(M + tiles - 1) / tiles];
+    const int most = strip_groups(M);
     for (ptrdiff_t n = 0; n < groups;) {
         int width = groups - n < most ? (int)(groups - n) : most;
         int whole = n + width < groups || edge == FR_GROUP;
         if (!whole && width > 1) width -= 1, whole = 1;
+        ptrdiff_t tiles = (M + tile_rows[width] - 1) / tile_rows[width];
         for (ptrdiff_t i = 0, m = 0; i < tiles; i++) {
             int rows = (int)(M / tiles + (i < M % tiles));
             const float *from = init ? init + m * init_row + n * c_group : NULL;

@@ -23,20 +23,24 @@
  * END
  */
 
-FR_INLINE void lstm_forward(const fr_forward_point *p)
+/* The output waits for tanh of the cell, the cell for three gates: in a loop of their own the processor sees far enough
+ * ahead to work at several units at once. */
+FR_INLINE void lstm_cell_forward(const fr_forward_point *p)
 {
     vec i = v_sigmoid(v_load(p->gate[0]));                        /* F2 */
     vec f = v_sigmoid(v_load(p->gate[1]));
     vec g = v_tanh(v_load(p->gate[2]));
-    vec o = v_sigmoid(v_load(p->gate[3]));
-    vec c = v_fma(f, v_load_n(p->c, p->n), v_mul(i, g));          /* F3 */
-    vec m = v_tanh(c);                                            /* F4 */
     v_store(p->gate[0], i);
     v_store(p->gate[1], f);
     v_store(p->gate[2], g);
-    v_store(p->gate[3], o);
-    v_store_n(p->c_next, p->n, c);
-    v_store_n(p->h_next, p->n, v_mul(o, m));                      /* F5 */
+    v_store(p->gate[3], v_sigmoid(v_load(p->gate[3])));
+    v_store_n(p->c_next, p->n, v_fma(f, v_load_n(p->c, p->n), v_mul(i, g)));  /* F3 */
+}
+
+FR_INLINE void lstm_output_forward(const fr_forward_point *p)
+{
+    vec m = v_tanh(v_load_n(p->c_next, p->n));                    /* F4 */
+    v_store_n(p->h_next, p->n, v_mul(v_load(p->gate[3]), m));     /* F5 */
 }
 
 FR_INLINE void lstm_backward(const fr_backward_point *p)
@@ -52,7 +56,12 @@ FR_INLINE void lstm_backward(const fr_backward_point *p)
     v_store(p->carry_h, v_set(0));                                /* B1: all of h goes through the product */
 }
 
-static void lstm_forward_block(const fr_forward_block *b) { forward_block(lstm_forward, 4, b); }
+static void lstm_forward_block(const fr_forward_block *b)
+{
+    forward_block(lstm_cell_forward, 4, b);
+    forward_block(lstm_output_forward, 4, b);
+}
+
 static void lstm_backward_block(const fr_backward_block *b) { backward_block(lstm_backward, 4, b); }
 
 #define LSTM {"lstm", 4, 4, 2, 0, {0, 1, 2, 3}, 1, {{0, 4, {0, 1, 2, 3}, 0, lstm_forward_block, lstm_backward_block}}}

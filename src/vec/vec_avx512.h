@@ -5,9 +5,10 @@
 #define VL 16
 typedef __m512 vec;
 
-/* Largest register tile: rows, and column groups by number of rows (32 registers: 24 sums, 4 weights). */
+/* Register tiles (32 registers): 6 rows x 4 column groups hold 24 sums, 4 weights and a broadcast. */
 #define FR_ROWS 6
-static const int tile_groups[FR_ROWS + 1] = {0, 8, 4, 4, 4, 4, 4};
+static const int tile_rows[] = {0, 6, 6, 6, 6, 1, 1, 1, 1};  /* by the column groups of a strip */
+FR_INLINE int strip_groups(ptrdiff_t M) { return M == 1 ? 8 : 4; }
 #define FR_TILES(T) \
     T(1, 1) T(1, 2) T(1, 3) T(1, 4) T(1, 5) T(1, 6) T(1, 7) T(1, 8) T(2, 1) T(2, 2) T(2, 3) T(2, 4) \
     T(3, 1) T(3, 2) T(3, 3) T(3, 4) T(4, 1) T(4, 2) T(4, 3) T(4, 4) T(5, 1) T(5, 2) T(5, 3) T(5, 4) \

@@ -6,9 +6,10 @@
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t ivec __attribute__((vector_size(16)));
 
-/* Largest register tile: rows, and column groups by number of rows (16 registers: 12 sums, 1 weight, 3 spare). */
+/* Register tiles (16 registers): 3 rows x 1 column group hold 12 sums, 3 broadcasts and a weight. */
 #define FR_ROWS 3
-static const int tile_groups[FR_ROWS + 1] = {0, 2, 1, 1};
+static const int tile_rows[] = {0, 3, 1};  /* by the column groups of a strip */
+FR_INLINE int strip_groups(ptrdiff_t M) { return M == 1 ? 2 : 1; }
 #define FR_TILES(T) T(1, 1) T(1, 2) T(2, 1) T(3, 1)
 
 FR_INLINE vec v_set(float x) { return (vec){x, x, x, x}; }
