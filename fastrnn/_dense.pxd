@@ -1,10 +1,17 @@
-from libc.stdint cimport int64_t
+from fastrnn._kernels cimport FR_MAX_SLOTS
 
 cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil
 cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil
 cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil
-cdef void weight_gradient(
-    Py_ssize_t units, int slots, const int *gates, Py_ssize_t slot, Py_ssize_t K,
-    const float *da, Py_ssize_t da_row, const float *operand, Py_ssize_t operand_row, Py_ssize_t N,
-    float *dweight, float *dbias, float *scratch, Py_ssize_t part, Py_ssize_t parts,
+
+cdef struct WeightGradient:
+    const float *operand        # (K, N)
+    Py_ssize_t N
+    int gates[FR_MAX_SLOTS]     # the gate of each slot of da, -1 where the product leaves the slot out
+    float *dweight              # (G * units, N)
+    float *dbias                # (G * units,) or NULL
+
+cdef void weight_gradients(
+    Py_ssize_t units, int slots, Py_ssize_t slot_columns, Py_ssize_t K, const float *da, Py_ssize_t da_row,
+    const WeightGradient *products, int count, float *scratch, Py_ssize_t part, Py_ssize_t parts,
 ) noexcept nogil

@@ -3,8 +3,9 @@
 Design
 a) Threads split what is written, never what is summed: rows of an output, or 16-unit groups of a weight gradient. So
    every element has one owner and one order of summation, and no bit depends on the number of threads.
-b) A weight gradient is one product with K = T*B, cut into blocks of K_BLOCK rows that stay in L2 as panels. Each
+b) A weight gradient is one product with K = T*B, cut into blocks of at most K_BLOCK rows that stay in L2 as panels. Each
    thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a block.
+   Products over the same da (of W with x, of R with h) share its columns, which are gathered once.
 c) A region is entered only when every thread gets at least WORK_PER_THREAD multiply-adds.
 """
 
@@ -13,7 +14,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 import numpy as np
 
-from fastrnn._kernels cimport FR_GROUP, fr_flush_begin, fr_flush_end, kernels
+from fastrnn._kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, kernels
 
 from fastrnn._memory import empty
 
@@ -49,44 +50,54 @@ cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
 
 
 cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil:
-    """Floats that one thread of weight_gradient needs for an operand of N columns."""
-    return K_BLOCK * (padded(N) + FR_GROUP)
+    """Floats that one thread of weight_gradients needs for operands of N columns in all, each padded."""
+    return K_BLOCK * (N + FR_COLUMNS)
 
 
-cdef void weight_gradient(
-    Py_ssize_t units, int slots, const int *gates, Py_ssize_t slot, Py_ssize_t K,
-    const float *da, Py_ssize_t da_row, const float *operand, Py_ssize_t operand_row, Py_ssize_t N,
-    float *dweight, float *dbias, float *scratch, Py_ssize_t part, Py_ssize_t parts,
+cdef void weight_gradients(
+    Py_ssize_t units, int slots, Py_ssize_t slot_columns, Py_ssize_t K, const float *da, Py_ssize_t da_row,
+    const WeightGradient *products, int count, float *scratch, Py_ssize_t part, Py_ssize_t parts,
 ) noexcept nogil:
-    """dweight[gate * units + u] += da[:, slot, u].T @ operand and dbias += da.sum(0), this part's share of the groups.
+    """dweight[gate * units + u] += da[:, slot, u].T @ operand and dbias[gate * units + u] += da[:, slot, u].sum()
 
-    da (K, slots at stride `slot`, units), operand (K, N), dweight (G * units, N); dbias NULL when there is none.
+    for every product and every slot whose gate it names, this part's share of the columns of da.
+    da (K, slots at stride slot_columns, units); each product an operand (K, N), dweight (G * units, N)
     """
-    cdef Py_ssize_t per_slot = padded(units) // FR_GROUP
+    cdef Py_ssize_t per_slot = (units + FR_COLUMNS - 1) // FR_COLUMNS
     cdef Py_ssize_t begin = per_slot * slots * part // parts, end = per_slot * slots * (part + 1) // parts
-    cdef Py_ssize_t block, k, depth, group, unit, lanes, row, lane
+    cdef Py_ssize_t blocks = (K + K_BLOCK - 1) // K_BLOCK, block, k, depth, piece, slot, unit, columns, row, m, N
+    cdef int p
     cdef float *column = scratch
-    cdef float *panels = scratch + K_BLOCK * FR_GROUP
-    cdef float sums[FR_GROUP]
+    cdef float *panels
+    cdef float sums[FR_COLUMNS]
     if begin == end:
         return
-    for block in range((K + K_BLOCK - 1) // K_BLOCK):
-        k = block * K_BLOCK
-        depth = min(<Py_ssize_t> K_BLOCK, K - k)
-        kernels.pack(depth, N, operand + k * operand_row, operand_row, 1, panels, depth * FR_GROUP)
-        for group in range(begin, end):
-            unit = group % per_slot * FR_GROUP
-            lanes = min(<Py_ssize_t> FR_GROUP, units - unit)
-            row = gates[group // per_slot] * units + unit
-            for lane in range(FR_GROUP):
-                sums[lane] = 0
-            kernels.gather_group(depth, lanes, da + k * da_row + group // per_slot * slot + unit, da_row, column, sums)
-            # dweight[row:row + lanes] += column.T @ operand[k:k + depth]
-            kernels.gemm(lanes, padded(N) // FR_GROUP, depth, column, 1, FR_GROUP, panels, depth * FR_GROUP,
-                         dweight + row * N, N, dweight + row * N, N, FR_GROUP, N - padded(N) + FR_GROUP)
-            if dbias != NULL:
-                for lane in range(lanes):
-                    dbias[row + lane] += sums[lane]
+    for block in range(blocks):
+        k = K * block // blocks
+        depth = K * (block + 1) // blocks - k
+        panels = scratch + K_BLOCK * FR_COLUMNS
+        for p in range(count):
+            kernels.pack(depth, products[p].N, products[p].operand + k * products[p].N, products[p].N, 1,
+                         panels, depth * FR_GROUP)
+            panels += depth * padded(products[p].N)
+        for piece in range(begin, end):
+            slot, unit = piece // per_slot, piece % per_slot * FR_COLUMNS
+            columns = min(<Py_ssize_t> FR_COLUMNS, units - unit)
+            for m in range(FR_COLUMNS):
+                sums[m] = 0
+            kernels.gather(depth, columns, da + k * da_row + slot * slot_columns + unit, da_row, column, sums)
+            panels = scratch + K_BLOCK * FR_COLUMNS
+            for p in range(count):
+                N = products[p].N
+                if products[p].gates[slot] >= 0:
+                    row = products[p].gates[slot] * units + unit
+                    # dweight[row:row + columns] += column.T @ operand[k:k + depth]
+                    kernels.gemm(columns, padded(N) // FR_GROUP, depth, column, 1, FR_COLUMNS, panels, depth * FR_GROUP,
+                                 products[p].dweight + row * N, N, products[p].dweight + row * N, N,
+                                 FR_GROUP, N - padded(N) + FR_GROUP)
+                    for m in range(columns if products[p].dbias != NULL else 0):
+                        products[p].dbias[row + m] += sums[m]
+                panels += depth * padded(N)
 
 
 cdef class LinearPanels:
@@ -145,7 +156,7 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
 
     x IN (rows, inputs), dy IN (rows, outputs), dx OUT (rows, inputs), dweight IN and OUT, dbias IN and OUT or empty
     """
-    cdef Py_ssize_t rows = x.shape[0], part, need = gradient_scratch(w.inputs)
+    cdef Py_ssize_t rows = x.shape[0], part, need = gradient_scratch(padded(w.inputs))
     cdef int parts = team(num_threads, padded(w.outputs) // FR_GROUP, <double> rows * w.inputs * w.outputs)
     cdef float *bias = &dbias[0] if dbias.shape[0] else NULL
     cdef float[:, ::1] scratch = empty((parts, need))
@@ -156,10 +167,11 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
 
 cdef void linear_gradient(const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dweight, float *dbias,
                           float *scratch, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    cdef int gate = 0
+    cdef WeightGradient product
     cdef unsigned before = fr_flush_begin()
-    weight_gradient(dy.shape[1], 1, &gate, 0, x.shape[0], &dy[0, 0], dy.shape[1], &x[0, 0], x.shape[1], x.shape[1],
-                    &dweight[0, 0], dbias, scratch, part, parts)
+    product.operand, product.N, product.dweight, product.dbias = &x[0, 0], x.shape[1], &dweight[0, 0], dbias
+    product.gates[0] = 0
+    weight_gradients(dy.shape[1], 1, 0, x.shape[0], &dy[0, 0], dy.shape[1], &product, 1, scratch, part, parts)
     fr_flush_end(before)
 
 

@@ -6,12 +6,13 @@ Design
 a) One loop for all cells. What a cell is stands in its row of the kernel table (src/cells): the slots of the gate
    buffer that W x and R h are added to, and the equations. No cell is named here.
 b) Three phases. Project: the gate buffer of a block of time steps = bias + x W^T, one product. Recur: per step, += h
-   R^T and the equations, one 16-unit block at a time so that the gates are still in L1. Gradients: the reverse loop
-   does equations and dh = da R only; dW, dR, db are single products over T*B after it, dx one per row block.
+   R^T and the equations, one 16-unit block at a time so that the gates are still in L1. Gradients: for blocks of time
+   from the end, the reverse loop does equations and dh = da R only; then dx, dW, dR, db are products over the block's
+   steps*B rows, while its da is still in a cache.
 c) States have T+1 slots, slot 0 the initial one, so no step is special. A stream's step and an inference run are the
    same code with fewer slots: c is updated in place, gates hold one block of steps.
-d) Threads own batch rows and walk all of time with no barrier; rows do not depend on each other. Weight gradients
-   are split by 16-unit groups afterwards (_dense.pyx). Each sum has one order, whatever the number of threads.
+d) Threads own batch rows and walk time with no barrier, in backward a block of it; rows do not depend on each other.
+   Weight gradients are split by units (_dense.pyx). Each sum has one order, whatever the number of threads.
 e) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the
    memory and traffic saved. From there on the buffer is called `da`.
 """
@@ -24,9 +25,9 @@ import threading
 
 import numpy as np
 
-from fastrnn._dense cimport gradient_scratch, padded, team, weight_gradient
+from fastrnn._dense cimport WeightGradient, gradient_scratch, padded, team, weight_gradients
 from fastrnn._kernels cimport (
-    FR_GROUP, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage, kernels
+    FR_COLUMNS, FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage, kernels
 )
 
 from fastrnn._memory import empty
@@ -36,6 +37,9 @@ cdef enum:
     PROJECTED_FLOATS = 49152
     # Floats of recurrent panels between two turns to the equations when there are few rows: 128 KiB.
     SWEEP_FLOATS = 32768
+    # Floats of da between two turns to its weight gradients, 4 MiB, in whole blocks of GRADIENT_ROWS rows.
+    GRADIENT_FLOATS = 1048576
+    GRADIENT_ROWS = 256
 
 
 cdef class Panels:
@@ -326,20 +330,21 @@ cdef void step_backward(Panels w, float *gates, const float *h, const float *c, 
 
 cdef void backward_rows(Panels w, float[:, :, ::1] gates, const float[:, :, ::1] h, const float[:, :, ::1] c,
                         const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, ::1] daux,
-                        float[:, :, ::1] dx, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """All of time for rows first..last, from the end."""
-    cdef Py_ssize_t T = gates.shape[0], block, t, rows = last - first, steps = 1, K = w.cell.gates * w.Hp
+                        float[:, :, ::1] dx, Py_ssize_t start, Py_ssize_t stop,
+                        Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """Steps stop-1 .. start for rows first..last."""
+    cdef Py_ssize_t block, t, rows = last - first, steps = 1, K = w.cell.gates * w.Hp
     cdef unsigned before = fr_flush_begin()
-    for t in range(T - 1, -1, -1):
+    for t in range(stop - 1, start - 1, -1):
         step_backward(w, &gates[t, first, 0], &h[t, first, 0],
                       &c[t, first, 0] if c.shape[0] else NULL, &c[t + 1, first, 0] if c.shape[0] else NULL,
                       &dy[t, first, 0] if dy.shape[0] else NULL, &dh[first, 0],
                       &dc[first, 0] if c.shape[0] else NULL, &daux[first, 0] if daux.shape[0] else NULL, rows)
     if dx.shape[0]:
         if rows == gates.shape[1]:
-            steps, rows = T, rows * T
-        for block in range(T // steps):
-            t = block * steps
+            steps, rows = stop - start, rows * (stop - start)
+        for block in range((stop - start) // steps):
+            t = start + block * steps
             # dx = da[input slots] @ weight_ih
             kernels.gemm(rows, padded(w.inputs) // FR_GROUP, K, &gates[t, first, 0], w.row, 1,
                          &w.input_transposed[0], K * FR_GROUP, NULL, 0, &dx[t, first, 0], w.inputs, FR_GROUP,
@@ -349,30 +354,45 @@ cdef void backward_rows(Panels w, float[:, :, ::1] gates, const float[:, :, ::1]
 
 cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, const float[:, :, ::1] h,
                     const float[:, :, ::1] aux, float[:, ::1] dweight_ih, float[:, ::1] dweight_hh,
-                    float *dbias_ih, float *dbias_hh, float *scratch, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """dweight_ih += da.T @ x and dweight_hh += da.T @ h[:-1] over all T*B rows at once, this part's units."""
-    cdef Py_ssize_t K = da.shape[0] * da.shape[1], s
+                    float *dbias_ih, float *dbias_hh, Py_ssize_t start, Py_ssize_t stop,
+                    float *scratch, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """dweight_ih += da.T @ x and dweight_hh += da.T @ h[:-1] over the rows of steps start..stop, this part's units."""
+    cdef WeightGradient products[1 + FR_MAX_STAGES]
+    cdef WeightGradient *product = products
     cdef const fr_stage *stage
+    cdef int slot, s
     cdef unsigned before = fr_flush_begin()
     if x.shape[0]:
-        weight_gradient(w.H, w.cell.gates, w.cell.input_gates, w.Hp, K, &da[0, 0, 0], w.row,
-                        &x[0, 0, 0], w.inputs, w.inputs, &dweight_ih[0, 0], dbias_ih, scratch, part, parts)
+        product.operand, product.N, product.dweight, product.dbias = &x[start, 0, 0], w.inputs, &dweight_ih[0, 0], dbias_ih
+        for slot in range(w.cell.slots):
+            product.gates[slot] = w.cell.input_gates[slot] if slot < w.cell.gates else -1
+        product += 1
     for s in range(w.cell.stages):
         stage = &w.cell.stage[s]
-        weight_gradient(w.H, stage.count, stage.gates, w.Hp, K, &da[0, 0, stage.first * w.Hp], w.row,
-                        &aux[0, 0, 0] if stage.from_aux else &h[0, 0, 0], w.H, w.H,
-                        &dweight_hh[0, 0], dbias_hh, scratch, part, parts)
+        product.operand = &aux[start, 0, 0] if stage.from_aux else &h[start, 0, 0]
+        product.N, product.dweight, product.dbias = w.H, &dweight_hh[0, 0], dbias_hh
+        for slot in range(w.cell.slots):
+            product.gates[slot] = stage.gates[slot - stage.first] if 0 <= slot - stage.first < stage.count else -1
+        product += 1
+    weight_gradients(w.H, w.cell.slots, w.Hp, (stop - start) * da.shape[1], &da[start, 0, 0], w.row,
+                     products, product - products, scratch, part, parts)
     fr_flush_end(before)
 
 
 cdef void index_gradient(Panels w, float[:, :, ::1] da, const int64_t[:, ::1] indices, float[:, ::1] sums,
-                         Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """sums[indices[t, b]] += da[t, b] over the input slots, this part's columns"""
+                         Py_ssize_t start, Py_ssize_t stop, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """sums[indices[t, b]] += da[t, b] over steps start..stop and the input slots, this part's columns"""
     cdef Py_ssize_t groups = w.cell.gates * w.Hp // FR_GROUP, t, b
     cdef Py_ssize_t begin = groups * part // parts * FR_GROUP, end = groups * (part + 1) // parts * FR_GROUP
-    for t in range(da.shape[0]):
+    for t in range(start, stop):
         for b in range(da.shape[1]):
             kernels.add(end - begin, &da[t, b, begin], &sums[indices[t, b], begin])
+
+
+cdef Py_ssize_t gradient_steps(Panels w, Py_ssize_t B) noexcept:
+    """Time steps between two turns to the weight gradients: the same for any number of threads, as sums depend on it."""
+    cdef Py_ssize_t rows = max(<Py_ssize_t> 1, GRADIENT_FLOATS // w.row // GRADIENT_ROWS) * GRADIENT_ROWS
+    return max(<Py_ssize_t> 1, rows // B)
 
 
 def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
@@ -385,24 +405,28 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
     dy IN (T, B, H) or empty;  dh, dc IN gradient of the final state OUT of the initial one (B, Hp), padding 0
     dx OUT (T, B, I) or empty;  dweight and dbias IN and OUT: added to; biases empty when there are none
     """
-    cdef Py_ssize_t T = gates.shape[0], B = gates.shape[1], part
-    cdef double work = <double> T * B * w.row * (w.H + (w.inputs if dx.shape[0] else 0))
-    cdef int parts = team(num_threads, B // 4, work)
+    cdef Py_ssize_t T = gates.shape[0], B = gates.shape[1], steps = min(T, gradient_steps(w, B))
+    cdef Py_ssize_t block, start, stop, part
+    cdef Py_ssize_t inputs = 0 if indices.shape[0] else w.inputs
+    cdef double work = <double> steps * B * w.row
+    cdef int row_parts = team(num_threads, B // 4, work * (w.H + (w.inputs if dx.shape[0] else 0)))
+    cdef int unit_parts = team(num_threads, (w.H + FR_COLUMNS - 1) // FR_COLUMNS * w.cell.slots, work * (w.H + inputs))
     cdef float *bias_ih = &dbias_ih[0] if dbias_ih.shape[0] else NULL
     cdef float *bias_hh = &dbias_hh[0] if dbias_hh.shape[0] else NULL
     cdef float[:, ::1] daux = np.zeros((B if w.cell.aux else 0, w.Hp), dtype=np.float32)
     cdef float[:, ::1] sums = np.zeros((w.inputs if indices.shape[0] else 0, w.cell.gates * w.Hp), dtype=np.float32)
-    cdef float[:, ::1] scratch
-    for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
-        backward_rows(w, gates, h, c, dy, dh, dc, daux, dx, B * part // parts, B * (part + 1) // parts)
-
-    work = <double> T * B * w.row * (w.H + (0 if indices.shape[0] else w.inputs))
-    parts = team(num_threads, w.Hp // FR_GROUP, work)
-    scratch = empty((parts, gradient_scratch(max(w.H, 0 if indices.shape[0] else w.inputs))))
-    for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
-        gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, &scratch[part, 0], part, parts)
-        if indices.shape[0]:
-            index_gradient(w, gates, indices, sums, part, parts)
+    cdef float[:, ::1] scratch = empty((unit_parts, gradient_scratch(padded(inputs) + w.cell.stages * w.Hp)))
+    for block in range((T + steps - 1) // steps):
+        stop = T - block * steps
+        start = max(<Py_ssize_t> 0, stop - steps)
+        for part in prange(row_parts, num_threads=row_parts, schedule="static", nogil=True):
+            backward_rows(w, gates, h, c, dy, dh, dc, daux, dx, start, stop,
+                          B * part // row_parts, B * (part + 1) // row_parts)
+        for part in prange(unit_parts, num_threads=unit_parts, schedule="static", nogil=True):
+            gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, start, stop,
+                      &scratch[part, 0], part, unit_parts)
+            if indices.shape[0]:
+                index_gradient(w, gates, indices, sums, start, stop, part, unit_parts)
     if indices.shape[0]:
         add_index_gradient(w, np.asarray(sums), np.asarray(dweight_ih), np.asarray(dbias_ih))
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #define FR_GROUP 16      /* lanes of a packed column group, the same on every ISA */
+#define FR_COLUMNS 32    /* columns that gather makes rows of a product of */
 #define FR_MAX_SLOTS 4   /* gate columns per unit that a cell may keep */
 #define FR_MAX_STAGES 2  /* recurrent products per time step (GRU with reset before needs two) */
 
@@ -70,14 +71,14 @@ typedef struct {
                  float *panel, ptrdiff_t panel_group);
 
     /* C (M, groups * 16) = init + A (M, K) @ W (K, groups * 16), K in order, one chain of multiply-adds.
-     * A[m, k] = a[m * a_row + k * a_k] with a_k 1 or 16; W in panels; init NULL means 0, init_row 0 repeats one row.
+     * A[m, k] = a[m * a_row + k * a_k] with a_k 1 or 32; W in panels; init NULL means 0, init_row 0 repeats one row.
      * Column group n of C and init starts at n * c_group; `edge` (1..16) columns of the last group exist. */
     void (*gemm)(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
                  const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
                  float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge);
 
-    /* out[k][lane] = rows[k * row + lane] for 16 lanes, `edge` of them real; sum[lane] += the column sums. */
-    void (*gather_group)(ptrdiff_t K, ptrdiff_t edge, const float *rows, ptrdiff_t row, float *out, float *sum);
+    /* out[k * 32 + m] = rows[k * row + m] for m < columns <= 32, 0 beyond; sum[m] += the sums over k. */
+    void (*gather)(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, float *sum);
 
     void (*add)(ptrdiff_t n, const float *source, float *target);          /* target += source */
 

@@ -125,7 +125,7 @@ static void any_tile(int rows, int groups, ptrdiff_t a_k, ptrdiff_t K, const flo
                      float *c, ptrdiff_t c_row, ptrdiff_t c_group)
 {
 #define REST K, a, a_row, w, w_group, init, init_row, c, c_row, c_group
-#define FR_CASE(M, N) case M * 16 + N: if (a_k == 1) tile(M, N, 1, REST); else tile(M, N, FR_GROUP, REST); break;
+#define FR_CASE(M, N) case M * 16 + N: if (a_k == 1) tile(M, N, 1, REST); else tile(M, N, FR_COLUMNS, REST); break;
     switch (rows * 16 + groups) { FR_TILES(FR_CASE) }
 #undef FR_CASE
 #undef REST
@@ -184,21 +184,19 @@ static void gemm(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptr
     }
 }
 
-static void gather_group(ptrdiff_t K, ptrdiff_t edge, const float *rows, ptrdiff_t row, float *out, float *sum)
+static void gather(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, float *sum)
 {
-    vec total[GROUP_VECTORS];
-    ptrdiff_t lanes[GROUP_VECTORS];
-    for (int v = 0; v < GROUP_VECTORS; v++) {
-        total[v] = v_load(sum + v * VL);
-        lanes[v] = edge - v * VL < 0 ? 0 : edge - v * VL > VL ? VL : edge - v * VL;
-    }
-    for (ptrdiff_t k = 0; k < K; k++, rows += row, out += FR_GROUP)
-        for (int v = 0; v < GROUP_VECTORS; v++) {
-            vec x = edge == FR_GROUP ? v_load(rows + v * VL) : v_load_n(rows + v * VL, lanes[v]);
-            v_store(out + v * VL, x);
-            total[v] = v_add(total[v], x);
+    for (int v = 0; v < FR_COLUMNS / VL; v++) {
+        ptrdiff_t lanes = columns - v * VL < 0 ? 0 : columns - v * VL < VL ? columns - v * VL : VL;
+        vec total = v_load(sum + v * VL);
+        for (ptrdiff_t k = 0; k < K; k++) {
+            const float *from = rows + k * row + v * VL;
+            vec x = lanes == VL ? v_load(from) : v_load_n(from, lanes);
+            v_store(out + k * FR_COLUMNS + v * VL, x);
+            total = v_add(total, x);
         }
-    for (int v = 0; v < GROUP_VECTORS; v++) v_store(sum + v * VL, total[v]);
+        v_store(sum + v * VL, total);
+    }
 }
 
 static void add(ptrdiff_t n, const float *source, float *target)

@@ -12,7 +12,7 @@ from tolerance import BACKWARD, FORWARD, assert_close, assert_same_bits, bound
 
 from fastrnn import _kernels
 
-# (T, B, I, H), layers: beyond one group of units, one block of K (256), of rows (96), of time steps.
+# (T, B, I, H), layers: beyond one group of units, one block of K (256), of rows (96), of time steps, of gradients.
 LARGE = [
     ((9, 13, 40, 70), 1),
     ((9, 13, 40, 70), 2),
@@ -23,6 +23,7 @@ LARGE = [
     ((20, 24, 64, 64), 1),
     ((7, 5, 16, 16), 3),
     ((5, 7, 17, 40), 3),
+    ((4, 4400, 3, 64), 1),
 ]
 SHAPES = [(shape, layers) for shape in cases.SHAPES for layers in (1, 2)] + LARGE
 NAMED = [pytest.param(*case, id="x".join(map(str, case[0])) + f"-{case[1]}") for case in SHAPES]
@@ -54,7 +55,7 @@ def test_step_matches_twin_for_any_number_of_threads(name, shape, layers):
         assert_same_bits(step.infer(num_threads=num_threads), outputs, f"{num_threads} threads")
 
 
-@few_shapes
+@pytest.mark.parametrize(("shape", "layers"), [((7, 5, 15, 17), 1), ((5, 9, 20, 33), 2), ((4, 4400, 3, 64), 1)])
 @every_cell
 def test_integer_inputs_match_twin(name, shape, layers):
     step = make_step(name, shape, layers, integers=True)
