@@ -3,9 +3,9 @@
 Design
 a) Threads split what is written, never what is summed: rows of an output, or 16-unit groups of a weight gradient. So
    every element has one owner and one order of summation, and no bit depends on the number of threads.
-b) A weight gradient is one product with K = T*B, cut into blocks of at most K_BLOCK rows that stay in L2 as panels. Each
-   thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a block.
-   Products over the same da (of W with x, of R with h) share its columns, which are gathered once.
+b) A weight gradient is one product with K = T*B, cut into blocks of at most K_BLOCK rows that stay in L2 as panels.
+   Each thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a
+   block. Products over the same da (of W with x, of R with h) share its columns, which are gathered once.
 c) A region is entered only when every thread gets at least WORK_PER_THREAD multiply-adds.
 """
 

@@ -27,7 +27,8 @@ import numpy as np
 
 from fastrnn._dense cimport WeightGradient, gradient_scratch, padded, team, weight_gradients
 from fastrnn._kernels cimport (
-    FR_COLUMNS, FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage, kernels
+    FR_COLUMNS, FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage,
+    kernels
 )
 
 from fastrnn._memory import empty
@@ -208,7 +209,7 @@ cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) n
     rows live off the speed at which panels are read: as many as SWEEP_FLOATS of panels hold.
     """
     if rows < 4:
-        return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP))
+        return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
     return 1 if stage.count > 1 else 4
 
 
@@ -237,9 +238,11 @@ cdef void step(Panels w, Py_ssize_t t, float *gates, const float *h, float *h_ne
             group = (blocks - 1 - block if t & 1 else block) * most
             width = min(most, groups - group)
             target = gates + stage.first * w.Hp + group * FR_GROUP
-            if width == 1:
-                kernels.gemm(rows, stage.count, w.H, operand, w.H, 1, &w.recurrent[at + group * panel], groups * panel,
-                             target, w.row, target, w.row, w.Hp, FR_GROUP)
+            if width < 4 and stage.count > 1:  # too few groups to fill the registers: the slots of each one side by side
+                for i in range(width):
+                    kernels.gemm(rows, stage.count, w.H, operand, w.H, 1, &w.recurrent[at + (group + i) * panel],
+                                 groups * panel, target + i * FR_GROUP, w.row, target + i * FR_GROUP, w.row,
+                                 w.Hp, FR_GROUP)
             else:
                 for i in range(stage.count):
                     kernels.gemm(rows, width, w.H, operand, w.H, 1, &w.recurrent[at + (i * groups + group) * panel],
@@ -363,7 +366,8 @@ cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, con
     cdef int slot, s
     cdef unsigned before = fr_flush_begin()
     if x.shape[0]:
-        product.operand, product.N, product.dweight, product.dbias = &x[start, 0, 0], w.inputs, &dweight_ih[0, 0], dbias_ih
+        product.operand, product.N = &x[start, 0, 0], w.inputs
+        product.dweight, product.dbias = &dweight_ih[0, 0], dbias_ih
         for slot in range(w.cell.slots):
             product.gates[slot] = w.cell.input_gates[slot] if slot < w.cell.gates else -1
         product += 1
@@ -380,7 +384,8 @@ cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, con
 
 
 cdef void index_gradient(Panels w, float[:, :, ::1] da, const int64_t[:, ::1] indices, float[:, ::1] sums,
-                         Py_ssize_t start, Py_ssize_t stop, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+                         Py_ssize_t start, Py_ssize_t stop,
+                         Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     """sums[indices[t, b]] += da[t, b] over steps start..stop and the input slots, this part's columns"""
     cdef Py_ssize_t groups = w.cell.gates * w.Hp // FR_GROUP, t, b
     cdef Py_ssize_t begin = groups * part // parts * FR_GROUP, end = groups * (part + 1) // parts * FR_GROUP

@@ -48,7 +48,8 @@ cdef extern from "fr_kernels.h":
         void (*gemm)(Py_ssize_t M, Py_ssize_t groups, Py_ssize_t K, const float *a, Py_ssize_t a_row, Py_ssize_t a_k,
                      const float *w, Py_ssize_t w_group, const float *init, Py_ssize_t init_row,
                      float *c, Py_ssize_t c_row, Py_ssize_t c_group, Py_ssize_t edge) noexcept nogil
-        void (*gather)(Py_ssize_t K, Py_ssize_t columns, const float *rows, Py_ssize_t row, float *out, float *sum) noexcept nogil
+        void (*gather)(Py_ssize_t K, Py_ssize_t columns, const float *rows, Py_ssize_t row,
+                       float *out, float *sum) noexcept nogil
         void (*add)(Py_ssize_t n, const float *source, float *target) noexcept nogil
         float (*cross_entropy)(Py_ssize_t V, const float *logits, Py_ssize_t target, float scale,
                                float *dlogits) noexcept nogil
