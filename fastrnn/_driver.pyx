@@ -238,7 +238,7 @@ cdef void step(Panels w, Py_ssize_t t, float *gates, const float *h, float *h_ne
             group = (blocks - 1 - block if t & 1 else block) * most
             width = min(most, groups - group)
             target = gates + stage.first * w.Hp + group * FR_GROUP
-            if width < 4 and stage.count > 1:  # too few groups to fill the registers: the slots of each one side by side
+            if width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
                 for i in range(width):
                     kernels.gemm(rows, stage.count, w.H, operand, w.H, 1, &w.recurrent[at + (group + i) * panel],
                                  groups * panel, target + i * FR_GROUP, w.row, target + i * FR_GROUP, w.row,
@@ -395,7 +395,7 @@ cdef void index_gradient(Panels w, float[:, :, ::1] da, const int64_t[:, ::1] in
 
 
 cdef Py_ssize_t gradient_steps(Panels w, Py_ssize_t B) noexcept:
-    """Time steps between two turns to the weight gradients: the same for any number of threads, as sums depend on it."""
+    """Time steps between two turns to the weight gradients, whatever the number of threads: sums depend on it."""
     cdef Py_ssize_t rows = max(<Py_ssize_t> 1, GRADIENT_FLOATS // w.row // GRADIENT_ROWS) * GRADIENT_ROWS
     return max(<Py_ssize_t> 1, rows // B)
 

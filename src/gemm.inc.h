@@ -10,7 +10,7 @@
 
 enum {
     K_BLOCK = 256,  /* a group's panel of it, 16 KiB, stays in L1 or next to it under all rows */
-    M_BLOCK = 96    /* its rows x K_BLOCK, 96 KiB, stay in L2 under all groups */
+    M_BLOCK = 128   /* its rows x K_BLOCK, 128 KiB, stay in L2 under all groups */
 };
 
 /* Copies N columns of K values, 16 to a panel; the missing columns of the last panel are zeros. */
@@ -173,10 +173,12 @@ static void gemm(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptr
                  const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
                  float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge)
 {
-    for (ptrdiff_t m = 0; m < M; m += M_BLOCK) {
-        ptrdiff_t rows = M - m < M_BLOCK ? M - m : M_BLOCK;
-        for (ptrdiff_t k = 0; k == 0 || k < K; k += K_BLOCK) {
-            ptrdiff_t depth = K - k < K_BLOCK ? K - k : K_BLOCK;
+    ptrdiff_t row_blocks = (M + M_BLOCK - 1) / M_BLOCK, deep_blocks = (K + K_BLOCK - 1) / K_BLOCK;
+    ptrdiff_t most = ((K + deep_blocks - 1) / deep_blocks + 3) & ~(ptrdiff_t)3;  /* a tile's steps come in fours */
+    for (ptrdiff_t i = 0; i < row_blocks; i++) {
+        ptrdiff_t m = M * i / row_blocks, rows = M * (i + 1) / row_blocks - m;
+        for (ptrdiff_t k = 0; k < K; k += most) {
+            ptrdiff_t depth = K - k < most ? K - k : most;
             const float *from = k ? c + m * c_row : init ? init + m * init_row : NULL;
             gemm_block(rows, groups, depth, a + m * a_row + k * a_k, a_row, a_k, w + k * FR_GROUP, w_group,
                        from, k ? c_row : init_row, c + m * c_row, c_row, c_group, edge);
