@@ -1,6 +1,5 @@
 from fastrnn._kernels cimport FR_MAX_SLOTS
 
-cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil
 cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil
 cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil
 

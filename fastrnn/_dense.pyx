@@ -6,7 +6,6 @@ a) Threads split what is written, never what is summed: rows of an output, or 16
 b) A weight gradient is one product with K = T*B, cut into blocks of at most K_BLOCK rows that stay in L2 as panels.
    Each thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a
    block. Products over the same da (of W with x, of R with h) share its columns, which are gathered once.
-c) A region is entered only when every thread gets at least WORK_PER_THREAD multiply-adds.
 """
 
 from cython.parallel cimport prange
@@ -16,32 +15,12 @@ import numpy as np
 
 from fastrnn._kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, kernels
 
+from fastrnn._team cimport Region, begin_region, end_share, end_region, team
+
 from fastrnn._memory import empty
 
 cdef enum:
     K_BLOCK = 256
-
-# Below this a second thread may cost more than it brings: waking it takes some 10 us, half of the computing.
-cdef double WORK_PER_THREAD = 1e6
-
-
-# OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
-cdef int most_threads = 512
-
-
-def stay_serial():
-    """Run everything on one thread from now on."""
-    global most_threads
-    most_threads = 1
-
-
-cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil:
-    """How many threads `work` multiply-adds in `shares` separable parts are worth."""
-    cdef double worth = work / WORK_PER_THREAD
-    cdef Py_ssize_t n = min(<Py_ssize_t> min(num_threads, most_threads), shares)
-    if worth < n:
-        n = <Py_ssize_t> worth
-    return <int> max(n, 1)
 
 
 cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
@@ -146,8 +125,12 @@ def linear_forward(LinearPanels w, const float[:, ::1] x, float[:, ::1] y, int n
     """y = x @ weight.T + bias;  x IN (rows, inputs), y OUT (rows, outputs)"""
     cdef Py_ssize_t rows = x.shape[0], part
     cdef int parts = team(num_threads, rows // 4, <double> rows * w.inputs * w.outputs)
+    cdef Region region
+    begin_region(&region, parts)
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
         product_rows(x, w.forward, &w.bias[0], y, rows * part // parts, rows * (part + 1) // parts)
+        end_share(&region, part)
+    end_region(&region)
 
 
 def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dx,
@@ -160,9 +143,13 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
     cdef int parts = team(num_threads, padded(w.outputs) // FR_GROUP, <double> rows * w.inputs * w.outputs)
     cdef float *bias = &dbias[0] if dbias.shape[0] else NULL
     cdef float[:, ::1] scratch = empty((parts, need))
+    cdef Region region
+    begin_region(&region, parts)
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
         product_rows(dy, w.transposed, NULL, dx, rows * part // parts, rows * (part + 1) // parts)
         linear_gradient(x, dy, dweight, bias, &scratch[part, 0], part, parts)
+        end_share(&region, part)
+    end_region(&region)
 
 
 cdef void linear_gradient(const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dweight, float *dbias,

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fastrnn import _check, _dense, _memory
+from fastrnn import _check, _memory, _team
 
 _default: int | None = None
 _forked = False
@@ -13,7 +13,7 @@ def _after_fork() -> None:
     """GNU OpenMP hangs in a child forked after the parent ran a parallel region: stay serial."""
     global _forked
     _forked = True
-    _dense.stay_serial()
+    _team.stay_serial()
     _memory.renew_lock()
 
 
@@ -38,7 +38,8 @@ def get_num_threads() -> int:
 
     That is what `set_num_threads` set; else FASTRNN_NUM_THREADS; else the smallest of
     OMP_NUM_THREADS, the CPUs this process may run on and its control group's CPU quota. In a
-    child forked from this process it is 1.
+    child forked from this process it is 1. Calls use fewer where there is little to share, and
+    for up to 3 s after another process took the core of a thread and kept the others waiting.
     """
     global _default
     if _forked:
