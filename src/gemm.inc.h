@@ -59,8 +59,8 @@ FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], co
 }
 
 /* Where each row of A and each group of W stands. */
-FR_INLINE void addresses(const int rows, const int groups, const float *a, ptrdiff_t a_row, const float *w, ptrdiff_t w_group,
-                         const float **a_at, const float **w_at)
+FR_INLINE void addresses(const int rows, const int groups, const float *a, ptrdiff_t a_row,
+                         const float *w, ptrdiff_t w_group, const float **a_at, const float **w_at)
 {
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++) a_at[m] = a + m * a_row;
@@ -143,6 +143,15 @@ static void edge_tile(int rows, ptrdiff_t a_k, ptrdiff_t K, const float *a, ptrd
     for (int m = 0; m < rows; m++) memcpy(c + m * c_row, whole + m * FR_GROUP, (size_t)edge * sizeof *c);
 }
 
+/* How many pieces of at most `most` make n, and where piece i of them starts: a product of one row has no time for
+ * divisions by 1. */
+FR_INLINE ptrdiff_t pieces(ptrdiff_t n, ptrdiff_t most) { return n <= most ? 1 : (n + most - 1) / most; }
+
+FR_INLINE ptrdiff_t piece_start(ptrdiff_t n, ptrdiff_t i, ptrdiff_t count)
+{
+    return i == 0 ? 0 : i == count ? n : n * i / count;
+}
+
 /* C (M, groups * 16) by strips of columns, each with M cut into tiles of nearly equal height, so that none is a sliver. */
 static void gemm_block(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
                        const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
@@ -153,9 +162,10 @@ static void gemm_block(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *
         int width = groups - n < most ? (int)(groups - n) : most;
         int whole = n + width < groups || edge == FR_GROUP;
         if (!whole && width > 1) width -= 1, whole = 1;
-        ptrdiff_t tiles = (M + tile_rows[width] - 1) / tile_rows[width];
-        for (ptrdiff_t i = 0, m = 0; i < tiles; i++) {
-            int rows = (int)(M / tiles + (i < M % tiles));
+        ptrdiff_t tiles = pieces(M, tile_rows[width]);
+        for (ptrdiff_t i = 0; i < tiles; i++) {
+            ptrdiff_t m = piece_start(M, i, tiles);
+            int rows = (int)(piece_start(M, i + 1, tiles) - m);
             const float *from = init ? init + m * init_row + n * c_group : NULL;
             float *to = c + m * c_row + n * c_group;
             if (whole)
@@ -163,7 +173,6 @@ static void gemm_block(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *
                          to, c_row, c_group);
             else
                 edge_tile(rows, a_k, K, a + m * a_row, a_row, w + n * w_group, from, init_row, to, c_row, edge);
-            m += rows;
         }
         n += width;
     }
@@ -173,10 +182,10 @@ static void gemm(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptr
                  const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
                  float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge)
 {
-    ptrdiff_t row_blocks = (M + M_BLOCK - 1) / M_BLOCK, deep_blocks = (K + K_BLOCK - 1) / K_BLOCK;
-    ptrdiff_t most = ((K + deep_blocks - 1) / deep_blocks + 3) & ~(ptrdiff_t)3;  /* a tile's steps come in fours */
+    ptrdiff_t row_blocks = pieces(M, M_BLOCK), deep_blocks = pieces(K, K_BLOCK), most = K;
+    if (deep_blocks > 1) most = ((K + deep_blocks - 1) / deep_blocks + 3) & ~(ptrdiff_t)3;  /* steps come in fours */
     for (ptrdiff_t i = 0; i < row_blocks; i++) {
-        ptrdiff_t m = M * i / row_blocks, rows = M * (i + 1) / row_blocks - m;
+        ptrdiff_t m = piece_start(M, i, row_blocks), rows = piece_start(M, i + 1, row_blocks) - m;
         for (ptrdiff_t k = 0; k < K; k += most) {
             ptrdiff_t depth = K - k < most ? K - k : most;
             const float *from = k ? c + m * c_row : init ? init + m * init_row : NULL;
