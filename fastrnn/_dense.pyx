@@ -42,9 +42,9 @@ cdef void weight_gradients(
     for every product and every slot whose gate it names, this part's share of the columns of da.
     da (K, slots at stride slot_columns, units); each product an operand (K, N), dweight (G * units, N)
     """
-    cdef Py_ssize_t per_slot = (units + FR_COLUMNS - 1) // FR_COLUMNS
+    cdef Py_ssize_t per_slot = padded(units) // FR_GROUP
     cdef Py_ssize_t begin = per_slot * slots * part // parts, end = per_slot * slots * (part + 1) // parts
-    cdef Py_ssize_t blocks = (K + K_BLOCK - 1) // K_BLOCK, block, k, depth, piece, slot, unit, columns, row, m, N
+    cdef Py_ssize_t blocks = (K + K_BLOCK - 1) // K_BLOCK, block, k, depth, group, slot, unit, columns, row, m, N
     cdef int p
     cdef float *column = scratch
     cdef float *panels
@@ -59,9 +59,11 @@ cdef void weight_gradients(
             kernels.pack(depth, products[p].N, products[p].operand + k * products[p].N, products[p].N, 1,
                          panels, depth * FR_GROUP)
             panels += depth * padded(products[p].N)
-        for piece in range(begin, end):
-            slot, unit = piece // per_slot, piece % per_slot * FR_COLUMNS
-            columns = min(<Py_ssize_t> FR_COLUMNS, units - unit)
+        group = begin
+        while group < end:  # as many groups at once as one slot and this part have, up to FR_COLUMNS columns
+            slot, unit = group // per_slot, group % per_slot * FR_GROUP
+            columns = min(<Py_ssize_t> FR_COLUMNS, units - unit, (end - group) * FR_GROUP)
+            group += padded(columns) // FR_GROUP
             for m in range(FR_COLUMNS):
                 sums[m] = 0
             kernels.gather(depth, columns, da + k * da_row + slot * slot_columns + unit, da_row, column, sums)

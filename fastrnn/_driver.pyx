@@ -27,7 +27,7 @@ import numpy as np
 
 from fastrnn._dense cimport WeightGradient, gradient_scratch, padded, weight_gradients
 from fastrnn._kernels cimport (
-    FR_COLUMNS, FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage,
+    FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage,
     kernels
 )
 from fastrnn._team cimport Region, begin_region, end_share, end_region, team
@@ -421,7 +421,8 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
     cdef Py_ssize_t inputs = 0 if indices.shape[0] else w.inputs
     cdef double work = <double> steps * B * w.row
     cdef int row_parts = team(num_threads, B // 4, work * (w.H + (w.inputs if dx.shape[0] else 0)))
-    cdef int unit_parts = team(num_threads, (w.H + FR_COLUMNS - 1) // FR_COLUMNS * w.cell.slots, work * (w.H + inputs))
+    # At least as many as before: OpenMP ends the threads that a smaller team leaves over, and starts them again.
+    cdef int unit_parts = max(row_parts, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
     cdef float *bias_ih = &dbias_ih[0] if dbias_ih.shape[0] else NULL
     cdef float *bias_hh = &dbias_hh[0] if dbias_hh.shape[0] else NULL
     cdef float[:, ::1] daux = np.zeros((B if w.cell.aux else 0, w.Hp), dtype=np.float32)

@@ -4,8 +4,8 @@ Design
 a) A parallel region is entered only when every thread gets at least WORK_PER_THREAD multiply-adds.
 b) A thread that lost its core to another process keeps the whole team waiting, for slices of its time. So a region
    sees how long it took beyond what its first thread computed, and whether the system preempted any of its threads (a
-   hypervisor's pauses are late, but no preemption). Both, and for a while calls run on one thread, which the system
-   moves to the free core: 0.2 s, eight times longer whenever trying again goes wrong. Results do not depend on it.
+   hypervisor's pauses are late, but no preemption). Both, and calls run on one thread, which the system moves to the
+   free core: for eight times the delay, twice as long whenever trying again goes wrong. Results do not depend on it.
 """
 
 from libc.stdint cimport int64_t
@@ -47,13 +47,13 @@ cdef extern from *:
     }
 
     /* Written by whichever thread ends a region: torn values are all that must not happen. */
-    static int64_t fr_alone_until, fr_pause;
+    static int64_t fr_alone_until, fr_failures;
     #define fr_read(shared) __atomic_load_n(&shared, __ATOMIC_RELAXED)
     #define fr_write(shared, value) __atomic_store_n(&shared, value, __ATOMIC_RELAXED)
     """
     int64_t fr_time(int computing) noexcept nogil
     bint fr_preempted() noexcept nogil
-    int64_t fr_alone_until, fr_pause
+    int64_t fr_alone_until, fr_failures
     int64_t fr_read(int64_t shared) noexcept nogil
     void fr_write(int64_t shared, int64_t value) noexcept nogil
 
@@ -62,10 +62,9 @@ cdef double WORK_PER_THREAD = 1e6
 
 cdef enum:
     LATE = 1000000           # nanoseconds beyond twice the first thread's share
-    FIRST_PAUSE = 200000000
-    PAUSE_GROWTH = 8
-
-cdef int64_t LONGEST_PAUSE = 3000000000
+    PAUSE = 8                # times the delay
+    MOST_FAILURES = 8
+    LONGEST_PAUSE = 1000000000
 
 # OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
 cdef int most_threads = 512
@@ -109,13 +108,12 @@ cdef void end_region(Region *region) noexcept nogil:
 
 
 cdef void ended(int64_t computed, int64_t took, bint preempted) noexcept nogil:
-    cdef int64_t pause = fr_read(fr_pause)
-    if preempted and took > 2 * computed + LATE:
-        pause = min(max(PAUSE_GROWTH * pause, <int64_t> FIRST_PAUSE), LONGEST_PAUSE)
-        fr_write(fr_alone_until, fr_time(False) + pause)
-    else:
-        pause -= pause // 8
-    fr_write(fr_pause, pause)
+    cdef int64_t failures = fr_read(fr_failures)
+    if not (preempted and took > 2 * computed + LATE):
+        fr_write(fr_failures, 0)
+        return
+    fr_write(fr_alone_until, fr_time(False) + min(PAUSE * (took - computed) << failures, LONGEST_PAUSE))
+    fr_write(fr_failures, min(failures + 1, <int64_t> MOST_FAILURES))
 
 
 def region_ended(computed, took, preempted):
@@ -130,5 +128,5 @@ def threads_for(num_threads, work):
 
 def forget():
     """For tests: no region has ended yet."""
-    fr_write(fr_pause, 0)
+    fr_write(fr_failures, 0)
     fr_write(fr_alone_until, 0)
