@@ -15,7 +15,7 @@ import numpy as np
 
 from fastrnn._kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, kernels
 
-from fastrnn._team cimport Region, begin_region, end_share, end_region, team
+from fastrnn._team cimport team
 
 from fastrnn._memory import empty
 
@@ -127,12 +127,8 @@ def linear_forward(LinearPanels w, const float[:, ::1] x, float[:, ::1] y, int n
     """y = x @ weight.T + bias;  x IN (rows, inputs), y OUT (rows, outputs)"""
     cdef Py_ssize_t rows = x.shape[0], part
     cdef int parts = team(num_threads, rows // 4, <double> rows * w.inputs * w.outputs)
-    cdef Region region
-    begin_region(&region, parts)
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
         product_rows(x, w.forward, &w.bias[0], y, rows * part // parts, rows * (part + 1) // parts)
-        end_share(&region, part)
-    end_region(&region)
 
 
 def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dx,
@@ -145,13 +141,9 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
     cdef int parts = team(num_threads, padded(w.outputs) // FR_GROUP, <double> rows * w.inputs * w.outputs)
     cdef float *bias = &dbias[0] if dbias.shape[0] else NULL
     cdef float[:, ::1] scratch = empty((parts, need))
-    cdef Region region
-    begin_region(&region, parts)
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
         product_rows(dy, w.transposed, NULL, dx, rows * part // parts, rows * (part + 1) // parts)
         linear_gradient(x, dy, dweight, bias, &scratch[part, 0], part, parts)
-        end_share(&region, part)
-    end_region(&region)
 
 
 cdef void linear_gradient(const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dweight, float *dbias,

@@ -30,7 +30,7 @@ from fastrnn._kernels cimport (
     FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage,
     kernels
 )
-from fastrnn._team cimport Region, begin_region, end_share, end_region, team
+from fastrnn._team cimport team
 
 from fastrnn._memory import empty
 
@@ -293,15 +293,11 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1], part
     cdef double work = <double> T * B * w.row * (w.H + (0 if indices.shape[0] else w.inputs))
     cdef int parts = team(num_threads, B // 4, work)
-    cdef Region region
     if parts == 1:
         forward_rows(w, x, indices, gates, h, c, aux, 0, B)
         return
-    begin_region(&region, parts)
     for part in prange(parts, num_threads=parts, schedule="static"):
         forward_rows(w, x, indices, gates, h, c, aux, B * part // parts, B * (part + 1) // parts)
-        end_share(&region, part)
-    end_region(&region)
 
 
 def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
@@ -417,7 +413,6 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
     """
     cdef Py_ssize_t T = gates.shape[0], B = gates.shape[1], steps = min(T, gradient_steps(w, B))
     cdef Py_ssize_t block, start, stop, part
-    cdef Region region
     cdef Py_ssize_t inputs = 0 if indices.shape[0] else w.inputs
     cdef double work = <double> steps * B * w.row
     cdef int row_parts = team(num_threads, B // 4, work * (w.H + (w.inputs if dx.shape[0] else 0)))
@@ -431,20 +426,14 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
     for block in range((T + steps - 1) // steps):
         stop = T - block * steps
         start = max(<Py_ssize_t> 0, stop - steps)
-        begin_region(&region, row_parts)
         for part in prange(row_parts, num_threads=row_parts, schedule="static", nogil=True):
             backward_rows(w, gates, h, c, dy, dh, dc, daux, dx, start, stop,
                           B * part // row_parts, B * (part + 1) // row_parts)
-            end_share(&region, part)
-        end_region(&region)
-        begin_region(&region, unit_parts)
         for part in prange(unit_parts, num_threads=unit_parts, schedule="static", nogil=True):
             gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, start, stop,
                       &scratch[part, 0], part, unit_parts)
             if indices.shape[0]:
                 index_gradient(w, gates, indices, sums, start, stop, part, unit_parts)
-            end_share(&region, part)
-        end_region(&region)
     if indices.shape[0]:
         add_index_gradient(w, np.asarray(sums), np.asarray(dweight_ih), np.asarray(dbias_ih))
 

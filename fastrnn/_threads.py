@@ -38,8 +38,7 @@ def get_num_threads() -> int:
 
     That is what `set_num_threads` set; else FASTRNN_NUM_THREADS; else the smallest of
     OMP_NUM_THREADS, the CPUs this process may run on and its control group's CPU quota. In a
-    child forked from this process it is 1. Calls use fewer where there is little to share, and
-    for up to 1 s after another process took the core of a thread and kept the others waiting.
+    child forked from this process it is 1. Calls use fewer where there is little to share.
     """
     global _default
     if _forked:

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,7 +11,6 @@ from runs import every_cell, make_step
 from tolerance import assert_same_bits
 
 import fastrnn
-from fastrnn import _team
 
 CALLERS = 8
 needs_openmp = pytest.mark.skipif(not fastrnn.config()["openmp"], reason="built without OpenMP")
@@ -369,50 +367,3 @@ def test_wrong_numbers_of_threads_raise(who, wrong, error):
         call(wrong)
     assert fastrnn.get_num_threads() == before
     call(2)  # a tape is not used up by the wrong call
-
-
-@pytest.fixture
-def no_history():
-    _team.forget()
-    yield
-    _team.forget()
-
-
-LATE = 0.001, 0.02, True  # computed for a millisecond of the twenty it took, preempted
-
-
-def test_work_alone_after_a_preempted_region_kept_the_team_waiting(no_history):
-    assert _team.threads_for(2, 1e9) == 2
-    _team.region_ended(*LATE)
-    assert _team.threads_for(2, 1e9) == 1
-    time.sleep(0.2)  # eight times the 19 ms it was late
-    assert _team.threads_for(2, 1e9) == 2
-
-
-@pytest.mark.parametrize("ended", [(0.001, 0.02, False), (0.01, 0.02, True), (0.0, 0.0009, True)],
-                         ids=["hypervisor paused", "not twice as long", "not a millisecond"])
-def test_work_together_after_a_region_that_was_not_both_late_and_preempted(no_history, ended):
-    _team.region_ended(*ended)
-    assert _team.threads_for(2, 1e9) == 2
-
-
-def test_pause_doubles_while_trying_again_goes_wrong_and_is_forgotten_when_it_goes_well(no_history):
-    for _ in range(3):
-        _team.region_ended(*LATE)
-    time.sleep(0.4)
-    assert _team.threads_for(2, 1e9) == 1  # 0.6 s
-    time.sleep(0.3)
-    assert _team.threads_for(2, 1e9) == 2
-    _team.region_ended(0.01, 0.01, True)
-    _team.region_ended(*LATE)
-    time.sleep(0.2)
-    assert _team.threads_for(2, 1e9) == 2
-
-
-def test_working_alone_changes_no_bit(no_history):
-    layer = fastrnn.LSTM(64, 64, seed=0)
-    x = np.random.default_rng(0).normal(size=(30, 32, 64)).astype(np.float32)
-    together, _ = layer(x, num_threads=2)
-    _team.region_ended(*LATE)
-    alone, _ = layer(x, num_threads=2)
-    assert (together == alone).all()
