@@ -12,7 +12,7 @@ from tolerance import BACKWARD, FORWARD, assert_close, assert_same_bits, bound
 
 from fastrnn import _kernels
 
-# (T, B, I, H), layers: beyond one group of units, one block of K (256), of rows (96), of time steps, of gradients.
+# (T, B, I, H), layers: beyond one group of units, one block of K (256), of rows (128), of time steps, of gradients.
 LARGE = [
     ((9, 13, 40, 70), 1),
     ((9, 13, 40, 70), 2),
