@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-DEADLINE = 60  # seconds; a fork that hangs is given less by its own script
+import pytest
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits and guard pages as Linux has them")
+
+DEADLINE = 100  # seconds; a fork that hangs is given less by its own script
 
 
 def python(script, **environment):

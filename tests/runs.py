@@ -16,6 +16,8 @@ from fastrnn.reference import common, stack
 
 CELLS = {name: (kind, options) for name, kind, options in cases.CELLS}
 every_cell = pytest.mark.parametrize("name", CELLS)
+CLASSES = {"LSTM": fastrnn.LSTM, "GRU": fastrnn.GRU, "RNN": fastrnn.RNN, "UGRNN": fastrnn.UGRNN}
+every_class = pytest.mark.parametrize("name", CLASSES)
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 # A rectifier's gradient jumps where its argument is 0, so no rounding error may cross it.
@@ -24,6 +26,11 @@ KINK_MARGIN = 4e-6
 
 def random_floats(rng, *shape):
     return rng.uniform(-1, 1, shape).astype(np.float32)
+
+
+def floats(*shape, seed=0):
+    """The same normal numbers for the same shape and seed."""
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
 def make_layer(name, inputs, hidden, layers=1, seed=0, **options):
@@ -153,9 +160,13 @@ def twin_of(layer):
     return importlib.import_module(f"fastrnn.reference.{type(layer).__name__.lower()}")
 
 
+def parts(state):
+    """h alone or h and c, as a tuple either way."""
+    return state if isinstance(state, tuple) else (state,)
+
+
 def by_name(layer, state, prefix=""):
-    parts = state if isinstance(state, tuple) else (state,)
-    return {prefix + key: part for key, part in zip(layer.STATES, parts, strict=True)}
+    return {prefix + key: part for key, part in zip(layer.STATES, parts(state), strict=True)}
 
 
 def in_time(array, swap):

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from runs import floats
 
 import fastrnn
 from fastrnn import _dense
@@ -11,10 +12,6 @@ from fastrnn import _dense
 T, B, I, H, L = 6, 5, 4, 9, 3  # noqa: E741
 CLASSES = [fastrnn.LSTM, fastrnn.GRU, fastrnn.RNN, fastrnn.UGRNN]
 every_class = pytest.mark.parametrize("kind", CLASSES)
-
-
-def floats(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
 def splitmix64(key, n):

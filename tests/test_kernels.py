@@ -6,15 +6,15 @@ import sys
 
 import numpy as np
 import pytest
-from fresh import output, python
+from fresh import linux_only, output, python
 from runs import CELLS, make_layer
 
 import fastrnn
 from fastrnn import _driver
 
 # Rows and terms around the register tiles (up to 8 rows), the groups of 16 columns and the blocks of
-# 96 rows and 256 terms.
-ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 95, 96, 97, 191, 300)
+# 128 rows and 256 terms.
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 95, 96, 97, 127, 128, 129, 191, 300)
 COLUMNS = (1, 7, 15, 16, 17, 31, 33, 48, 64, 65, 79, 130)
 TERMS = (1, 2, 15, 17, 255, 256, 257, 513)
 
@@ -171,7 +171,7 @@ def drive_all(names):
     print("nothing beyond a buffer was touched")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect as Linux has it")
+@linux_only
 def test_kernels_touch_nothing_beyond_their_buffers():
     """In a process of its own, which a touch would kill; its traceback names the call."""
     script = f"import faulthandler, test_kernels; faulthandler.enable(); test_kernels.drive_all({[*CELLS]})"
@@ -179,7 +179,7 @@ def test_kernels_touch_nothing_beyond_their_buffers():
     assert result.stdout.strip() == "nothing beyond a buffer was touched", result.stderr
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect as Linux has it")
+@linux_only
 def test_a_touch_of_a_guard_page_is_noticed():
     script = """
 import ctypes, test_kernels
@@ -194,7 +194,7 @@ print("outside")
     assert result.returncode != 0
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect as Linux has it")
+@linux_only
 def test_activations_touch_nothing_beyond_their_argument():
     script = """
 import numpy as np, test_kernels

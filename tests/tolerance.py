@@ -40,3 +40,11 @@ def assert_same_bits(actual, expected, context=""):
             continue
         bits = actual[name].view(np.uint32), expected[name].view(np.uint32)
         np.testing.assert_array_equal(*bits, err_msg=f"{name} {context}")
+
+
+def assert_same_arrays(actual, expected):
+    """Compare sequences of arrays of any type bit by bit."""
+    assert len(actual) == len(expected)
+    for got, want in zip(actual, expected, strict=True):
+        assert got.dtype == want.dtype and got.shape == want.shape
+        np.testing.assert_array_equal(got.view(f"u{got.itemsize}"), want.view(f"u{want.itemsize}"))

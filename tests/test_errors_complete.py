@@ -1,0 +1,45 @@
+"""The rows of the test_errors files together: their messages' form, and that every error has one.
+
+A message says who: what got; expected what.
+"""
+
+import ast
+import inspect
+import re
+import traceback
+from pathlib import Path
+
+import test_errors_construction
+import test_errors_inputs
+import test_errors_training
+from error_rows import prepared
+
+from fastrnn import _check, layers, linear, losses, stream
+
+ROWS = [*test_errors_construction.ROWS, *test_errors_inputs.ROWS, *test_errors_training.ROWS]
+
+
+def test_messages_say_who_what_got_and_what_was_expected():
+    for row in ROWS:
+        assert re.match(r"[\w.]+: .+; .*expected", row.message), row.name
+        assert "\n" not in row.message
+
+
+def raises_of(module):
+    """(file, first line, last line) of every raise statement."""
+    path = Path(inspect.getsourcefile(module))
+    tree = ast.parse(path.read_text())
+    return {(path.name, n.lineno, n.end_lineno) for n in ast.walk(tree) if isinstance(n, ast.Raise)}
+
+
+def test_every_raise_has_a_row():
+    statements = set().union(*(raises_of(m) for m in (_check, layers, linear, losses, stream)))
+    seen = set()
+    for row in ROWS:
+        world = prepared(row.prepare)
+        try:
+            row.call(world)
+        except row.error as caught:
+            seen.update((Path(f.filename).name, f.lineno) for f in traceback.extract_tb(caught.__traceback__))
+    missed = [(file, a) for file, a, b in statements if not any(f == file and a <= n <= b for f, n in seen)]
+    assert not missed

@@ -1,0 +1,214 @@
+"""Bad gradients, tapes, targets and numbers of threads."""
+
+import numpy as np
+import pytest
+from error_rows import B, H, I, L, Rows, T, V, assert_fails_cleanly, each_of, with_index
+from runs import floats
+
+import fastrnn
+from fastrnn import _threads
+
+ROWS = Rows()
+
+# ----------------------------------------------------------------------------------- gradients and tapes
+
+ROWS.add_dtypes("LSTM.backward", "dy", floats(T, B, H), lambda w, dy: w.lstm.backward(w.tape, dy))
+ROWS.add_dtypes("Linear.backward", "dy", floats(T, B, V), lambda w, dy: w.head.backward(w.head_tape, dy))
+ROWS.add_shapes(
+    "LSTM.backward",
+    "dy",
+    [(), (B, H), (T + 1, B, H), (T, B + 1, H), (T, B, H - 1), (0, B, H), (T, B, H, 1), (B, T, H)],
+    f"(T, B, H) = {(T, B, H)}",
+    lambda w, dy: w.lstm.backward(w.tape, dy),
+)
+ROWS.add_shapes(
+    "RNN.backward",
+    "dy",
+    [(T, B, H)],
+    f"(B, T, H) = {(B, T, H)}",
+    lambda w, dy: w.rnn.backward(w.rnn.forward(w.ids.T.copy())[2], dy),
+)
+ROWS.add_shapes(
+    "Linear.backward",
+    "dy",
+    [(), (V,), (T, B), (T, B, V + 1), (B, T, V), (T * B, V)],
+    f"(..., out_features) = {(T, B, V)}",
+    lambda w, dy: w.head.backward(w.head_tape, dy),
+)
+for who, backward in (
+    ("LSTM", lambda w, tape: w.lstm.backward(tape, w.dy)),
+    ("Linear", lambda w, tape: w.head.backward(tape, w.drows)),
+):
+    for got in (None, (), "tape"):
+        ROWS.add(
+            f"{who} tape {got!r}",
+            TypeError,
+            f"{who}.backward: tape is a {type(got).__name__}; expected what forward returned",
+            lambda w, backward=backward, got=got: backward(w, got),
+        )
+ROWS.add(
+    "LSTM given a linear layer's tape",
+    TypeError,
+    "LSTM.backward: tape is a LinearTape; expected what forward returned",
+    lambda w: w.lstm.backward(w.head_tape, w.dy),
+)
+ROWS.add(
+    "GRU given an LSTM's tape",
+    ValueError,
+    "GRU.backward: the tape is another LSTM's; expected one that this layer's forward returned",
+    lambda w: w.gru.backward(w.tape, w.dy),
+)
+ROWS.add(
+    "a twin's tape",
+    ValueError,
+    "LSTM.backward: the tape is another LSTM's; expected one that this layer's forward returned",
+    lambda w: fastrnn.LSTM(I, H, L, seed=1).backward(w.tape, w.dy),
+)
+ROWS.add(
+    "another linear layer's tape",
+    ValueError,
+    "Linear.backward: the tape is another layer's; expected this layer's",
+    lambda w: fastrnn.Linear(H, V, seed=4).backward(w.head_tape, w.drows),
+)
+
+
+def used_up(w):
+    w.old_tape = w.lstm.forward(w.x)[2]
+    w.lstm.backward(w.old_tape, w.dy)
+    w.old_head_tape = w.head.forward(w.rows)[1]
+    w.head.backward(w.old_head_tape, w.drows)
+
+
+def outdated(w):
+    """Tapes older than the weights, and fresh ones in the place of those of the world."""
+    w.old_tape, w.old_head_tape = w.tape, w.head_tape
+    for module in (w.lstm, w.head):
+        with module.editing():
+            pass
+    w.tape, w.head_tape = w.lstm.forward(w.x)[2], w.head.forward(w.rows)[1]
+
+
+def reloaded(w):
+    w.old_tape = w.tape
+    w.lstm.load_state_dict(w.lstm.state_dict())
+    w.tape = w.lstm.forward(w.x)[2]
+
+
+def optimised(w):
+    w.old_tape = w.tape
+    fastrnn.SGD(w.lstm, 0.1).step()
+    w.tape = w.lstm.forward(w.x)[2]
+
+
+ROWS.add(
+    "a tape twice",
+    ValueError,
+    "LSTM.backward: the tape is used up; expected a new one, run forward again",
+    lambda w: w.lstm.backward(w.old_tape, w.dy),
+    used_up,
+)
+ROWS.add(
+    "a linear layer's tape twice",
+    ValueError,
+    "Linear.backward: the tape is used up; expected a new one, run forward again",
+    lambda w: w.head.backward(w.old_head_tape, w.drows),
+    used_up,
+)
+for change in (outdated, reloaded, optimised):
+    ROWS.add(
+        f"a tape older than the weights, {change.__name__}",
+        ValueError,
+        "LSTM.backward: the weights changed after this tape was made; expected backward before the change, "
+        "run forward again",
+        lambda w: w.lstm.backward(w.old_tape, w.dy),
+        change,
+    )
+ROWS.add(
+    "a linear layer's tape older than the weights",
+    ValueError,
+    "Linear.backward: the weights changed after this tape was made; expected backward before the change, "
+    "run forward again",
+    lambda w: w.head.backward(w.old_head_tape, w.drows),
+    outdated,
+)
+
+# --------------------------------------------------------------------------------------------------- loss
+
+
+def loss(w, logits=None, targets=None, **kwargs):
+    return fastrnn.softmax_cross_entropy(
+        w.logits if logits is None else logits, w.targets if targets is None else targets, **kwargs
+    )
+
+
+ROWS.add_dtypes(
+    "softmax_cross_entropy",
+    "logits",
+    floats(T, B, V),
+    lambda w, z: fastrnn.softmax_cross_entropy(z, w.targets),
+)
+for shape in ((), (0,), (0, B, V), (T, 0, V), (T, B, 0)):
+    ROWS.add(
+        f"logits {shape}",
+        ValueError,
+        f"softmax_cross_entropy: logits has shape {shape}; expected (..., V), not empty",
+        lambda w, shape=shape: loss(w, np.zeros(shape, np.float32), np.zeros(shape[:-1], np.int64)),
+    )
+for shape in ((), (T,), (B, T), (T, B, V), (T, B, 1), (T + 1, B), (0, B), (T * B,)):
+    ROWS.add(
+        f"targets {shape}",
+        ValueError,
+        f"softmax_cross_entropy: targets have shape {shape}; expected {(T, B)}, one for each row of logits",
+        lambda w, shape=shape: loss(w, targets=np.zeros(shape, np.int64)),
+    )
+for dtype in (np.float32, bool, object, complex):
+    ROWS.add(
+        f"targets {dtype}",
+        TypeError,
+        f"softmax_cross_entropy: targets are {np.dtype(dtype)}; expected an integer array",
+        lambda w, dtype=dtype: loss(w, targets=w.targets.astype(dtype)),
+    )
+for targets in ([[0]], 3, np.int64(3)):
+    ROWS.add(
+        f"targets {type(targets).__name__}",
+        TypeError,
+        f"softmax_cross_entropy: targets are {type(targets).__name__}; expected an integer array",
+        lambda w, targets=targets: loss(w, targets=targets),
+    )
+for value, dtype in ((-1, np.int32), (V, np.uint8), (2**40, np.int64), (2**64 - 1, np.uint64)):
+    ROWS.add(
+        f"target {value}",
+        IndexError,
+        f"softmax_cross_entropy: targets holds index {value}; expected indices in 0..{V - 1} (V={V})",
+        lambda w, value=value, dtype=dtype: loss(w, targets=with_index(value, dtype)),
+    )
+
+# ------------------------------------------------------------------------------------------------ threads
+
+for who, call in (
+    ("LSTM", lambda w, n: w.lstm(w.x, num_threads=n)),
+    ("LSTM.forward", lambda w, n: w.lstm.forward(w.x, num_threads=n)),
+    ("LSTM.backward", lambda w, n: w.lstm.backward(w.tape, w.dy, num_threads=n)),
+    ("Linear", lambda w, n: w.head(w.rows, num_threads=n)),
+    ("Linear.forward", lambda w, n: w.head.forward(w.rows, num_threads=n)),
+    ("Linear.backward", lambda w, n: w.head.backward(w.head_tape, w.drows, num_threads=n)),
+    ("softmax_cross_entropy", lambda w, n: loss(w, num_threads=n)),
+):
+    ROWS.add_sizes(who, "num_threads", call)
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5", "0x2"])
+@pytest.mark.parametrize("name", ["FASTRNN_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_environment_that_names_no_number(monkeypatch, name, value):
+    monkeypatch.delenv("FASTRNN_NUM_THREADS", raising=False)
+    monkeypatch.setattr(_threads, "_default", None)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"^{name} is '{value}'; expected an integer >= 1"):
+        fastrnn.get_num_threads()
+    monkeypatch.delenv(name)
+    assert fastrnn.get_num_threads() >= 1
+
+
+@each_of(ROWS)
+def test_message_and_that_nothing_changed(row):
+    assert_fails_cleanly(row)

@@ -1,0 +1,180 @@
+"""What memory held before and what lies beyond an array reach no result, and no later call changes one."""
+
+import ctypes
+import gc
+import hashlib
+import json
+import mmap
+import sys
+
+import numpy as np
+import pytest
+from calls import CALLS, B, H, I, L, T, every_call, integers, train
+from fresh import linux_only, output
+from runs import floats
+from tolerance import assert_same_arrays
+
+import fastrnn
+
+# -------------------------------------------------------------------------------------------- fully written
+
+
+def users_of_empty():
+    """Every module that takes its buffers from `_memory.empty`."""
+    found = [m for name, m in sys.modules.items() if name.startswith("fastrnn.") and hasattr(m, "empty")]
+    assert {"fastrnn._memory", "fastrnn._driver"} <= {m.__name__ for m in found}
+    return found
+
+
+@every_call
+def test_results_do_not_depend_on_what_memory_held_before(name, monkeypatch):
+    arrays, function = CALLS[name]
+    results = []
+    for content in (0.0, np.nan, 1e30):
+        with monkeypatch.context() as patch:
+
+            def filled(shape, content=content):
+                return np.full(shape, content, np.float32)
+
+            for user in users_of_empty():
+                patch.setattr(user, "empty", filled)
+            results.append(function(**arrays))
+    for others in results[1:]:
+        assert_same_arrays(others, results[0])
+    assert_same_arrays(results[0], function(**arrays))
+
+
+def print_results():
+    """A digest of every call's results."""
+    digests = {}
+    for name, (arrays, function) in CALLS.items():
+        results = b"".join(array.tobytes() for array in function(**arrays))
+        digests[name] = hashlib.sha256(results).hexdigest()
+    print(json.dumps(digests))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the variable is glibc's")
+def test_results_do_not_depend_on_what_malloc_returns():
+    """glibc fills new blocks and freed ones with a byte that depends on MALLOC_PERTURB_."""
+    script = "import test_robustness_memory as t; t.print_results()"
+    results = [json.loads(output(script, MALLOC_PERTURB_=value)) for value in ("0", "1", "128")]
+    assert results[0].keys() == CALLS.keys()
+    assert results[1] == results[2] == results[0]
+
+
+@pytest.mark.parametrize("size", [4, 64])
+def test_results_stay_when_later_calls_reuse_memory(size):
+    """Freed buffers are handed out again, but nothing that anybody still sees."""
+    layer, head = fastrnn.LSTM(size, size, 2, seed=0), fastrnn.Linear(size, 70, seed=1)
+
+    def step(seed):
+        x = floats(20, 8, size, seed=seed)
+        y, state, tape = layer.forward(x)
+        inferred, final = layer(x)
+        logits, head_tape = head.forward(y)
+        _, dlogits = fastrnn.softmax_cross_entropy(logits, integers(70, 20, 8))
+        dy = head.backward(head_tape, dlogits)
+        dx, dstate = layer.backward(tape, dy)
+        return [y[3:5], *state, inferred[::2], *final, logits, dlogits, dy, dx[1:, 1:], *dstate]
+
+    kept = step(0)
+    before = [array.copy() for array in kept]
+    for seed in range(1, 6):
+        step(seed)
+        gc.collect()
+    assert_same_arrays(kept, before)
+
+
+def test_arrays_outlive_their_layer():
+    layer = fastrnn.GRU(64, 64, seed=0)
+    y, tape_y = layer(floats(9, 8, 64))[0], layer.forward(floats(9, 8, 64))[0]
+    before = [y.copy(), tape_y.copy()]
+    del layer
+    gc.collect()
+    other = fastrnn.GRU(64, 64, seed=1)
+    for _ in range(3):
+        other(floats(9, 8, 64))
+    assert_same_arrays([y, tape_y], before)
+
+
+# ---------------------------------------------------------------------------------------------- guard pages
+
+
+def guarded(array, at_end):
+    """A copy that touches a page which may not be read: reading one byte too far ends the process."""
+    page = mmap.PAGESIZE
+    size = -(-array.nbytes // page) * page
+    memory = mmap.mmap(-1, size + 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for guard in (start, start + page + size):
+        assert protect(ctypes.c_void_p(guard), ctypes.c_size_t(page), 0) == 0
+    offset = page + (size - array.nbytes if at_end else 0)
+    copy = np.frombuffer(memory, array.dtype, array.size, offset).reshape(array.shape)
+    copy[...] = array
+    assert copy.flags.c_contiguous and copy.flags.aligned
+    return copy
+
+
+def read_to_the_edge():
+    """Every call on arrays flush with a guard page, for the sizes around the vectors and register tiles."""
+    for at_end in (True, False):
+
+        def flush(*shape, at_end=at_end):
+            return guarded(floats(*shape), at_end)
+
+        for size in (*range(1, 36), 47, 48, 49, 63, 64, 65):
+            for time, batch in ((1, 1), (3, 2), (2, 7)):
+                for kind in (fastrnn.LSTM, fastrnn.GRU, fastrnn.RNN):
+                    layer = kind(size, size + 2, seed=0)
+                    both = kind is fastrnn.LSTM
+                    part = flush(1, batch, size + 2)
+                    train(
+                        layer,
+                        flush(time, batch, size),
+                        (part, part) if both else part,
+                        flush(time, batch, size + 2),
+                        (part, part) if both else part,
+                    )
+                head = fastrnn.Linear(size, size + 1, seed=0)
+                _, tape = head.forward(flush(time * batch, size))
+                head.backward(tape, flush(time * batch, size + 1))
+                targets = guarded(np.full((time, batch), size - 1), at_end)
+                fastrnn.softmax_cross_entropy(flush(time, batch, size), targets)
+                out = flush(batch, size + 2)
+                fastrnn.LSTM(size, size + 2, seed=0).stream(batch).step(flush(batch, size), out)
+
+
+@linux_only
+def test_nothing_is_read_or_written_beyond_an_array():
+    output("import test_robustness_memory as t; t.read_to_the_edge()")
+
+
+# ------------------------------------------------------------------------------ floating-point environment
+
+
+@every_call
+def test_the_processors_rounding_mode_is_kept(name):
+    """Subnormal numbers are numbers again after every call, in Python's own arithmetic too."""
+    tiny = np.full(64, 1e-40, np.float32)
+    arrays, function = CALLS[name]
+    function(**arrays)
+    assert (tiny * np.float32(1)).all() and 5e-324 * 1.0 > 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e-40, 3e38])
+def test_one_rows_strange_numbers_stay_in_that_row(value):
+    """But for the gradients of the weights, which all rows share."""
+    layer, x, dy = fastrnn.LSTM(I, H, L, seed=0), floats(T, B, I), floats(T, B, H)
+    spoilt = x.copy()
+    spoilt[2, 1, 0] = value
+    for rows in (0, 2):
+        results = []
+        for each in (x, spoilt):
+            y, (h, c), tape = layer.forward(each)
+            dx, (dh, dc) = layer.backward(tape, dy)
+            results.append([a[:, rows].copy() for a in (y, h, c, dx, dh, dc)])
+        assert_same_arrays(*results)
+    y = layer(spoilt)[0]
+    assert np.isnan(y[2:, 1]).all() == np.isnan(value)
+    assert np.isfinite(y[:2, 1]).all()
