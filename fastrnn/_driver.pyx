@@ -11,13 +11,14 @@ b) Three phases. Project: the gate buffer of a block of time steps = bias + x W^
    steps*B rows, while its da is still in a cache.
 c) States have T+1 slots, slot 0 the initial one, so no step is special. A stream's step and an inference run are the
    same code with fewer slots: c is updated in place, gates hold one block of steps.
-d) Threads own batch rows and walk time with no barrier, in backward a block of it; rows do not depend on each other.
-   Weight gradients are split by units (_dense.pyx). Each sum has one order, whatever the number of threads.
+d) A thread owns some batch rows, or some units of them, and walks time with them, in backward a block of it. Rows do
+   not depend on each other; those who have the same rows meet after every stage, whose results the next one reads.
+   Weight gradients are split by units too (_dense.pyx). Each sum has one order, whatever the number of threads.
 e) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the
    memory and traffic saved. From there on the buffer is called `da`.
 """
 
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
@@ -30,7 +31,7 @@ from fastrnn._kernels cimport (
     FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage,
     kernels
 )
-from fastrnn._team cimport team
+from fastrnn._team cimport FR_MAX_TEAM, fr_meet, fr_progress, fr_start, fr_team_size, team
 
 from fastrnn._memory import empty
 
@@ -42,6 +43,24 @@ cdef enum:
     # Floats of da between two turns to its weight gradients, 4 MiB, in whole blocks of GRADIENT_ROWS rows.
     GRADIENT_FLOATS = 1048576
     GRADIENT_ROWS = 256
+    # Floats of recurrent panels that one thread reads every step although others have the same rows to spare: 2 MiB.
+    SHARED_FLOATS = 524288
+    # Floats of panels to read between two meetings, for every thread: 1 us. Every three rows cost as much again.
+    STAGE_FLOATS = 24576
+
+
+cdef struct Grid:
+    # How many threads a layer's batch rows are split over, and the units of each of those parts
+    int rows, units
+
+
+cdef struct Share:
+    # What one thread of a time loop owns, and those it meets: the owners of the other units of its rows
+    Py_ssize_t first, last  # batch rows
+    Py_ssize_t begin, end  # groups of units
+    fr_progress *team
+    int me, count
+    long stages
 
 
 cdef class Panels:
@@ -168,6 +187,63 @@ cdef class Panels:
             table[:, slot * self.Hp:slot * self.Hp + self.H] += weight[self.cell.input_gates[slot]].T
 
 
+# ---------------------------------------------------------------------------------------------------- threads
+
+
+cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
+    """Rows are split first, down to four a thread: they need no meeting. Units are where that does not occupy all
+    threads, or where each would read large recurrent panels as a whole."""
+    cdef Grid grid
+    grid.rows, grid.units = max(1, min(threads, <int> (B // 4))), 1
+    if threads == 1:
+        return grid
+    cdef Py_ssize_t panels = w.cell.gates * w.Hp * w.H
+    cdef int wanted = <int> max((threads + grid.rows - 1) // grid.rows, (panels + SHARED_FLOATS - 1) // SHARED_FLOATS)
+    cdef int most = <int> min(w.Hp // FR_GROUP,
+                              panels * max(<Py_ssize_t> 3, B // grid.rows) // (3 * w.cell.stages * STAGE_FLOATS))
+    if wanted > 1 and most > 1:
+        threads = min(threads, FR_MAX_TEAM)
+        grid.rows = max(1, min(grid.rows, threads // min(wanted, most)))
+        grid.units = min(most, threads // grid.rows)
+    return grid
+
+
+cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double work) noexcept nogil:
+    """The grid of the threads that `work` multiply-adds are worth."""
+    return grid_of(w, B, team(num_threads, B * w.Hp // FR_GROUP, work))
+
+
+cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_progress *progress) noexcept nogil:
+    """The share of one of so many threads: no rows if there are none left for it."""
+    cdef Grid grid
+    cdef Share share
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, part
+    share.team, share.me, share.count, share.stages = progress, 0, 1, 0
+    share.first, share.last, share.begin, share.end = 0, B, 0, groups
+    if threads == 1:  # the one step of a stream has no time for divisions by 1
+        return share
+    grid = grid_of(w, B, threads)
+    part = thread // grid.units
+    share.me, share.count = thread % grid.units, grid.units
+    if grid.units > 1:
+        share.team += part * grid.units
+    share.first, share.last = B * part // grid.rows, B * (part + 1) // grid.rows
+    share.begin, share.end = groups * share.me // grid.units, groups * (share.me + 1) // grid.units
+    if part >= grid.rows:
+        share.first = share.last = B
+    return share
+
+
+cdef void meet(Share *share) noexcept nogil:
+    """Wait until the other units of these rows have been through the stage."""
+    if share.count > 1:
+        share.stages += 1
+        fr_meet(share.team, share.count, share.me, share.stages)
+
+
+# ---------------------------------------------------------------------------------------------------- forward
+
+
 cdef Py_ssize_t time_block(Panels w, Py_ssize_t T, Py_ssize_t rows) noexcept nogil:
     """Time steps to project at once."""
     return min(T, max(<Py_ssize_t> 1, PROJECTED_FLOATS // (w.row * rows)))
@@ -178,29 +254,32 @@ cdef Py_ssize_t gate_steps(Panels w, Py_ssize_t T, Py_ssize_t B) noexcept:
     return time_block(w, T, B)
 
 
-# ---------------------------------------------------------------------------------------------------- forward
-
-
 cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-                  Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t last,
-                  Py_ssize_t offset) noexcept nogil:
-    """gates[t - offset, b] = bias + x[t, b] @ weight_ih.T  for start <= t < stop, first <= b < last"""
-    cdef Py_ssize_t block, t, b, rows = last - first, inputs = w.cell.gates * w.Hp, steps = 1
-    if indices.shape[0]:
-        for t in range(start, stop):
-            for b in range(first, last):
-                memcpy(&gates[t - offset, b, 0], &w.table[indices[t, b], 0], w.columns * sizeof(float))
-        return
-    if rows == gates.shape[1]:  # whole batches lie one behind the other: one product for the block
-        steps, rows = stop - start, rows * (stop - start)
-    for block in range((stop - start) // steps):
-        t = start + block * steps
-        kernels.gemm(rows, inputs // FR_GROUP, w.inputs, &x[t, first, 0], w.inputs, 1, &w.input[0], w.inputs * FR_GROUP,
-                     &w.bias[0], 0, &gates[t - offset, first, 0], w.row, FR_GROUP, FR_GROUP)
-    if inputs < w.columns:  # slots that only R h is added to
-        for t in range(start, stop):
-            for b in range(first, last):
-                memcpy(&gates[t - offset, b, inputs], &w.bias[inputs], (w.columns - inputs) * sizeof(float))
+                  Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset, const Share *share) noexcept nogil:
+    """gates[t - offset, b] = bias + x[t, b] @ weight_ih.T  for start <= t < stop and the rows and units of the share"""
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, width = share.end - share.begin, slots = w.cell.gates, copied = 0
+    cdef Py_ssize_t rows = share.last - share.first, block, slot, column, t, b, steps = 1
+    cdef const float *source
+    if not indices.shape[0]:
+        if width == groups:  # all slots in one product
+            width, slots = slots * groups, 1
+        if rows == gates.shape[1]:  # whole batches lie one behind the other: one product for the block
+            steps, rows = stop - start, rows * (stop - start)
+        for block in range((stop - start) // steps):
+            t = start + block * steps
+            for slot in range(slots):
+                column = (slot * groups + share.begin) * FR_GROUP
+                kernels.gemm(rows, width, w.inputs, &x[t, share.first, 0], w.inputs, 1, &w.input[column * w.inputs],
+                             w.inputs * FR_GROUP, &w.bias[column], 0, &gates[t - offset, share.first, column], w.row,
+                             FR_GROUP, FR_GROUP)
+        copied = w.cell.gates
+    width = share.end - share.begin
+    for t in range(start, stop):
+        for b in range(share.first, share.last):
+            source = &w.table[indices[t, b], 0] if indices.shape[0] else &w.bias[0]
+            for slot in range(copied, w.cell.slots):  # ready rows; or the slots that only R h is added to
+                column = (slot * groups + share.begin) * FR_GROUP
+                memcpy(&gates[t - offset, b, column], source + column, width * FR_GROUP * sizeof(float))
 
 
 cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) noexcept nogil:
@@ -215,12 +294,13 @@ cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) n
 
 
 cdef void step(Panels w, Py_ssize_t t, float *gates, const float *h, float *h_next, const float *c, float *c_next,
-               float *aux, Py_ssize_t rows) noexcept nogil:
-    """h_next, c_next = cell(gates + h @ weight_hh.T, h, c) for `rows` rows that lie one behind the other
+               float *aux, Share *share) noexcept nogil:
+    """h_next, c_next = cell(gates + h @ weight_hh.T, h, c) for the share's rows and units
 
     gates IN projections OUT activations (rows, row), h c h_next c_next aux (rows, H)
     """
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = w.H * FR_GROUP, at = 0, block, blocks, group, most, width, s, i
+    cdef Py_ssize_t rows = share.last - share.first, own = share.end - share.begin
     cdef const fr_stage *stage
     cdef const float *operand
     cdef float *target
@@ -233,11 +313,11 @@ cdef void step(Panels w, Py_ssize_t t, float *gates, const float *h, float *h_ne
         else:
             operand = h
         most = block_groups(w, stage, rows)
-        blocks = (groups + most - 1) // most
+        blocks = (own + most - 1) // most
         for block in range(blocks):
             # Back and forth over the panels on even and odd steps: what the last step read last is still in the cache.
-            group = (blocks - 1 - block if t & 1 else block) * most
-            width = min(most, groups - group)
+            group = share.begin + (blocks - 1 - block if t & 1 else block) * most
+            width = min(most, share.end - group)
             target = gates + stage.first * w.Hp + group * FR_GROUP
             if width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
                 for i in range(width):
@@ -256,28 +336,30 @@ cdef void step(Panels w, Py_ssize_t t, float *gates, const float *h, float *h_ne
             units.c_next = c_next + group * FR_GROUP if c != NULL else NULL
             units.aux = aux + group * FR_GROUP if aux != NULL else NULL
             stage.forward(&units)
+        meet(share)
         at += stage.count * groups * panel
 
 
-cdef void forward_rows(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-                       float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux,
-                       Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """All of time for rows first..last."""
-    cdef Py_ssize_t T = h.shape[0] - 1, block, start, stop, t, offset = 0
+cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+                        float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, Share share) noexcept nogil:
+    """All of time for the share's rows and units."""
+    cdef Py_ssize_t T = h.shape[0] - 1, first = share.first, block, start, stop, t, offset = 0
     cdef Py_ssize_t c_slots = c.shape[0] > 1, aux_slots = aux.shape[0] > 1
-    cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, last - first))
+    if first == share.last:
+        return
+    cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, share.last - first))
     cdef unsigned before = fr_flush_begin()
     for block in range((T + span - 1) // span):
         start = block * span
         stop = min(start + span, T)
         if gates.shape[0] < T:
             offset = start
-        project(w, x, indices, gates, start, stop, first, last, offset)
+        project(w, x, indices, gates, start, stop, offset, &share)
         for t in range(start, stop):
             step(w, t, &gates[t - offset, first, 0], &h[t, first, 0], &h[t + 1, first, 0],
                  &c[t * c_slots, first, 0] if c.shape[0] else NULL,
                  &c[(t + 1) * c_slots, first, 0] if c.shape[0] else NULL,
-                 &aux[t * aux_slots, first, 0] if aux.shape[0] else NULL, last - first)
+                 &aux[t * aux_slots, first, 0] if aux.shape[0] else NULL, &share)
     fr_flush_end(before)
 
 
@@ -290,14 +372,19 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     h IN slot 0, OUT slots 1..T (T+1, B, H);  c the same, or (1, B, H) updated in place, or empty
     aux OUT (T or 1, B, H) or empty
     """
-    cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1], part
-    cdef double work = <double> T * B * w.row * (w.H + (0 if indices.shape[0] else w.inputs))
-    cdef int parts = team(num_threads, B // 4, work)
-    if parts == 1:
-        forward_rows(w, x, indices, gates, h, c, aux, 0, B)
+    cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1]
+    cdef Grid grid = grid_for(w, B, num_threads,
+                              <double> T * B * w.row * (w.H + (0 if indices.shape[0] else w.inputs)))
+    cdef int threads = grid.rows * grid.units
+    cdef fr_progress places[FR_MAX_TEAM]
+    cdef fr_progress *progress = places
+    if threads == 1:
+        forward_share(w, x, indices, gates, h, c, aux, share_of(w, B, 0, 1, progress))
         return
-    for part in prange(parts, num_threads=parts, schedule="static"):
-        forward_rows(w, x, indices, gates, h, c, aux, B * part // parts, B * (part + 1) // parts)
+    fr_start(progress, FR_MAX_TEAM)
+    with parallel(num_threads=threads):
+        forward_share(w, x, indices, gates, h, c, aux,
+                      share_of(w, B, threadid(), min(threads, fr_team_size()), progress))
 
 
 def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
@@ -311,48 +398,60 @@ def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, f
 
 
 cdef void step_backward(Panels w, float *gates, const float *h, const float *c, const float *c_next, const float *dy,
-                        float *dh, float *dc, float *daux, Py_ssize_t rows) noexcept nogil:
-    """da, dh, dc of one step for `rows` rows; gates IN activations OUT da (rows, row)"""
-    cdef Py_ssize_t groups = w.Hp // FR_GROUP, at = w.cell.gates * w.Hp * w.Hp, K, s
+                        float *dh, float *dc, float *daux, Share *share) noexcept nogil:
+    """da, dh, dc of one step for the share's rows and units; gates IN activations OUT da (rows, row)"""
+    cdef Py_ssize_t rows = share.last - share.first, own = share.begin * FR_GROUP
+    cdef Py_ssize_t at = w.cell.gates * w.Hp * w.Hp, K, s
     cdef const fr_stage *stage
     cdef fr_backward_block block
     cdef float *target
-    block.rows, block.units, block.gates_row, block.slot, block.state_row = rows, w.H, w.row, w.Hp, w.H
-    block.gates, block.h, block.c, block.c_next, block.dy_row = gates, h, c, c_next, w.H
-    block.dh, block.dc, block.daux, block.carry_row = dh, dc, daux, w.Hp
+    block.rows, block.units = rows, min(share.end * FR_GROUP, w.H) - own
+    block.gates_row, block.slot, block.state_row, block.dy_row, block.carry_row = w.row, w.Hp, w.H, w.H, w.Hp
+    block.gates, block.h, block.dh = gates + own, h + own, dh + own
+    block.c = c + own if c != NULL else NULL
+    block.c_next = c_next + own if c != NULL else NULL
+    block.dc = dc + own if dc != NULL else NULL
+    block.daux = daux + own if daux != NULL else NULL
     for s in range(w.cell.stages - 1, -1, -1):
         stage = &w.cell.stage[s]
-        block.dy = dy if s == w.cell.stages - 1 else NULL  # it joins dh once
+        block.dy = dy + own if dy != NULL and s == w.cell.stages - 1 else NULL  # it joins dh once
         stage.backward(&block)
+        meet(share)
         # dh (or daux) += da[stage] @ weight_hh[stage]
-        target = daux if stage.from_aux else dh
+        target = block.daux if stage.from_aux else block.dh
         K = stage.count * w.Hp
         at -= K * w.Hp
-        kernels.gemm(rows, groups, K, gates + stage.first * w.Hp, w.row, 1, &w.recurrent_transposed[at], K * FR_GROUP,
+        kernels.gemm(rows, share.end - share.begin, K, gates + stage.first * w.Hp, w.row, 1,
+                     &w.recurrent_transposed[at + own * K], K * FR_GROUP,
                      target, w.Hp, target, w.Hp, FR_GROUP, FR_GROUP)
 
 
-cdef void backward_rows(Panels w, float[:, :, ::1] gates, const float[:, :, ::1] h, const float[:, :, ::1] c,
-                        const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, ::1] daux,
-                        float[:, :, ::1] dx, Py_ssize_t start, Py_ssize_t stop,
-                        Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """Steps stop-1 .. start for rows first..last."""
-    cdef Py_ssize_t block, t, rows = last - first, steps = 1, K = w.cell.gates * w.Hp
+cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1] h, const float[:, :, ::1] c,
+                         const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, ::1] daux,
+                         Py_ssize_t start, Py_ssize_t stop, Share share) noexcept nogil:
+    """Steps stop-1 .. start for the share's rows and units."""
+    cdef Py_ssize_t first = share.first, t
+    if first == share.last:
+        return
     cdef unsigned before = fr_flush_begin()
     for t in range(stop - 1, start - 1, -1):
         step_backward(w, &gates[t, first, 0], &h[t, first, 0],
                       &c[t, first, 0] if c.shape[0] else NULL, &c[t + 1, first, 0] if c.shape[0] else NULL,
                       &dy[t, first, 0] if dy.shape[0] else NULL, &dh[first, 0],
-                      &dc[first, 0] if c.shape[0] else NULL, &daux[first, 0] if daux.shape[0] else NULL, rows)
-    if dx.shape[0]:
-        if rows == gates.shape[1]:
-            steps, rows = stop - start, rows * (stop - start)
-        for block in range((stop - start) // steps):
-            t = start + block * steps
-            # dx = da[input slots] @ weight_ih
-            kernels.gemm(rows, padded(w.inputs) // FR_GROUP, K, &gates[t, first, 0], w.row, 1,
-                         &w.input_transposed[0], K * FR_GROUP, NULL, 0, &dx[t, first, 0], w.inputs, FR_GROUP,
-                         w.inputs - padded(w.inputs) + FR_GROUP)
+                      &dc[first, 0] if c.shape[0] else NULL, &daux[first, 0] if daux.shape[0] else NULL, &share)
+    fr_flush_end(before)
+
+
+cdef void input_gradient(Panels w, float[:, :, ::1] da, float[:, :, ::1] dx, Py_ssize_t start, Py_ssize_t stop,
+                         Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """dx = da[input slots] @ weight_ih for this part of the rows of steps start..stop"""
+    cdef Py_ssize_t K = w.cell.gates * w.Hp, rows = (stop - start) * da.shape[1]
+    cdef Py_ssize_t first = rows * part // parts, last = rows * (part + 1) // parts
+    cdef unsigned before = fr_flush_begin()
+    if first < last:
+        kernels.gemm(last - first, padded(w.inputs) // FR_GROUP, K, &da[start, 0, 0] + first * w.row, w.row, 1,
+                     &w.input_transposed[0], K * FR_GROUP, NULL, 0, &dx[start, 0, 0] + first * w.inputs, w.inputs,
+                     FR_GROUP, w.inputs - padded(w.inputs) + FR_GROUP)
     fr_flush_end(before)
 
 
@@ -415,25 +514,31 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
     cdef Py_ssize_t block, start, stop, part
     cdef Py_ssize_t inputs = 0 if indices.shape[0] else w.inputs
     cdef double work = <double> steps * B * w.row
-    cdef int row_parts = team(num_threads, B // 4, work * (w.H + (w.inputs if dx.shape[0] else 0)))
+    cdef Grid grid = grid_for(w, B, num_threads, work * w.H)
+    cdef int threads = grid.rows * grid.units
     # At least as many as before: OpenMP ends the threads that a smaller team leaves over, and starts them again.
-    cdef int unit_parts = max(row_parts, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
+    cdef int parts = max(threads, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
+    cdef fr_progress places[FR_MAX_TEAM]
+    cdef fr_progress *progress = places
     cdef float *bias_ih = &dbias_ih[0] if dbias_ih.shape[0] else NULL
     cdef float *bias_hh = &dbias_hh[0] if dbias_hh.shape[0] else NULL
     cdef float[:, ::1] daux = np.zeros((B if w.cell.aux else 0, w.Hp), dtype=np.float32)
     cdef float[:, ::1] sums = np.zeros((w.inputs if indices.shape[0] else 0, w.cell.gates * w.Hp), dtype=np.float32)
-    cdef float[:, ::1] scratch = empty((unit_parts, gradient_scratch(padded(inputs) + w.cell.stages * w.Hp)))
+    cdef float[:, ::1] scratch = empty((parts, gradient_scratch(padded(inputs) + w.cell.stages * w.Hp)))
     for block in range((T + steps - 1) // steps):
         stop = T - block * steps
         start = max(<Py_ssize_t> 0, stop - steps)
-        for part in prange(row_parts, num_threads=row_parts, schedule="static", nogil=True):
-            backward_rows(w, gates, h, c, dy, dh, dc, daux, dx, start, stop,
-                          B * part // row_parts, B * (part + 1) // row_parts)
-        for part in prange(unit_parts, num_threads=unit_parts, schedule="static", nogil=True):
+        fr_start(progress, FR_MAX_TEAM)
+        with nogil, parallel(num_threads=threads):
+            backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop,
+                           share_of(w, B, threadid(), min(threads, fr_team_size()), progress))
+        for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
             gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, start, stop,
-                      &scratch[part, 0], part, unit_parts)
+                      &scratch[part, 0], part, parts)
             if indices.shape[0]:
-                index_gradient(w, gates, indices, sums, start, stop, part, unit_parts)
+                index_gradient(w, gates, indices, sums, start, stop, part, parts)
+            if dx.shape[0]:
+                input_gradient(w, gates, dx, start, stop, part, parts)
     if indices.shape[0]:
         add_index_gradient(w, np.asarray(sums), np.asarray(dweight_ih), np.asarray(dbias_ih))
 

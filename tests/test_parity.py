@@ -7,12 +7,15 @@ threads, or without a tape, must give the same bits; test_threads.py shows that 
 import cases
 import numpy as np
 import pytest
-from runs import CELLS, every_cell, make_step
+from runs import CELLS, every_cell, make_step, parts
 from tolerance import BACKWARD, FORWARD, assert_close, assert_same_bits, bound
 
 from fastrnn import _kernels
 
-# (T, B, I, H), layers: beyond one group of units, one block of K (256), of rows (128), of time steps, of gradients.
+# (T, B, I, H), layers.
+WIDE = ((4, 4400, 3, 64), 1)
+# Beyond one group of units, one block of K (256), of rows (128), of time steps, of gradients; and
+# one row whose units are worth several threads.
 LARGE = [
     ((9, 13, 40, 70), 1),
     ((9, 13, 40, 70), 2),
@@ -23,12 +26,14 @@ LARGE = [
     ((20, 24, 64, 64), 1),
     ((7, 5, 16, 16), 3),
     ((5, 7, 17, 40), 3),
-    ((4, 4400, 3, 64), 1),
+    ((40, 1, 20, 240), 1),
+    WIDE,
 ]
 SHAPES = [(shape, layers) for shape in cases.SHAPES for layers in (1, 2)] + LARGE
 NAMED = [pytest.param(*case, id="x".join(map(str, case[0])) + f"-{case[1]}") for case in SHAPES]
 every_shape = pytest.mark.parametrize(("shape", "layers"), NAMED)
-few_shapes = pytest.mark.parametrize(("shape", "layers"), [((7, 5, 15, 17), 1), ((5, 9, 20, 33), 2)])
+FEW_SHAPES = [((7, 5, 15, 17), 1), ((5, 9, 20, 33), 2)]
+few_shapes = pytest.mark.parametrize(("shape", "layers"), FEW_SHAPES)
 
 
 def assert_matches_twin(step, actual):
@@ -55,7 +60,17 @@ def test_step_matches_twin_for_any_number_of_threads(name, shape, layers):
         assert_same_bits(step.infer(num_threads=num_threads), outputs, f"{num_threads} threads")
 
 
-@pytest.mark.parametrize(("shape", "layers"), [((7, 5, 15, 17), 1), ((5, 9, 20, 33), 2), ((4, 4400, 3, 64), 1)])
+@pytest.mark.parametrize("integers", [False, True], ids=["vectors", "integers"])
+@every_cell
+def test_rows_and_units_in_a_grid_of_threads_give_the_same_bits(name, integers):
+    """4 and 5 threads are two parts of the rows, each of two parts of the units; 7 have one over."""
+    step = make_step(name, (24, 11, 30, 240), integers=integers)
+    expected = step.run(num_threads=1)
+    for num_threads in (4, 5, 7):
+        assert_same_bits(step.run(num_threads=num_threads), expected, f"{num_threads} threads")
+
+
+@pytest.mark.parametrize(("shape", "layers"), [*FEW_SHAPES, WIDE])
 @every_cell
 def test_integer_inputs_match_twin(name, shape, layers):
     step = make_step(name, shape, layers, integers=True)
@@ -126,13 +141,9 @@ def test_absent_arrays_are_zeros(name, shape, layers, absent):
         assert_matches_twin(step, step.run())
     implicit = step.run()
     for key, value in present.items():
-        parts = tuple(np.zeros_like(part) for part in as_tuple(value))
-        setattr(step, key, parts if isinstance(value, tuple) else parts[0])
+        zeros = tuple(np.zeros_like(part) for part in parts(value))
+        setattr(step, key, zeros if isinstance(value, tuple) else zeros[0])
     assert_same_bits(step.run(), implicit)
-
-
-def as_tuple(value):
-    return value if isinstance(value, tuple) else (value,)
 
 
 @every_cell
@@ -166,7 +177,7 @@ def test_gradients_add_up(name, shape, layers, integers):
 @every_cell
 def test_arguments_are_not_changed(name, batch_first):
     step = make_step(name, (5, 9, 20, 33), layers=2, batch_first=batch_first)
-    arrays = [step.x, step.dy, *as_tuple(step.state), *as_tuple(step.dstate)]
+    arrays = [step.x, step.dy, *parts(step.state), *parts(step.dstate)]
     for array in arrays:
         array.flags.writeable = False
     copies = [array.copy() for array in arrays]
@@ -199,8 +210,8 @@ def test_layout_of_the_arguments_does_not_matter(name, layout):
     expected = step.run()
     step.x, step.dy = layout(step.x), layout(step.dy)
     for key in ("state", "dstate"):
-        parts = tuple(layout(part) for part in as_tuple(getattr(step, key)))
-        setattr(step, key, parts if len(parts) > 1 else parts[0])
+        given = tuple(layout(part) for part in parts(getattr(step, key)))
+        setattr(step, key, given if len(given) > 1 else given[0])
     assert_same_bits(step.run(), expected)
 
 

@@ -135,8 +135,9 @@ counts.append(running())
         ("lstm", "large.infer()"),
         ("gru", "stream = large.layer.stream(256, num_threads=3); "
                 "import numpy as np; stream.step(np.zeros((256, 64), np.float32))"),
+        ("ugrnn", "make_step('ugrnn', (40, 1, 20, 240)).infer(num_threads=3)"),
     ],
-    ids=["forward", "backward", "environment", "stream"],
+    ids=["forward", "backward", "environment", "stream", "one row"],
 )  # fmt: skip
 def test_threads_really_run_when_the_work_is_worth_them(name, calls):
     """And none is started for one thread, nor for work that is not: the pool keeps what it starts."""
