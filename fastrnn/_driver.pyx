@@ -31,7 +31,7 @@ from fastrnn._kernels cimport (
     FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage,
     kernels
 )
-from fastrnn._team cimport FR_MAX_TEAM, fr_meet, fr_progress, fr_start, fr_team_size, team
+from fastrnn._team cimport FR_MAX_TEAM, Region, enter, fr_meet, fr_progress, fr_start, fr_team_size, leave, team
 
 from fastrnn._memory import empty
 
@@ -378,13 +378,16 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     cdef int threads = grid.rows * grid.units
     cdef fr_progress places[FR_MAX_TEAM]
     cdef fr_progress *progress = places
+    cdef Region region
     if threads == 1:
         forward_share(w, x, indices, gates, h, c, aux, share_of(w, B, 0, 1, progress))
         return
     fr_start(progress, FR_MAX_TEAM)
+    region = enter()
     with parallel(num_threads=threads):
         forward_share(w, x, indices, gates, h, c, aux,
                       share_of(w, B, threadid(), min(threads, fr_team_size()), progress))
+    leave(region, threads)
 
 
 def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
@@ -525,6 +528,7 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
     cdef float[:, ::1] daux = np.zeros((B if w.cell.aux else 0, w.Hp), dtype=np.float32)
     cdef float[:, ::1] sums = np.zeros((w.inputs if indices.shape[0] else 0, w.cell.gates * w.Hp), dtype=np.float32)
     cdef float[:, ::1] scratch = empty((parts, gradient_scratch(padded(inputs) + w.cell.stages * w.Hp)))
+    cdef Region region = enter()
     for block in range((T + steps - 1) // steps):
         stop = T - block * steps
         start = max(<Py_ssize_t> 0, stop - steps)
@@ -539,6 +543,8 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
                 index_gradient(w, gates, indices, sums, start, stop, part, parts)
             if dx.shape[0]:
                 input_gradient(w, gates, dx, start, stop, part, parts)
+    if threads > 1:
+        leave(region, threads)
     if indices.shape[0]:
         add_index_gradient(w, np.asarray(sums), np.asarray(dweight_ih), np.asarray(dbias_ih))
 

@@ -1,4 +1,4 @@
-cdef extern from "team.h":
+cdef extern from "meeting.h":
     enum:
         FR_MAX_TEAM
 
@@ -9,4 +9,10 @@ cdef extern from "team.h":
     void fr_start(fr_progress *team, int count) noexcept nogil
     void fr_meet(fr_progress *team, int count, int me, long stages) noexcept nogil
 
+cdef struct Region:
+    # When a parallel region began, and this process's processor time then
+    double time, ours
+
 cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil
+cdef Region enter() noexcept nogil
+cdef void leave(Region region, int threads) noexcept nogil

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fresh import output
+from fresh import linux_only, output
 from runs import every_cell, make_step
 from tolerance import assert_same_bits
 
@@ -146,6 +146,41 @@ def test_threads_really_run_when_the_work_is_worth_them(name, calls):
     *before, after = map(int, output(script, **environment).split())
     assert set(before) == {before[0]}
     assert after == before[0] + 2
+
+
+# -------------------------------------------------------------------------------- other processes
+
+CROWDED = """
+import os, subprocess, sys, time
+import numpy as np
+import fastrnn
+from fastrnn import _team
+
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+lstm, x = fastrnn.LSTM(128, 128, seed=0), np.ones((50, 32, 128), np.float32)
+y = lstm(x)[0]
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        assert (lstm(x, num_threads=2)[0] == y).all()
+    return condition()
+
+others = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(2)]
+crowded = wait_until(lambda: _team.room() == 1)
+for other in others:
+    other.kill()
+    other.wait()
+print(crowded, wait_until(lambda: _team.room() is None))
+"""
+
+
+@needs_openmp
+@linux_only
+@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="one core")
+def test_teams_leave_busy_processes_their_cores_until_they_end():
+    """Sharing a core, one thread is away for milliseconds at a time, and the others wait for it."""
+    assert output(CROWDED) == "True True"
 
 
 # ----------------------------------------------------------------------------------------------- fork

@@ -1,6 +1,6 @@
 /* What the threads that share a time loop need of each other: their number, and a place to meet after every stage. */
-#ifndef FR_TEAM_H
-#define FR_TEAM_H
+#ifndef FR_MEETING_H
+#define FR_MEETING_H
 
 #include <stdatomic.h>
 #ifdef _OPENMP

@@ -1,0 +1,147 @@
+/* How many threads the other processes leave room for.
+ *
+ * A thread that shares its core with somebody else's is away for milliseconds at a time, and the rest of its team waits
+ * for it: two threads are then slower than one. So a parallel region whose threads got less processor time than they
+ * should raises a question, and the system's count of the work on our cores, less our own, answers it: if others are at
+ * work there, teams leave them their cores until they have gone.
+ *
+ * Neither would do alone. A virtual machine's cores are taken away without a neighbour, and a neighbour need not be in
+ * the way; other libraries' threads that spin in this process count as ours. Linux only; elsewhere there is always room. */
+#ifndef FR_NEIGHBOURS_H
+#define FR_NEIGHBOURS_H
+
+#include <limits.h>
+
+#ifdef __linux__
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Cores. */
+#define FR_MISSING 0.4          /* the time our threads did not get */
+#define FR_NEIGHBOUR 0.3        /* the time others got */
+/* Seconds. */
+#define FR_SHORTEST_REGION 0.002
+#define FR_STOPWATCH_EVERY 0.0005  /* reading the process's time takes 1 us on a virtual machine */
+#define FR_COUNT_EVERY 0.1
+#define FR_SHORTEST_COUNT 0.05  /* the system counts hundredths */
+#define FR_COUNTING_SHARE 0.001 /* of all time, at most: reading the system's count takes 30 us and more */
+
+typedef struct {
+    double time, ours;  /* on the clock; of this process on the processors */
+    double everybody;   /* of all processes on the cores we may use */
+} fr_sample;
+
+static struct {
+    atomic_int room;
+    atomic_flag busy;       /* one of several calling threads keeps the rest, the others do without */
+    fr_sample stopwatch;    /* does not know about everybody */
+    fr_sample last, before;
+    double interval;        /* between counts, unless there is a question */
+    int cores;
+} fr_neighbours = {.room = INT_MAX, .busy = ATOMIC_FLAG_INIT};
+
+static double fr_seconds(clockid_t clock)
+{
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static fr_sample fr_count(void)
+{
+    fr_sample now = {fr_seconds(CLOCK_MONOTONIC), fr_seconds(CLOCK_PROCESS_CPUTIME_ID), 0};
+    cpu_set_t allowed;
+    char line[256];
+    long long ticks = 0;
+    FILE *file = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? fopen("/proc/stat", "re") : NULL;
+    fr_neighbours.cores = 0;
+    while (file && fgets(line, sizeof line, file) && strncmp(line, "cpu", 3) == 0) {
+        int cpu;
+        long long user, nice, system, idle, wait, irq, soft;
+        if (sscanf(line, "cpu%d %lld %lld %lld %lld %lld %lld %lld", &cpu, &user, &nice, &system, &idle, &wait, &irq, &soft)
+                == 8 && cpu < CPU_SETSIZE && CPU_ISSET(cpu, &allowed)) {
+            ticks += user + nice + system + irq + soft;
+            fr_neighbours.cores += 1;
+        }
+    }
+    if (file) fclose(file);
+    now.everybody = (double)ticks / (double)sysconf(_SC_CLK_TCK);
+    double cost = fr_seconds(CLOCK_MONOTONIC) - now.time;
+    fr_neighbours.interval = cost / FR_COUNTING_SHARE > FR_COUNT_EVERY ? cost / FR_COUNTING_SHARE : FR_COUNT_EVERY;
+    return now;
+}
+
+/* Room is what the others have left since `then`. */
+static void fr_judge(fr_sample then)
+{
+    fr_sample now = fr_count();
+    double others = (now.everybody - then.everybody - (now.ours - then.ours)) / (now.time - then.time);
+    int taken = (int)(others + 1 - FR_NEIGHBOUR), cores = fr_neighbours.cores;
+    fr_neighbours.before = then;
+    fr_neighbours.last = now;
+    atomic_store(&fr_neighbours.room, taken < 1 || cores == 0 ? INT_MAX : taken < cores ? cores - taken : 1);
+}
+
+static int fr_room(void)
+{
+    if (atomic_load_explicit(&fr_neighbours.room, memory_order_relaxed) < INT_MAX
+        && !atomic_flag_test_and_set(&fr_neighbours.busy)) {
+        if (fr_seconds(CLOCK_MONOTONIC) - fr_neighbours.last.time > fr_neighbours.interval) fr_judge(fr_neighbours.last);
+        atomic_flag_clear(&fr_neighbours.busy);
+    }
+    return atomic_load_explicit(&fr_neighbours.room, memory_order_relaxed);
+}
+
+/* Before a parallel region: what fr_left wants to know. */
+static fr_sample fr_entered(void)
+{
+    fr_sample start = {fr_seconds(CLOCK_MONOTONIC), 0, 0};
+    if (!atomic_flag_test_and_set(&fr_neighbours.busy)) {
+        if (start.time - fr_neighbours.last.time > fr_neighbours.interval) {
+            fr_neighbours.before = fr_neighbours.last;
+            fr_neighbours.last = fr_count();
+        }
+        if (start.time - fr_neighbours.stopwatch.time > FR_STOPWATCH_EVERY)
+            fr_neighbours.stopwatch = (fr_sample){start.time, fr_seconds(CLOCK_PROCESS_CPUTIME_ID), 0};
+        start.ours = fr_neighbours.stopwatch.ours;
+        atomic_flag_clear(&fr_neighbours.busy);
+    }
+    return start;
+}
+
+/* After it. When the stopwatch was read before its start, what our threads did then counts in its favour. */
+static void fr_left(fr_sample start, int threads)
+{
+    double now = fr_seconds(CLOCK_MONOTONIC), took = now - start.time;
+    if (took < FR_SHORTEST_REGION || start.ours == 0 || atomic_flag_test_and_set(&fr_neighbours.busy)) return;
+    fr_neighbours.stopwatch = (fr_sample){now, fr_seconds(CLOCK_PROCESS_CPUTIME_ID), 0};
+    if (threads - (fr_neighbours.stopwatch.ours - start.ours) / took > FR_MISSING) {
+        double age = now - fr_neighbours.last.time;
+        fr_sample then = age > FR_SHORTEST_COUNT ? fr_neighbours.last : fr_neighbours.before;
+        if (then.time > 0 && age > fr_neighbours.interval / 20) fr_judge(then);
+    }
+    atomic_flag_clear(&fr_neighbours.busy);
+}
+
+#else
+
+typedef struct {
+    double time, ours;
+} fr_sample;
+
+static int fr_room(void) { return INT_MAX; }
+
+static fr_sample fr_entered(void)
+{
+    fr_sample start = {0, 0};
+    return start;
+}
+
+static void fr_left(fr_sample start, int threads) { (void)start, (void)threads; }
+
+#endif
+#endif
