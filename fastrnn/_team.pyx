@@ -13,8 +13,9 @@ cdef extern from "neighbours.h":
     fr_sample fr_entered() noexcept nogil
     void fr_left(fr_sample start, int threads) noexcept nogil
 
-# Multiply-adds. With less a second thread may cost more than it brings: waking it takes 10 us, half of the computing.
-cdef double WORK_PER_THREAD = 1e6
+# Multiply-adds, 40 to 100 us. With less a second thread may cost more than it brings: waking one that sleeps takes
+# 10 us, on a virtual machine 60.
+cdef double WORK_PER_THREAD = 2.5e6
 
 # OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
 cdef int most_threads = 512

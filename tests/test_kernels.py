@@ -167,7 +167,7 @@ def drive_all(names):
                 drive(name, 2, batch, inputs, hidden, integers=False, taped=True)
             drive(name, 2, batch, inputs, hidden, integers=True, taped=True)
             drive(name, 2, batch, inputs, hidden, integers=False, taped=False)
-        drive(name, 20, 24, 33, 64, False, True, num_threads=3)
+        drive(name, 40, 24, 33, 64, False, True, num_threads=3)
     print("nothing beyond a buffer was touched")
 
 

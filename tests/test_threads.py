@@ -37,9 +37,9 @@ def at_once(function, count=CALLERS):
 @every_cell
 def test_threads_may_share_a_layer(name, integers):
     """The very first call included, when nothing is packed yet; several with threads of their own."""
-    steps = [make_step(name, (6, 24, 40, 64), 2, integers, seed) for seed in range(CALLERS)]
+    steps = [make_step(name, (40, 24, 40, 64), 2, integers, seed) for seed in range(CALLERS)]
     expected = [step.infer(num_threads=1) for step in steps]
-    fresh = make_step(name, (6, 24, 40, 64), 2, integers).layer
+    fresh = make_step(name, (40, 24, 40, 64), 2, integers).layer
     for seed, step in enumerate(steps):
         with step.layer.editing() as params:
             params.flat[:] = fresh.flat_params
@@ -56,7 +56,7 @@ def test_threads_may_share_a_layer(name, integers):
 @every_cell
 def test_threads_may_train_a_layer_side_by_side(name):
     """Gradients add up under a lock: equal steps give the same sums in whatever order they come."""
-    step = make_step(name, (6, 24, 40, 64), layers=2)
+    step = make_step(name, (40, 24, 40, 64), layers=2)
     layer = step.layer
     results = [step.run(zero_grad=False, num_threads=1) for _ in range(CALLERS)]
     expected = {key: results[0][key] for key in ("y", "dx", *layer.STATES)}
@@ -90,8 +90,8 @@ def test_threads_may_have_streams_of_one_layer():
 def test_threads_may_share_a_linear_layer_and_the_loss():
     head = fastrnn.Linear(64, 70, seed=0)
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((20, 24, 64)).astype(np.float32)
-    targets = rng.integers(70, size=(20, 24))
+    x = rng.standard_normal((80, 24, 64)).astype(np.float32)
+    targets = rng.integers(70, size=(80, 24))
 
     def train(i):
         y, tape = head.forward(x, num_threads=1 + i % 3)
@@ -116,7 +116,7 @@ from runs import make_step
 def running():
     return len(os.listdir("/proc/self/task"))
 
-large, small = make_step(NAME, (20, 24, 64, 64)), make_step(NAME, (2, 8, 8, 8))
+large, small = make_step(NAME, (40, 24, 64, 64)), make_step(NAME, (2, 8, 8, 8))
 counts = [running()]
 small.run(num_threads=3)
 large.run(num_threads=1)
@@ -135,7 +135,7 @@ counts.append(running())
         ("lstm", "large.infer()"),
         ("gru", "stream = large.layer.stream(256, num_threads=3); "
                 "import numpy as np; stream.step(np.zeros((256, 64), np.float32))"),
-        ("ugrnn", "make_step('ugrnn', (40, 1, 20, 240)).infer(num_threads=3)"),
+        ("ugrnn", "make_step('ugrnn', (80, 1, 20, 240)).infer(num_threads=3)"),
     ],
     ids=["forward", "backward", "environment", "stream", "one row"],
 )  # fmt: skip
