@@ -21,6 +21,8 @@ MOST_CALLS = 200_000  # timed one by one
 # Before a turn on several cores, for the threads of the one before, which spin for some time after their last work.
 # After 3 ms some still did: calls under 10 ms had one core of two, whoever's turn it was.
 PAUSE_SECONDS = 0.03
+# Uncounted calls after it: one's own threads sleep by then, and an idle processor has slowed down.
+WAKE_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ def compare(runs: Mapping[str, Run], budget: Budget, cores: int) -> dict[str, Ti
     -------
     dict of Timing, by the names of `runs`
     """
-    pause = PAUSE_SECONDS if cores > 1 else 0.0
-    once = {name: _warm_up(run) for name, run in runs.items()}
+    pause, wake = (PAUSE_SECONDS, WAKE_SECONDS) if cores > 1 else (0.0, 0.0)
+    once = {name: _warm_up(run, WARM_CALLS, WARM_SECONDS) for name, run in runs.items()}
     warm = {name: s < LONG_SECONDS for name, s in once.items()}
-    round_seconds = sum(max(TURN_SECONDS, s) + s * warm[n] + pause for n, s in once.items())
+    round_seconds = sum(max(TURN_SECONDS, s) + max(s, wake) * warm[n] + pause for n, s in once.items())
     rounds = min(max(budget.rounds, int(budget.seconds / round_seconds)), MOST_ROUNDS)
     calls = {name: max(1, int(TURN_SECONDS / s)) for name, s in once.items()}
     samples: dict[str, list[float]] = {name: [] for name in runs}
@@ -70,26 +72,26 @@ def compare(runs: Mapping[str, Run], budget: Budget, cores: int) -> dict[str, Ti
             first = turn % len(names)  # nobody always follows the same one
             for name in names[first:] + names[:first]:
                 time.sleep(pause)
-                samples[name].append(_turn(runs[name], calls[name], warm[name]))
+                if warm[name]:
+                    _warm_up(runs[name], fewest=1, least=wake)
+                samples[name].append(_turn(runs[name], calls[name]))
     finally:
         if collecting:
             gc.enable()
     return {n: Timing(statistics.median(s), min(s), rounds) for n, s in samples.items()}
 
 
-def _warm_up(run: Run) -> float:
+def _warm_up(run: Run, fewest: int, least: float) -> float:
     """Call until caches, thread pools and compiled code are there; return the least seconds of a call."""
     seconds: list[float] = []
     start = time.perf_counter()
-    while len(seconds) < WARM_CALLS or time.perf_counter() - start < WARM_SECONDS:
-        seconds.append(_turn(run, 1, warm=False))
+    while len(seconds) < fewest or time.perf_counter() - start < least:
+        seconds.append(_turn(run, 1))
     return min(seconds)
 
 
-def _turn(run: Run, calls: int, warm: bool) -> float:
-    """Seconds a call takes, after one more that brings its data back into the caches if `warm`."""
-    if warm:
-        run()
+def _turn(run: Run, calls: int) -> float:
+    """Seconds a call takes."""
     start = time.perf_counter()
     for _ in range(calls):
         run()
@@ -104,7 +106,7 @@ def percentiles(run: Run, seconds: float, fewest: int = 1_000) -> dict[str, floa
     dict
         "calls", their number, and in seconds p50, p99, p99.9 and the most. The clock's own 0.05 us are in them.
     """
-    _warm_up(run)
+    _warm_up(run, WARM_CALLS, WARM_SECONDS)
     clock = time.perf_counter_ns
     times: list[int] = []
     end = clock() + int(seconds * 1e9)
