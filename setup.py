@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 
 SWITCHES = ("FASTRNN_OPENMP", "FASTRNN_BOUNDS", "FASTRNN_SANITIZE", "FASTRNN_EMULATE_AVX512")
 SWITCHES_FILE = Path("build", "switches")  # what the last build had; changed switches make it newer than all modules
-MODULES = ("_kernels", "_memory", "_team", "_dense", "_driver", "_stack", "_stream", "_optim", "_machine")
+MODULES = ("_kernels", "_memory", "_team", "_dense", "_panels", "_driver", "_stack", "_stream", "_optim", "_machine")
 SOURCES = {"_kernels": [f"src/{name}.c" for name in ("dispatch", "isa_baseline", "isa_avx2", "isa_avx512")],
            "_machine": [f"src/bench/loops_{isa}.c" for isa in ("baseline", "avx2", "avx512")]}
 HEADERS = [str(path) for path in sorted(Path("src").rglob("*.h"))]

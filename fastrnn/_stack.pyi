@@ -6,7 +6,7 @@ from numpy import float32, int64
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from fastrnn._driver import Panels
+from fastrnn._panels import Panels
 
 class Record:
     x: NDArray[float32]

@@ -12,7 +12,8 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._driver cimport Panels, forward_layer, gate_steps
+from fastrnn._driver cimport forward_layer, gate_steps
+from fastrnn._panels cimport Panels
 
 from fastrnn._dense import dropout
 from fastrnn._driver import backward

@@ -6,7 +6,7 @@ from typing import Any
 from numpy import float32
 from numpy.typing import NDArray
 
-from fastrnn._driver import Panels
+from fastrnn._panels import Panels
 
 class StreamCore:
     batch: int

@@ -7,7 +7,8 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._driver cimport Panels, forward_layer, gate_steps
+from fastrnn._driver cimport forward_layer, gate_steps
+from fastrnn._panels cimport Panels
 
 from fastrnn._memory import empty
 

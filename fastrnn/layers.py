@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _driver, _threads
+from fastrnn import _check, _panels, _threads
 from fastrnn import init as initial_values
 from fastrnn._stack import Record, Stack
 from fastrnn.module import Fixed, FloatArray, Initialiser, Module, Parameters
@@ -118,7 +118,7 @@ class Recurrent(Module):
         return initial_values.default(self.NAME, name, shape, rng)
 
     def _compile(self) -> None:
-        self._panels = [_driver.Panels(self._cell, *arrays) for arrays in self._by_layer(self.params)]
+        self._panels = [_panels.Panels(self._cell, *arrays) for arrays in self._by_layer(self.params)]
         self._grads = self._by_layer(self.grads)
         self._stack = Stack(self._panels)
 

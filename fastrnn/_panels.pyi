@@ -1,0 +1,24 @@
+"""A layer's packed weights (see _panels.pyx)."""
+
+from numpy import float32
+from numpy.typing import NDArray
+
+class Panels:
+    inputs: int
+    H: int
+    Hp: int
+    columns: int
+    row: int
+    states: int
+    aux: int
+
+    def __init__(
+        self,
+        cell: str,
+        weight_ih: NDArray[float32],
+        weight_hh: NDArray[float32],
+        bias_ih: NDArray[float32] | None = None,
+        bias_hh: NDArray[float32] | None = None,
+    ) -> None: ...
+    def stale(self) -> None: ...
+    def refresh(self, indices: bool, backward: bool) -> None: ...

@@ -1,0 +1,134 @@
+"""A layer's weights in the order the kernels read them."""
+
+import threading
+
+import numpy as np
+
+from fastrnn._dense cimport padded
+from fastrnn._kernels cimport FR_GROUP, fr_stage, kernels
+
+from fastrnn._memory import empty
+
+
+cdef class Panels:
+    """One layer's weights, packed for the kernels; packed again at the first use after a change.
+
+    A panel is 16 columns wide: panels[group][k][lane]. Groups of `input` and `recurrent` are in the order of the gate
+    buffer's columns, slot by slot.
+    """
+
+    def __init__(self, cell, weight_ih, weight_hh, bias_ih=None, bias_hh=None):
+        self.cell = NULL
+        cdef bytes name = cell.encode()
+        for i in range(kernels.cell_count):
+            if kernels.cells[i].name == name:
+                self.cell = &kernels.cells[i]
+        if self.cell == NULL:
+            raise ValueError(f"Panels: there is no compiled cell {cell!r}")
+        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = weight_ih, weight_hh, bias_ih, bias_hh
+        self.inputs, self.H = weight_ih.shape[1], weight_hh.shape[1]
+        self.Hp = padded(self.H)
+        self.columns = self.cell.slots * self.Hp
+        self.row = self.columns + FR_GROUP  # else the rows of a tile would fall on the same few sets of the caches
+        self.states, self.aux = self.cell.states, self.cell.aux
+        self.input = self.recurrent = self.input_transposed = self.recurrent_transposed = None
+        self.table = None
+        self.lock = threading.Lock()
+        self.stale()
+
+    def stale(self):
+        """The weights have changed."""
+        self.input_stale = self.recurrent_stale = self.table_stale = True
+        self.input_transposed_stale = self.recurrent_transposed_stale = True
+
+    def refresh(self, bint indices, bint backward):
+        """Pack what a forward (of indices or of vectors) or a backward call reads, if the weights have changed."""
+        with self.lock:
+            if self.recurrent_stale:
+                self._pack_bias()
+                self._pack_recurrent()
+                self.recurrent_stale = False
+            if indices and self.table_stale:
+                self._pack_table()
+                self.table_stale = False
+            elif not indices and self.input_stale:
+                self._pack_input()
+                self.input_stale = False
+            if backward and self.recurrent_transposed_stale:
+                self._pack_recurrent_transposed()
+                self.recurrent_transposed_stale = False
+            if backward and not indices and self.input_transposed_stale:
+                self._pack_input_transposed()
+                self.input_transposed_stale = False
+
+    cdef bint is_stale(self, bint indices) noexcept:
+        return self.recurrent_stale or (self.table_stale if indices else self.input_stale)
+
+    cdef _pack_bias(self):
+        """bias[slot] = b_ih where W x is added to the slot, plus b_hh where R h is."""
+        bias = np.zeros((self.cell.slots, self.Hp), dtype=np.float32)
+        cdef const fr_stage *stage
+        if self.bias_ih is not None:
+            for slot in range(self.cell.gates):
+                bias[slot, :self.H] = self.bias_ih.reshape(-1, self.H)[self.cell.input_gates[slot]]
+            for s in range(self.cell.stages):
+                stage = &self.cell.stage[s]
+                for i in range(stage.count):
+                    bias[stage.first + i, :self.H] += self.bias_hh.reshape(-1, self.H)[stage.gates[i]]
+        self.bias = bias.reshape(-1)
+
+    cdef _pack_input(self):
+        cdef int slot
+        if self.input is None:
+            self.input = empty((self.cell.gates * self.Hp * self.inputs,))
+        for slot in range(self.cell.gates):
+            # input[slot] = weight_ih[gate].T
+            kernels.pack(self.inputs, self.H, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], 1, self.inputs,
+                         &self.input[slot * self.Hp * self.inputs], self.inputs * FR_GROUP)
+
+    cdef _pack_recurrent(self):
+        if self.recurrent is None:
+            self.recurrent = empty((self.cell.gates * self.Hp * self.H,))
+        cdef Py_ssize_t at = 0
+        cdef int s, i
+        for s in range(self.cell.stages):
+            for i in range(self.cell.stage[s].count):
+                # recurrent[stage][slot] = weight_hh[gate].T
+                kernels.pack(self.H, self.H, &self.weight_hh[self.cell.stage[s].gates[i] * self.H, 0], 1, self.H,
+                             &self.recurrent[at], self.H * FR_GROUP)
+                at += self.Hp * self.H
+
+    cdef _pack_recurrent_transposed(self):
+        cdef Py_ssize_t at = 0
+        cdef const fr_stage *stage
+        cdef int s, i
+        if self.recurrent_transposed is None:
+            self.recurrent_transposed = empty((self.cell.gates * self.Hp * self.Hp,))
+            self.recurrent_transposed[:] = 0
+        for s in range(self.cell.stages):
+            stage = &self.cell.stage[s]
+            for i in range(stage.count):
+                # Rows slot*Hp + unit of a stage's panels = weight_hh[gate]; the padding's rows stay 0.
+                kernels.pack(self.H, self.H, &self.weight_hh[stage.gates[i] * self.H, 0], self.H, 1,
+                             &self.recurrent_transposed[at + i * self.Hp * FR_GROUP], stage.count * self.Hp * FR_GROUP)
+            at += stage.count * self.Hp * self.Hp
+
+    cdef _pack_input_transposed(self):
+        cdef Py_ssize_t K = self.cell.gates * self.Hp
+        cdef int slot
+        if self.input_transposed is None:
+            self.input_transposed = empty((K * padded(self.inputs),))
+            self.input_transposed[:] = 0
+        for slot in range(self.cell.gates):
+            kernels.pack(self.H, self.inputs, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], self.inputs, 1,
+                         &self.input_transposed[slot * self.Hp * FR_GROUP], K * FR_GROUP)
+
+    cdef _pack_table(self):
+        """table[v] = bias + W onehot(v), a ready row of the gate buffer for every index."""
+        if self.table is None:
+            self.table = empty((self.inputs, self.columns))
+        table = np.asarray(self.table)
+        table[:] = self.bias
+        weight = np.asarray(self.weight_ih).reshape(self.cell.gates, self.H, self.inputs)
+        for slot in range(self.cell.gates):
+            table[:, slot * self.Hp:slot * self.Hp + self.H] += weight[self.cell.input_gates[slot]].T
