@@ -1,4 +1,4 @@
-cdef extern from "meeting.h":
+cdef extern from "threads/meeting.h":
     enum:
         FR_MAX_TEAM
 

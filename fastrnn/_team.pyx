@@ -5,7 +5,7 @@ A parallel region is entered only when every thread gets WORK_PER_THREAD; long o
 
 from libc.limits cimport INT_MAX
 
-cdef extern from "neighbours.h":
+cdef extern from "threads/neighbours.h":
     ctypedef struct fr_sample:
         double time, ours
 
