@@ -256,7 +256,7 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     if threads == 1:
         forward_share(w, x, indices, gates, h, c, aux, share_of(w, B, 0, 1, progress))
         return
-    fr_start(progress, FR_MAX_TEAM)
+    fr_start(progress, min(threads, <int> FR_MAX_TEAM))
     region = enter()
     with parallel(num_threads=threads):
         forward_share(w, x, indices, gates, h, c, aux,
@@ -406,7 +406,7 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
     for block in range((T + steps - 1) // steps):
         stop = T - block * steps
         start = max(<Py_ssize_t> 0, stop - steps)
-        fr_start(progress, FR_MAX_TEAM)
+        fr_start(progress, min(threads, <int> FR_MAX_TEAM))
         with nogil, parallel(num_threads=threads):
             backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop,
                            share_of(w, B, threadid(), min(threads, fr_team_size()), progress))

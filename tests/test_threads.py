@@ -148,6 +148,24 @@ def test_threads_really_run_when_the_work_is_worth_them(name, calls):
     assert after == before[0] + 2
 
 
+@needs_openmp
+@pytest.mark.parametrize("limit", ["1", "2", "3"])
+def test_fewer_threads_than_asked_for_do_all_the_work(limit):
+    """OpenMP may refuse: nobody waits for a thread that is not there."""
+    script = """
+from runs import make_step
+from tolerance import assert_same_bits
+
+for shape in ((80, 1, 20, 240), (24, 11, 30, 240), (40, 24, 64, 64)):
+    step = make_step("gru", shape)
+    expected = step.run(num_threads=1)
+    for num_threads in (2, 4, 7):
+        assert_same_bits(step.run(num_threads=num_threads), expected)
+print("done")
+"""
+    assert output(script, OMP_THREAD_LIMIT=limit) == "done"
+
+
 # -------------------------------------------------------------------------------- other processes
 
 CROWDED = """
