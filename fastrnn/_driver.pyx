@@ -402,7 +402,9 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
     cdef float[:, ::1] daux = np.zeros((B if w.cell.aux else 0, w.Hp), dtype=np.float32)
     cdef float[:, ::1] sums = np.zeros((w.inputs if indices.shape[0] else 0, w.cell.gates * w.Hp), dtype=np.float32)
     cdef float[:, ::1] scratch = empty((parts, gradient_scratch(padded(inputs) + w.cell.stages * w.Hp)))
-    cdef Region region = enter()
+    cdef Region region
+    if threads > 1:
+        region = enter()
     for block in range((T + steps - 1) // steps):
         stop = T - block * steps
         start = max(<Py_ssize_t> 0, stop - steps)
