@@ -75,7 +75,7 @@ cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
     cdef int wanted = <int> max((threads + grid.rows - 1) // grid.rows, (panels + SHARED_FLOATS - 1) // SHARED_FLOATS)
     cdef int most = <int> min(w.Hp // FR_GROUP,
                               panels * max(<Py_ssize_t> 3, B // grid.rows) // (3 * w.cell.stages * STAGE_FLOATS))
-    if wanted > 1 and most > 1:
+    if wanted > 1 and most > 1 and grid.rows <= FR_MAX_TEAM:
         threads = min(threads, FR_MAX_TEAM)
         grid.rows = max(1, min(grid.rows, threads // min(wanted, most)))
         grid.units = min(most, threads // grid.rows)
@@ -83,8 +83,13 @@ cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
 
 
 cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double work) noexcept nogil:
-    """The grid of the threads that `work` multiply-adds are worth."""
-    return grid_of(w, B, team(num_threads, B * w.Hp // FR_GROUP, work))
+    """The grid of the threads that `work` multiply-adds are worth, without any that would have nothing to do."""
+    cdef int threads = team(num_threads, B * w.Hp // FR_GROUP, work)
+    cdef Grid grid = grid_of(w, B, threads)
+    while grid.rows * grid.units < threads:
+        threads = grid.rows * grid.units
+        grid = grid_of(w, B, threads)
+    return grid
 
 
 cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_progress *progress) noexcept nogil:

@@ -38,7 +38,8 @@ def get_num_threads() -> int:
 
     That is what `set_num_threads` set; else FASTRNN_NUM_THREADS; else the smallest of
     OMP_NUM_THREADS, the CPUs this process may run on and its control group's CPU quota. In a
-    child forked from this process it is 1. Calls use fewer where there is little to share.
+    child forked from this process it is 1. Calls use fewer where there is little to share, and
+    on Linux while other processes are busy on the same cores.
     """
     global _default
     if _forked:

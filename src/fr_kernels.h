@@ -1,4 +1,4 @@
-/* The kernel table: everything Cython sees of the C sources.
+/* The kernel table: everything Cython sees of the kernels.
  *
  * Legend: T time, B batch, I input, H hidden, G gates. Sizes and strides count floats, never bytes.
  * Kernels own nothing: no allocation, no threads, no I/O, no Python. README.md in this folder is the contract.

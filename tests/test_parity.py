@@ -63,10 +63,10 @@ def test_step_matches_twin_for_any_number_of_threads(name, shape, layers):
 @pytest.mark.parametrize("integers", [False, True], ids=["vectors", "integers"])
 @every_cell
 def test_rows_and_units_in_a_grid_of_threads_give_the_same_bits(name, integers):
-    """4 and 5 threads are two parts of the rows, each of two parts of the units; 7 have one over."""
+    """4 threads are two parts of the rows, each of two parts of the units; of 6 and 7 some may be left over."""
     step = make_step(name, (24, 11, 30, 240), integers=integers)
     expected = step.run(num_threads=1)
-    for num_threads in (4, 5, 7):
+    for num_threads in (4, 6, 7):
         assert_same_bits(step.run(num_threads=num_threads), expected, f"{num_threads} threads")
 
 

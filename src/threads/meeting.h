@@ -6,11 +6,7 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#ifdef _WIN32
-#include <windows.h>
-#else
 #include <sched.h>
-#endif
 
 enum {
     FR_MAX_TEAM = 64,
@@ -33,19 +29,12 @@ static inline int fr_team_size(void)
 #endif
 }
 
-static inline void fr_pause(int looks)
+static inline void fr_pause(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
-    if (looks < FR_LOOKS) {
-        __builtin_ia32_pause();
-        return;
-    }
-#endif
-    (void)looks;
-#ifdef _WIN32
-    SwitchToThread();
-#else
-    sched_yield();
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
 #endif
 }
 
@@ -60,8 +49,10 @@ static inline void fr_meet(fr_progress *team, int count, int me, long stages)
 {
     atomic_store_explicit(&team[me].stages, stages, memory_order_release);
     for (int i = 0; i < count; i++)
-        for (int looks = 0; atomic_load_explicit(&team[i].stages, memory_order_acquire) < stages; looks++)
-            fr_pause(looks);
+        for (int looks = 0; atomic_load_explicit(&team[i].stages, memory_order_acquire) < stages;) {
+            if (looks < FR_LOOKS) fr_pause(), looks++;
+            else sched_yield();
+        }
 }
 
 #endif
