@@ -10,7 +10,8 @@ cdef extern from "threads/meeting.h":
     void fr_meet(fr_progress *team, int count, int me, long stages) noexcept nogil
 
 cdef struct Region:
-    # When a parallel region began, and this process's processor time then
+    # When a parallel region began, and this process's processor time then. Not the header's own struct: every module
+    # that included the header would watch the neighbours for itself.
     double time, ours
 
 cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil

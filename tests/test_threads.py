@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fresh import linux_only, output
+from fresh import output
 from runs import every_cell, make_step
 from tolerance import assert_same_bits
 
@@ -194,7 +194,7 @@ print(crowded, wait_until(lambda: _team.room() is None))
 
 
 @needs_openmp
-@linux_only
+@needs_proc
 @pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="one core")
 def test_teams_leave_busy_processes_their_cores_until_they_end():
     """Sharing a core, one thread is away for milliseconds at a time, and the others wait for it."""
