@@ -3,19 +3,19 @@
 /* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)), z shifted by its maximum first. */
 static float cross_entropy(ptrdiff_t V, const float *logits, ptrdiff_t target, float scale, float *dlogits)
 {
-    const vec floor_ = v_set(-88.0f);  /* e^-88 is the smallest v_exp gives; beside the maximum's 1 it is nothing */
+    const vec most = v_set(88.0f);  /* e^-88 is the smallest there is; beside the maximum's 1 it is nothing */
     float top = logits[0];
     for (ptrdiff_t j = 1; j < V; j++) top = logits[j] > top || logits[j] != logits[j] ? logits[j] : top;
     vec total = v_set(0), shift = v_set(top);
     ptrdiff_t j = 0;
     for (; j + VL <= V; j += VL) {
-        vec e = v_exp(v_max(floor_, v_sub(v_load(logits + j), shift)));
+        vec e = v_exp_minus(v_min(most, v_sub(shift, v_load(logits + j))));
         v_store(dlogits + j, e);
         total = v_add(total, e);
     }
     float sum = v_sum(total), tail[VL];
     if (j < V) {
-        v_store(tail, v_exp(v_max(floor_, v_sub(v_load_n(logits + j, V - j), shift))));
+        v_store(tail, v_exp_minus(v_min(most, v_sub(shift, v_load_n(logits + j, V - j)))));
         for (ptrdiff_t lane = 0; j + lane < V; lane++) sum += dlogits[j + lane] = tail[lane];
     }
     float loss = logf(sum) - (logits[target] - top);

@@ -1,43 +1,45 @@
-/* exp-based activations over the vector verbs. Bounds, swept by tests/test_activations.py on every ISA:
+/* Activations by e^-x over the vector verbs. Bounds, swept by tests/test_activations.py on every ISA:
  * tanh <= 2 ulp, sigmoid <= 4 ulp relative wherever the result is normal; NaN in gives NaN out. */
 
-/* e^x for x in [-88, 88]: 2^n (1 + p) with n = round(x / ln 2), |r| <= ln(2)/2 and p = expm1(r). */
-FR_INLINE vec v_exp(vec x)
+/* e^-x = pow2 (1 - lost) for x in [-88, 88]: pow2 = 2^n with n = round(-x / ln 2), |r| <= ln(2)/2, lost = 1 - e^-r. The two parts
+ * are not joined here: 1 + e^-x and 1 - e^-x are one multiply-add away from them and round once. */
+FR_INLINE vec v_exp_parts(vec x, vec *pow2)
 {
-    const vec magic = v_set(12582912.0f);  /* 1.5 * 2^23: adding it rounds to an integer kept in the low bits */
-    vec biased = v_fma(x, v_set(1.44269504f), magic);
+    const vec magic = v_set(12583039.0f);  /* 1.5 * 2^23 + 127: adding it rounds to an integer, n's exponent, in the low bits */
+    vec biased = v_fnma(x, v_set(1.44269504f), magic);
     vec n = v_sub(biased, magic);
     /* ln 2 in two parts, the first with its last bits zero so that n times it is exact. */
-    vec r = v_fnma(n, v_set(-2.12194440e-4f), v_fnma(n, v_set(0.693359375f), x));
-    /* expm1(r) = r + r^2 q(r); q is the degree-4 minimax fit, of relative error 1.3e-8 on |r| <= ln(2)/2. */
-    vec q = v_fma(v_set(0x1.6bebfep-10f), r, v_set(0x1.1227b0p-7f));
+    vec r = v_fma(n, v_set(-2.12194440e-4f), v_fma(n, v_set(0.693359375f), x));
+    /* 1 - e^-r = r - r^2 q(r); q is the degree-4 minimax fit, of relative error 1.3e-8 on |r| <= ln(2)/2. */
+    vec q = v_fma(v_set(0x1.6bebfep-10f), r, v_set(-0x1.1227b0p-7f));
     q = v_fma(q, r, v_set(0x1.555674p-5f));
-    q = v_fma(q, r, v_set(0x1.5554b0p-3f));
+    q = v_fma(q, r, v_set(-0x1.5554b0p-3f));
     q = v_fma(q, r, v_set(0x1.fffffep-2f));
-    vec p = v_fma(v_mul(r, r), q, r), pow2 = v_pow2(biased);
-    return v_fma(pow2, p, pow2);
+    *pow2 = v_exponent(biased);
+    return v_fnma(v_mul(r, r), q, r);
+}
+
+/* e^-x for x in [-88, 88] */
+FR_INLINE vec v_exp_minus(vec x)
+{
+    vec pow2, lost = v_exp_parts(x, &pow2);
+    return v_fnma(pow2, lost, pow2);
 }
 
 /* 1 / (1 + e^-x). Clamped where e^-x would leave the normal range; beyond it the result is 1 or subnormal. */
 FR_INLINE vec v_sigmoid(vec x)
 {
-    vec minus = v_min(v_set(88.0f), v_max(v_set(-88.0f), v_sub(v_set(0), x)));
-    return v_div(v_set(1), v_add(v_set(1), v_exp(minus)));
+    vec pow2, lost = v_exp_parts(v_min(v_set(88.0f), v_max(v_set(-88.0f), x)), &pow2);
+    return v_div(v_set(1), v_fnma(pow2, lost, v_add(pow2, v_set(1))));
 }
 
-/* tanh|x| = 1 - 2 / (e^2|x| + 1), which rounds to 1 from 9.02 on; below 0.625, where the subtraction would cancel,
- * |x| (1 + z q(z)) with z = x^2 and q the degree-4 minimax fit of relative error 4.5e-9. */
+/* tanh|x| = (1 - e^-2|x|) / (1 + e^-2|x|), which rounds to 1 from 9.02 on; pow2 + 1 and 1 - pow2 are exact. */
 FR_INLINE vec v_tanh(vec x)
 {
     vec size = v_min(v_set(9.1f), v_abs(x));
-    vec large = v_sub(v_set(1), v_div(v_set(2), v_add(v_exp(v_add(size, size)), v_set(1))));
-    vec z = v_mul(size, size);
-    vec q = v_fma(v_set(-0x1.756238p-8f), z, v_set(0x1.520b2ap-6f));
-    q = v_fma(q, z, v_set(-0x1.b83854p-5f));
-    q = v_fma(q, z, v_set(0x1.11070ap-3f));
-    q = v_fma(q, z, v_set(-0x1.555532p-2f));
-    vec small = v_fma(v_mul(q, z), size, size);
-    return v_copysign(v_select_less(size, v_set(0.625f), small, large), x);
+    vec pow2, lost = v_exp_parts(v_add(size, size), &pow2);
+    vec above = v_fma(pow2, lost, v_sub(v_set(1), pow2)), below = v_fnma(pow2, lost, v_add(pow2, v_set(1)));
+    return v_copysign(v_div(above, below), x);
 }
 
 static void tanh_array(ptrdiff_t n, const float *x, float *y)

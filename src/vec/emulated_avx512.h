@@ -8,7 +8,6 @@
 #define __m512i simde__m512i
 #define __mmask16 simde__mmask16
 #define _mm512_abs_ps simde_mm512_abs_ps
-#define _mm512_add_epi32 simde_mm512_add_epi32
 #define _mm512_add_ps simde_mm512_add_ps
 #define _mm512_and_si512 simde_mm512_and_si512
 #define _mm512_castps_si512 simde_mm512_castps_si512

@@ -39,10 +39,9 @@ FR_INLINE vec v_abs(vec x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); 
 FR_INLINE vec v_copysign(vec size, vec sign) { return _mm256_or_ps(size, _mm256_and_ps(_mm256_set1_ps(-0.0f), sign)); }
 FR_INLINE vec v_select_less(vec a, vec b, vec yes, vec no) { return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
 
-FR_INLINE vec v_pow2(vec magic)
+FR_INLINE vec v_exponent(vec biased)
 {
-    __m256i n = _mm256_slli_epi32(_mm256_castps_si256(magic), 23);
-    return _mm256_castsi256_ps(_mm256_add_epi32(n, _mm256_set1_epi32(0x3f800000)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(biased), 23));
 }
 
 FR_INLINE float v_sum(vec v)

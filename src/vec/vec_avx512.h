@@ -38,10 +38,9 @@ FR_INLINE vec v_copysign(vec size, vec sign)
 
 FR_INLINE vec v_select_less(vec a, vec b, vec yes, vec no) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes); }
 
-FR_INLINE vec v_pow2(vec magic)
+FR_INLINE vec v_exponent(vec biased)
 {
-    __m512i n = _mm512_slli_epi32(_mm512_castps_si512(magic), 23);
-    return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(0x3f800000)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(biased), 23));
 }
 
 FR_INLINE float v_sum(vec v) { return _mm512_reduce_add_ps(v); }

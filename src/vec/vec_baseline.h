@@ -29,7 +29,7 @@ FR_INLINE vec v_max(vec limit, vec x) { return v_select(limit > x, limit, x); }
 FR_INLINE vec v_abs(vec x) { return (vec)((ivec)x & 0x7fffffff); }
 FR_INLINE vec v_copysign(vec size, vec sign) { return (vec)((ivec)size | ((ivec)sign & (int32_t)0x80000000)); }
 FR_INLINE vec v_select_less(vec a, vec b, vec yes, vec no) { return v_select(a < b, yes, no); }  /* a < b ? yes : no */
-FR_INLINE vec v_pow2(vec magic) { return (vec)(((ivec)magic << 23) + 0x3f800000); }
+FR_INLINE vec v_exponent(vec biased) { return (vec)((ivec)biased << 23); }  /* its low bits become the exponent */
 FR_INLINE float v_sum(vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 
 #endif
