@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 import numpy as np
 
-from fastrnn._kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, kernels
+from fastrnn._kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, fr_product, kernels
 
 from fastrnn._team cimport team
 
@@ -48,6 +48,8 @@ cdef void weight_gradients(
     cdef int p
     cdef float *column = scratch
     cdef float *panels
+    cdef float *target
+    cdef fr_product product
     cdef float sums[FR_COLUMNS]
     if begin == end:
         return
@@ -73,9 +75,13 @@ cdef void weight_gradients(
                 if products[p].gates[slot] >= 0:
                     row = products[p].gates[slot] * units + unit
                     # dweight[row:row + columns] += column.T @ operand[k:k + depth]
-                    kernels.gemm(columns, padded(N) // FR_GROUP, depth, column, 1, FR_COLUMNS, panels, depth * FR_GROUP,
-                                 products[p].dweight + row * N, N, products[p].dweight + row * N, N,
-                                 FR_GROUP, N - padded(N) + FR_GROUP)
+                    target = products[p].dweight + row * N
+                    product = fr_product(
+                        M=columns, groups=padded(N) // FR_GROUP, K=depth, a=column, a_row=1, a_k=FR_COLUMNS,
+                        w=panels, w_group=depth * FR_GROUP, init=target, init_row=N, c=target, c_row=N,
+                        c_group=FR_GROUP, edge=N - padded(N) + FR_GROUP,
+                    )
+                    kernels.gemm(&product)
                     for m in range(columns if products[p].dbias != NULL else 0):
                         products[p].dbias[row + m] += sums[m]
                 panels += depth * padded(N)
@@ -117,9 +123,14 @@ cdef void product_rows(const float[:, ::1] x, const float[::1] panels, const flo
     """y[first:last] = init + x[first:last] @ panels"""
     cdef Py_ssize_t K = x.shape[1], N = y.shape[1]
     cdef unsigned before = fr_flush_begin()
+    cdef fr_product product
     if first < last:
-        kernels.gemm(last - first, padded(N) // FR_GROUP, K, &x[first, 0], K, 1, &panels[0], K * FR_GROUP,
-                     init, 0, &y[first, 0], N, FR_GROUP, N - padded(N) + FR_GROUP)
+        product = fr_product(
+            M=last - first, groups=padded(N) // FR_GROUP, K=K, a=&x[first, 0], a_row=K, a_k=1, w=&panels[0],
+            w_group=K * FR_GROUP, init=init, init_row=0, c=&y[first, 0], c_row=N, c_group=FR_GROUP,
+            edge=N - padded(N) + FR_GROUP,
+        )
+        kernels.gemm(&product)
     fr_flush_end(before)
 
 

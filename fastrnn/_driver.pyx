@@ -26,7 +26,8 @@ import numpy as np
 
 from fastrnn._dense cimport WeightGradient, gradient_scratch, padded, weight_gradients
 from fastrnn._kernels cimport (
-    FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_stage, kernels
+    FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_product, fr_stage,
+    kernels
 )
 from fastrnn._panels cimport Panels
 from fastrnn._team cimport FR_MAX_TEAM, Region, enter, fr_meet, fr_progress, fr_start, fr_team_size, leave, team
@@ -56,6 +57,7 @@ cdef struct Share:
     # What one thread of a time loop owns, and those it meets: the owners of the other units of its rows
     Py_ssize_t first, last  # batch rows
     Py_ssize_t begin, end  # groups of units
+    Py_ssize_t most[FR_MAX_STAGES]  # groups of each stage to take from product to equations at once
     fr_progress *team
     int me, count
     long stages
@@ -92,24 +94,36 @@ cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double work) noexcep
     return grid
 
 
+cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) noexcept nogil:
+    """Groups of units to take from product to equations at once, for so many rows.
+
+    More than three rows: one, whose gates are then still in L1; a lone slot takes four, to fill the registers. Fewer
+    rows live off the speed at which panels are read: as many as SWEEP_FLOATS of panels hold.
+    """
+    if rows < 4:
+        return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
+    return 1 if stage.count > 1 else 4
+
+
 cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_progress *progress) noexcept nogil:
     """The share of one of so many threads: no rows if there are none left for it."""
     cdef Grid grid
     cdef Share share
-    cdef Py_ssize_t groups = w.Hp // FR_GROUP, part
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, part, s
     share.team, share.me, share.count, share.stages = progress, 0, 1, 0
     share.first, share.last, share.begin, share.end = 0, B, 0, groups
-    if threads == 1:  # the one step of a stream has no time for divisions by 1
-        return share
-    grid = grid_of(w, B, threads)
-    part = thread // grid.units
-    share.me, share.count = thread % grid.units, grid.units
-    if grid.units > 1:
-        share.team += part * grid.units
-    share.first, share.last = B * part // grid.rows, B * (part + 1) // grid.rows
-    share.begin, share.end = groups * share.me // grid.units, groups * (share.me + 1) // grid.units
-    if part >= grid.rows:
-        share.first = share.last = B
+    if threads > 1:  # the one step of a stream has no time for divisions by 1
+        grid = grid_of(w, B, threads)
+        part = thread // grid.units
+        share.me, share.count = thread % grid.units, grid.units
+        if grid.units > 1:
+            share.team += part * grid.units
+        share.first, share.last = B * part // grid.rows, B * (part + 1) // grid.rows
+        share.begin, share.end = groups * share.me // grid.units, groups * (share.me + 1) // grid.units
+        if part >= grid.rows:
+            share.first = share.last = B
+    for s in range(w.cell.stages):
+        share.most[s] = block_groups(w, &w.cell.stage[s], share.last - share.first)
     return share
 
 
@@ -139,6 +153,7 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, width = share.end - share.begin, slots = w.cell.gates, copied = 0
     cdef Py_ssize_t rows = share.last - share.first, block, slot, column, t, b, steps = 1
     cdef const float *source
+    cdef fr_product product
     if not indices.shape[0]:
         if width == groups:  # all slots in one product
             width, slots = slots * groups, 1
@@ -148,9 +163,12 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
             t = start + block * steps
             for slot in range(slots):
                 column = (slot * groups + share.begin) * FR_GROUP
-                kernels.gemm(rows, width, w.inputs, &x[t, share.first, 0], w.inputs, 1, &w.input[column * w.inputs],
-                             w.inputs * FR_GROUP, &w.bias[column], 0, &gates[t - offset, share.first, column], w.row,
-                             FR_GROUP, FR_GROUP)
+                product = fr_product(
+                    M=rows, groups=width, K=w.inputs, a=&x[t, share.first, 0], a_row=w.inputs, a_k=1,
+                    w=&w.input[column * w.inputs], w_group=w.inputs * FR_GROUP, init=&w.bias[column], init_row=0,
+                    c=&gates[t - offset, share.first, column], c_row=w.row, c_group=FR_GROUP, edge=FR_GROUP,
+                )
+                kernels.gemm(&product)
         copied = w.cell.gates
     width = share.end - share.begin
     for t in range(start, stop):
@@ -159,17 +177,6 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
             for slot in range(copied, w.cell.slots):  # ready rows; or the slots that only R h is added to
                 column = (slot * groups + share.begin) * FR_GROUP
                 memcpy(&gates[t - offset, b, column], source + column, width * FR_GROUP * sizeof(float))
-
-
-cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) noexcept nogil:
-    """Groups of units to take from product to equations at once.
-
-    More than three rows: one, whose gates are then still in L1; a lone slot takes four, to fill the registers. Fewer
-    rows live off the speed at which panels are read: as many as SWEEP_FLOATS of panels hold.
-    """
-    if rows < 4:
-        return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
-    return 1 if stage.count > 1 else 4
 
 
 cdef void step(Panels w, Py_ssize_t t, float *gates, const float *h, float *h_next, const float *c, float *c_next,
@@ -181,32 +188,37 @@ cdef void step(Panels w, Py_ssize_t t, float *gates, const float *h, float *h_ne
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = w.H * FR_GROUP, at = 0, block, blocks, group, most, width, s, i
     cdef Py_ssize_t rows = share.last - share.first, own = share.end - share.begin
     cdef const fr_stage *stage
-    cdef const float *operand
     cdef float *target
     cdef fr_forward_block units
+    cdef fr_product product
     units.rows, units.gates_row, units.slot, units.state_row = rows, w.row, w.Hp, w.H
+    product.M, product.K, product.a_row, product.a_k = rows, w.H, w.H, 1
+    product.init_row, product.c_row, product.edge = w.row, w.row, FR_GROUP
     for s in range(w.cell.stages):
         stage = &w.cell.stage[s]
         if stage.from_aux:
-            operand = aux
+            product.a = aux
         else:
-            operand = h
-        most = block_groups(w, stage, rows)
-        blocks = (own + most - 1) // most
+            product.a = h
+        most = share.most[s]
+        blocks = 1 if own <= most else (own + most - 1) // most
         for block in range(blocks):
             # Back and forth over the panels on even and odd steps: what the last step read last is still in the cache.
             group = share.begin + (blocks - 1 - block if t & 1 else block) * most
             width = min(most, share.end - group)
             target = gates + stage.first * w.Hp + group * FR_GROUP
             if width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
+                product.groups, product.w_group, product.c_group = stage.count, groups * panel, w.Hp
                 for i in range(width):
-                    kernels.gemm(rows, stage.count, w.H, operand, w.H, 1, &w.recurrent[at + (group + i) * panel],
-                                 groups * panel, target + i * FR_GROUP, w.row, target + i * FR_GROUP, w.row,
-                                 w.Hp, FR_GROUP)
+                    product.w = &w.recurrent[at + (group + i) * panel]
+                    product.c = product.init = target + i * FR_GROUP
+                    kernels.gemm(&product)
             else:
+                product.groups, product.w_group, product.c_group = width, panel, FR_GROUP
                 for i in range(stage.count):
-                    kernels.gemm(rows, width, w.H, operand, w.H, 1, &w.recurrent[at + (i * groups + group) * panel],
-                                 panel, target + i * w.Hp, w.row, target + i * w.Hp, w.row, FR_GROUP, FR_GROUP)
+                    product.w = &w.recurrent[at + (i * groups + group) * panel]
+                    product.c = product.init = target + i * w.Hp
+                    kernels.gemm(&product)
             units.units = min(width * FR_GROUP, w.H - group * FR_GROUP)
             units.gates = gates + group * FR_GROUP
             units.h = h + group * FR_GROUP
@@ -287,6 +299,7 @@ cdef void step_backward(Panels w, float *gates, const float *h, const float *c, 
     cdef const fr_stage *stage
     cdef fr_backward_block block
     cdef float *target
+    cdef fr_product product
     block.rows, block.units = rows, min(share.end * FR_GROUP, w.H) - own
     block.gates_row, block.slot, block.state_row, block.dy_row, block.carry_row = w.row, w.Hp, w.H, w.H, w.Hp
     block.gates, block.h, block.dh = gates + own, h + own, dh + own
@@ -303,9 +316,12 @@ cdef void step_backward(Panels w, float *gates, const float *h, const float *c, 
         target = block.daux if stage.from_aux else block.dh
         K = stage.count * w.Hp
         at -= K * w.Hp
-        kernels.gemm(rows, share.end - share.begin, K, gates + stage.first * w.Hp, w.row, 1,
-                     &w.recurrent_transposed[at + own * K], K * FR_GROUP,
-                     target, w.Hp, target, w.Hp, FR_GROUP, FR_GROUP)
+        product = fr_product(
+            M=rows, groups=share.end - share.begin, K=K, a=gates + stage.first * w.Hp, a_row=w.row, a_k=1,
+            w=&w.recurrent_transposed[at + own * K], w_group=K * FR_GROUP, init=target, init_row=w.Hp,
+            c=target, c_row=w.Hp, c_group=FR_GROUP, edge=FR_GROUP,
+        )
+        kernels.gemm(&product)
 
 
 cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1] h, const float[:, :, ::1] c,
@@ -330,10 +346,15 @@ cdef void input_gradient(Panels w, float[:, :, ::1] da, float[:, :, ::1] dx, Py_
     cdef Py_ssize_t K = w.cell.gates * w.Hp, rows = (stop - start) * da.shape[1]
     cdef Py_ssize_t first = rows * part // parts, last = rows * (part + 1) // parts
     cdef unsigned before = fr_flush_begin()
+    cdef fr_product product
     if first < last:
-        kernels.gemm(last - first, padded(w.inputs) // FR_GROUP, K, &da[start, 0, 0] + first * w.row, w.row, 1,
-                     &w.input_transposed[0], K * FR_GROUP, NULL, 0, &dx[start, 0, 0] + first * w.inputs, w.inputs,
-                     FR_GROUP, w.inputs - padded(w.inputs) + FR_GROUP)
+        product = fr_product(
+            M=last - first, groups=padded(w.inputs) // FR_GROUP, K=K, a=&da[start, 0, 0] + first * w.row, a_row=w.row,
+            a_k=1, w=&w.input_transposed[0], w_group=K * FR_GROUP, init=NULL, init_row=0,
+            c=&dx[start, 0, 0] + first * w.inputs, c_row=w.inputs, c_group=FR_GROUP,
+            edge=w.inputs - padded(w.inputs) + FR_GROUP,
+        )
+        kernels.gemm(&product)
     fr_flush_end(before)
 
 

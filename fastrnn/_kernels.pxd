@@ -39,15 +39,20 @@ cdef extern from "fr_kernels.h":
         int input_gates[4]
         fr_stage stage[2]
 
+    ctypedef struct fr_product:
+        Py_ssize_t M, groups, K, a_row, a_k, w_group, init_row, c_row, c_group, edge
+        const float *a
+        const float *w
+        const float *init
+        float *c
+
     ctypedef struct fr_kernels:
         const char *name
         int vector, rows, cell_count
         const fr_cell *cells
         void (*pack)(Py_ssize_t K, Py_ssize_t N, const float *source, Py_ssize_t source_k, Py_ssize_t source_n,
                      float *panel, Py_ssize_t panel_group) noexcept nogil
-        void (*gemm)(Py_ssize_t M, Py_ssize_t groups, Py_ssize_t K, const float *a, Py_ssize_t a_row, Py_ssize_t a_k,
-                     const float *w, Py_ssize_t w_group, const float *init, Py_ssize_t init_row,
-                     float *c, Py_ssize_t c_row, Py_ssize_t c_group, Py_ssize_t edge) noexcept nogil
+        void (*gemm)(const fr_product *product) noexcept nogil
         void (*gather)(Py_ssize_t K, Py_ssize_t columns, const float *rows, Py_ssize_t row,
                        float *out, float *sum) noexcept nogil
         void (*add)(Py_ssize_t n, const float *source, float *target) noexcept nogil

@@ -59,6 +59,19 @@ typedef struct {
     fr_stage stage[FR_MAX_STAGES];
 } fr_cell;
 
+/* C (M, groups * 16) = init + A (M, K) @ W (K, groups * 16), K in order, one chain of multiply-adds. */
+typedef struct {
+    ptrdiff_t M, groups, K;
+    const float *a;              /* A[m, k] = a[m * a_row + k * a_k], a_k 1 or 32 */
+    ptrdiff_t a_row, a_k;
+    const float *w;              /* in panels of 16 columns, w_group apart */
+    ptrdiff_t w_group;
+    const float *init;           /* NULL means 0; init_row 0 repeats one row; column groups as C's */
+    ptrdiff_t init_row;
+    float *c;                    /* column group n starts at n * c_group; `edge` (1..16) columns of the last one exist */
+    ptrdiff_t c_row, c_group, edge;
+} fr_product;
+
 typedef struct {
     const char *name;
     int vector;                      /* floats per vector */
@@ -70,12 +83,7 @@ typedef struct {
     void (*pack)(ptrdiff_t K, ptrdiff_t N, const float *source, ptrdiff_t source_k, ptrdiff_t source_n,
                  float *panel, ptrdiff_t panel_group);
 
-    /* C (M, groups * 16) = init + A (M, K) @ W (K, groups * 16), K in order, one chain of multiply-adds.
-     * A[m, k] = a[m * a_row + k * a_k] with a_k 1 or 32; W in panels; init NULL means 0, init_row 0 repeats one row.
-     * Column group n of C and init starts at n * c_group; `edge` (1..16) columns of the last group exist. */
-    void (*gemm)(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                 const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
-                 float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge);
+    void (*gemm)(const fr_product *product);
 
     /* out[k * 32 + m] = rows[k * row + m] for m < columns <= 32, 0 beyond; sum[m] += the sums over k. */
     void (*gather)(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, float *sum);

@@ -119,28 +119,32 @@ FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdi
             v_store(c + m * c_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL, sum[m][v]);
 }
 
-/* The tile of that size; a_k is made a constant too, so that the loop's addresses are. */
-static void any_tile(int rows, int groups, ptrdiff_t a_k, ptrdiff_t K, const float *a, ptrdiff_t a_row,
-                     const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
-                     float *c, ptrdiff_t c_row, ptrdiff_t c_group)
+/* The tile of that size whose first element is row m and column group n of C; a_k is made a constant too, so that the loop's
+ * addresses are. */
+static void any_tile(int rows, int groups, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
 {
-#define REST K, a, a_row, w, w_group, init, init_row, c, c_row, c_group
-#define FR_CASE(M, N) case M * 16 + N: if (a_k == 1) tile(M, N, 1, REST); else tile(M, N, FR_COLUMNS, REST); break;
+    const float *a = p->a + m * p->a_row, *w = p->w + n * p->w_group;
+    const float *init = p->init ? p->init + m * p->init_row + n * p->c_group : NULL;
+    float *c = p->c + m * p->c_row + n * p->c_group;
+#define REST p->K, a, p->a_row, w, p->w_group, init, p->init_row, c, p->c_row, p->c_group
+#define FR_CASE(M, N) case M * 16 + N: if (p->a_k == 1) tile(M, N, 1, REST); else tile(M, N, FR_COLUMNS, REST); break;
     switch (rows * 16 + groups) { FR_TILES(FR_CASE) }
 #undef FR_CASE
 #undef REST
 }
 
 /* A last column group that is not whole: through a full tile of our own, so that nothing beside C is touched. */
-static void edge_tile(int rows, ptrdiff_t a_k, ptrdiff_t K, const float *a, ptrdiff_t a_row, const float *w,
-                      const float *init, ptrdiff_t init_row, float *c, ptrdiff_t c_row, ptrdiff_t edge)
+static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
 {
-    float whole[FR_ROWS * FR_GROUP] = {0};
-    if (init)
-        for (int m = 0; m < rows; m++)
-            memcpy(whole + m * FR_GROUP, init + m * init_row, (size_t)edge * sizeof *c);
-    any_tile(rows, 1, a_k, K, a, a_row, w, 0, whole, FR_GROUP, whole, FR_GROUP, 0);
-    for (int m = 0; m < rows; m++) memcpy(c + m * c_row, whole + m * FR_GROUP, (size_t)edge * sizeof *c);
+    float whole[FR_ROWS * FR_GROUP] = {0}, *c = p->c + m * p->c_row + n * p->c_group;
+    fr_product one = *p;
+    one.a += m * p->a_row, one.w += n * p->w_group;
+    one.init = one.c = whole, one.init_row = one.c_row = FR_GROUP;
+    if (p->init)
+        for (int i = 0; i < rows; i++)
+            memcpy(whole + i * FR_GROUP, p->init + (m + i) * p->init_row + n * p->c_group, (size_t)p->edge * sizeof *c);
+    any_tile(rows, 1, 0, 0, &one);
+    for (int i = 0; i < rows; i++) memcpy(c + i * p->c_row, whole + i * FR_GROUP, (size_t)p->edge * sizeof *c);
 }
 
 /* How many pieces of at most `most` make n, and where piece i of them starts: a product of one row has no time for
@@ -152,45 +156,46 @@ FR_INLINE ptrdiff_t piece_start(ptrdiff_t n, ptrdiff_t i, ptrdiff_t count)
     return i == 0 ? 0 : i == count ? n : n * i / count;
 }
 
-/* C (M, groups * 16) by strips of columns, each with M cut into tiles of nearly equal height, so that none is a sliver. */
-static void gemm_block(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                       const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
-                       float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge)
+/* C by strips of columns, each with M cut into tiles of nearly equal height, so that none is a sliver. */
+static void gemm_block(const fr_product *p)
 {
-    const int most = strip_groups(M);
-    for (ptrdiff_t n = 0; n < groups;) {
-        int width = groups - n < most ? (int)(groups - n) : most;
-        int whole = n + width < groups || edge == FR_GROUP;
+    const int most = strip_groups(p->M);
+    for (ptrdiff_t n = 0; n < p->groups;) {
+        int width = p->groups - n < most ? (int)(p->groups - n) : most;
+        int whole = n + width < p->groups || p->edge == FR_GROUP;
         if (!whole && width > 1) width -= 1, whole = 1;
-        ptrdiff_t tiles = pieces(M, tile_rows[width]);
+        ptrdiff_t tiles = pieces(p->M, tile_rows[width]);
         for (ptrdiff_t i = 0; i < tiles; i++) {
-            ptrdiff_t m = piece_start(M, i, tiles);
-            int rows = (int)(piece_start(M, i + 1, tiles) - m);
-            const float *from = init ? init + m * init_row + n * c_group : NULL;
-            float *to = c + m * c_row + n * c_group;
-            if (whole)
-                any_tile(rows, width, a_k, K, a + m * a_row, a_row, w + n * w_group, w_group, from, init_row,
-                         to, c_row, c_group);
-            else
-                edge_tile(rows, a_k, K, a + m * a_row, a_row, w + n * w_group, from, init_row, to, c_row, edge);
+            ptrdiff_t m = piece_start(p->M, i, tiles);
+            int rows = (int)(piece_start(p->M, i + 1, tiles) - m);
+            if (whole) any_tile(rows, width, m, n, p);
+            else edge_tile(rows, m, n, p);
         }
         n += width;
     }
 }
 
-static void gemm(ptrdiff_t M, ptrdiff_t groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                 const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
-                 float *c, ptrdiff_t c_row, ptrdiff_t c_group, ptrdiff_t edge)
+static void gemm(const fr_product *whole)
 {
-    ptrdiff_t row_blocks = pieces(M, M_BLOCK), deep_blocks = pieces(K, K_BLOCK), most = K;
+    ptrdiff_t M = whole->M, K = whole->K, most = K;
+    if (M <= M_BLOCK && K <= K_BLOCK) {
+        gemm_block(whole);
+        return;
+    }
+    ptrdiff_t row_blocks = pieces(M, M_BLOCK), deep_blocks = pieces(K, K_BLOCK);
     if (deep_blocks > 1) most = ((K + deep_blocks - 1) / deep_blocks + 3) & ~(ptrdiff_t)3;  /* steps come in fours */
     for (ptrdiff_t i = 0; i < row_blocks; i++) {
-        ptrdiff_t m = piece_start(M, i, row_blocks), rows = piece_start(M, i + 1, row_blocks) - m;
+        ptrdiff_t m = piece_start(M, i, row_blocks);
+        fr_product p = *whole;
+        p.M = piece_start(M, i + 1, row_blocks) - m;
+        p.c += m * p.c_row;
+        if (p.init) p.init += m * p.init_row;
         for (ptrdiff_t k = 0; k < K; k += most) {
-            ptrdiff_t depth = K - k < most ? K - k : most;
-            const float *from = k ? c + m * c_row : init ? init + m * init_row : NULL;
-            gemm_block(rows, groups, depth, a + m * a_row + k * a_k, a_row, a_k, w + k * FR_GROUP, w_group,
-                       from, k ? c_row : init_row, c + m * c_row, c_row, c_group, edge);
+            p.K = K - k < most ? K - k : most;
+            p.a = whole->a + m * p.a_row + k * p.a_k;
+            p.w = whole->w + k * FR_GROUP;
+            gemm_block(&p);
+            p.init = p.c, p.init_row = p.c_row;  /* further blocks of K add to this one */
         }
     }
 }
