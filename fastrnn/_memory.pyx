@@ -13,13 +13,16 @@ c) Blocks start on a cache line; large ones on a huge page, where the system has
    misses.
 """
 
-from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free
 
 import threading
 
 import numpy as np
+
+cimport numpy as cnp
+
+cnp.import_array()
 
 cdef extern from *:
     """
@@ -45,31 +48,28 @@ cdef enum:
     HUGE_PAGE = 1 << 21
     SMALL = 1 << 14   # below this malloc itself recycles, and numpy.empty is the shorter way
 
-cdef object KEPT_BYTES = 1 << 29
+cdef Py_ssize_t KEPT_BYTES = 1 << 29
 SMALL_BYTES = SMALL
 
 lock = threading.RLock()  # a collection inside may return blocks
 cdef list waiting = []          # blocks' (capacity, address), the longest waiting first
-cdef object waiting_bytes = 0
-cdef object live_bytes = 0
-cdef object most_live_bytes = 0
+cdef Py_ssize_t waiting_bytes = 0
+cdef Py_ssize_t live_bytes = 0
+cdef Py_ssize_t most_live_bytes = 0
 
 
 cdef class Block:
-    """One piece of memory, lent to NumPy through the buffer protocol."""
+    """One piece of memory, which an array has for its base."""
 
     cdef void *memory
-    cdef size_t capacity
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.memory, self.capacity, 0, flags)
+    cdef Py_ssize_t capacity
 
     def __dealloc__(self):
         if self.memory != NULL:
             put_back(self.capacity, <uintptr_t> self.memory)
 
 
-cdef put_back(size_t capacity, uintptr_t address):
+cdef put_back(Py_ssize_t capacity, uintptr_t address):
     global waiting_bytes, live_bytes
     if lock is None:  # the interpreter is shutting down and has cleared this module
         free(<void *> address)
@@ -82,7 +82,7 @@ cdef put_back(size_t capacity, uintptr_t address):
         trim(KEPT_BYTES)
 
 
-cdef trim(limit):
+cdef trim(Py_ssize_t limit):
     """Free the longest waiting blocks until the rest keeps to the limits; called with the lock held."""
     global waiting_bytes
     while waiting and (waiting_bytes > limit or waiting_bytes + live_bytes > most_live_bytes):
@@ -91,7 +91,7 @@ cdef trim(limit):
         free(<void *> <uintptr_t> address)
 
 
-cdef uintptr_t take(size_t capacity) except? 0:
+cdef uintptr_t take(Py_ssize_t capacity) except? 0:
     """A waiting block of that capacity, the last returned first, or a new one."""
     global waiting_bytes, live_bytes, most_live_bytes
     cdef void *memory
@@ -101,7 +101,7 @@ cdef uintptr_t take(size_t capacity) except? 0:
                 waiting_bytes -= capacity
                 live_bytes += capacity
                 return waiting.pop(i)[1]
-        trim(max(0, min(KEPT_BYTES, most_live_bytes - live_bytes - capacity)))
+        trim(max(<Py_ssize_t> 0, min(KEPT_BYTES, most_live_bytes - live_bytes - capacity)))
         memory = fr_allocate(capacity, HUGE_PAGE if capacity >= 2 * HUGE_PAGE else LINE)
         if memory == NULL:
             trim(0)
@@ -113,9 +113,9 @@ cdef uintptr_t take(size_t capacity) except? 0:
         return <uintptr_t> memory
 
 
-cdef size_t rounded(size_t n):
+cdef Py_ssize_t rounded(Py_ssize_t n):
     """n rounded up by at most an eighth, so that slightly different shapes share a capacity."""
-    cdef size_t step = LINE
+    cdef Py_ssize_t step = LINE
     while step * 8 < n:
         step *= 2
     return (n + step - 1) // step * step
@@ -123,6 +123,9 @@ cdef size_t rounded(size_t n):
 
 def empty(shape):
     """An uninitialised C-contiguous float32 array that starts on a cache line, so that no vector straddles two."""
+    cdef Block block
+    cdef cnp.ndarray raw
+    cdef uintptr_t first
     size = 1
     for n in shape:
         size *= int(n)
@@ -130,12 +133,19 @@ def empty(shape):
         raise MemoryError(f"fastrnn: no memory for an array of shape {tuple(shape)}")
     if size * 4 < SMALL:
         raw = np.empty(size + LINE // 4, dtype=np.float32)
-        first = -(raw.ctypes.data // 4) % (LINE // 4)
-        return raw[first:first + size].reshape(shape)
-    cdef Block block = Block()
+        first = <uintptr_t> cnp.PyArray_DATA(raw) + LINE - 1
+        return looking_into(raw, <void *> (first & ~<uintptr_t> (LINE - 1)), size).reshape(shape)
+    block = Block()
     block.capacity = rounded(size * 4)
     block.memory = <void *> take(block.capacity)
-    return np.frombuffer(block, dtype=np.float32, count=size).reshape(shape)
+    return looking_into(block, block.memory, size).reshape(shape)
+
+
+cdef cnp.ndarray looking_into(owner, void *memory, cnp.npy_intp size):
+    """A float32 vector over memory that `owner` holds for as long as the vector lives."""
+    cdef cnp.ndarray vector = cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT32, memory)
+    cnp.set_array_base(vector, owner)
+    return vector
 
 
 def renew_lock():
