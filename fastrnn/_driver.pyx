@@ -34,6 +34,8 @@ from fastrnn._team cimport FR_MAX_TEAM, Region, enter, fr_meet, fr_progress, fr_
 
 from fastrnn._memory import empty
 
+cdef float[:, ::1] no_matrix = np.zeros((0, 0), dtype=np.float32)
+
 cdef enum:
     # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2.
     PROJECTED_FLOATS = 49152
@@ -403,10 +405,11 @@ cdef Py_ssize_t gradient_steps(Panels w, Py_ssize_t B) noexcept:
     return max(<Py_ssize_t> 1, rows // B)
 
 
-def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-             const float[:, :, ::1] h, const float[:, :, ::1] c, const float[:, :, ::1] aux, const float[:, :, ::1] dy,
-             float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx, float[:, ::1] dweight_ih,
-             float[:, ::1] dweight_hh, float[::1] dbias_ih, float[::1] dbias_hh, int num_threads):
+cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+                    const float[:, :, ::1] h, const float[:, :, ::1] c, const float[:, :, ::1] aux,
+                    const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx,
+                    float[:, ::1] dweight_ih, float[:, ::1] dweight_hh, float[::1] dbias_ih, float[::1] dbias_hh,
+                    int num_threads):
     """Backpropagation through time over one layer's T steps; uses up `gates`.
 
     x or indices, h, c, aux IN as `forward` left them; gates IN activations OUT da
@@ -425,10 +428,13 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
     cdef fr_progress *progress = places
     cdef float *bias_ih = &dbias_ih[0] if dbias_ih.shape[0] else NULL
     cdef float *bias_hh = &dbias_hh[0] if dbias_hh.shape[0] else NULL
-    cdef float[:, ::1] daux = np.zeros((B if w.cell.aux else 0, w.Hp), dtype=np.float32)
-    cdef float[:, ::1] sums = np.zeros((w.inputs if indices.shape[0] else 0, w.cell.gates * w.Hp), dtype=np.float32)
+    cdef float[:, ::1] daux = no_matrix, sums = no_matrix
     cdef float[:, ::1] scratch = empty((parts, gradient_scratch(padded(inputs) + w.cell.stages * w.Hp)))
     cdef Region region
+    if w.cell.aux:
+        daux = np.zeros((B, w.Hp), dtype=np.float32)
+    if indices.shape[0]:
+        sums = np.zeros((w.inputs, w.cell.gates * w.Hp), dtype=np.float32)
     if threads > 1:
         region = enter()
     for block in range((T + steps - 1) // steps):
@@ -459,3 +465,12 @@ cdef add_index_gradient(Panels w, sums, dweight, dbias):
         dweight[gate * w.H:(gate + 1) * w.H] += units.T
         if dbias.size:
             dbias[gate * w.H:(gate + 1) * w.H] += units.sum(axis=0)
+
+
+def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+             const float[:, :, ::1] h, const float[:, :, ::1] c, const float[:, :, ::1] aux, const float[:, :, ::1] dy,
+             float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx, float[:, ::1] dweight_ih,
+             float[:, ::1] dweight_hh, float[::1] dbias_ih, float[::1] dbias_hh, int num_threads):
+    """`backward_layer` for Python."""
+    backward_layer(w, x, indices, gates, h, c, aux, dy, dh, dc, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
+                   num_threads)

@@ -2,25 +2,22 @@
 
 from typing import Any
 
-from numpy import float32, int64
+from numpy import float32
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from fastrnn._panels import Panels
 
 class Record:
-    x: NDArray[float32]
-    indices: NDArray[int64]
-    gates: NDArray[float32]
-    h: NDArray[float32]
-    c: NDArray[float32]
-    aux: NDArray[float32]
-    dropped: tuple[float, int] | None
+    T: int
+    B: int
 
     def __init__(self, x: NDArray[Any], panels: Panels, T: int, B: int, tape: bool) -> None: ...
 
 class Stack:
-    def __init__(self, panels: list[Panels]) -> None: ...
+    def __init__(
+        self, panels: list[Panels], gradients: list[list[NDArray[float32] | None]]
+    ) -> None: ...
     def takes(self, x: object) -> bool: ...
     def takes_state(self, state: object, B: int) -> list[NDArray[float32]] | None: ...
     def forward(
@@ -38,6 +35,5 @@ class Stack:
         dy: NDArray[float32] | None,
         dfinal: list[NDArray[float32]] | None,
         input_gradient: bool,
-        grads: list[list[NDArray[float32] | None]],
         num_threads: int,
     ) -> tuple[NDArray[float32] | None, list[NDArray[float32]]]: ...

@@ -12,19 +12,18 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._driver cimport forward_layer, gate_steps
+from fastrnn._driver cimport backward_layer, forward_layer, gate_steps
 from fastrnn._panels cimport Panels
 
 from fastrnn._dense import dropout
-from fastrnn._driver import backward
 from fastrnn._memory import SMALL_BYTES, empty
 
 cnp.import_array()
 
 cdef Py_ssize_t small = SMALL_BYTES // sizeof(float)
-cdef object no_sequence = np.zeros((0, 0, 0), dtype=np.float32)
-cdef object no_indices = np.zeros((0, 0), dtype=np.int64)
-cdef object no_bias = np.zeros(0, dtype=np.float32)
+cdef float[:, :, ::1] no_sequence = np.zeros((0, 0, 0), dtype=np.float32)
+cdef int64_t[:, ::1] no_indices = np.zeros((0, 0), dtype=np.int64)
+cdef float[::1] no_bias = np.zeros(0, dtype=np.float32)
 
 
 cdef cnp.ndarray new(Py_ssize_t steps, Py_ssize_t B, Py_ssize_t columns):
@@ -47,33 +46,66 @@ cdef bint plain(array, cnp.npy_intp a, cnp.npy_intp b, cnp.npy_intp c):
     )
 
 
+cdef float *of_layer(cnp.ndarray state, Py_ssize_t layer):
+    """A layer's part (B, H) of a state's array (layers, B, H)."""
+    return <float *> cnp.PyArray_DATA(state) + layer * cnp.PyArray_DIM(state, 1) * cnp.PyArray_DIM(state, 2)
+
+
+cdef void copy_rows(Py_ssize_t rows, Py_ssize_t columns, const float *source, Py_ssize_t source_row,
+                    float *target, Py_ssize_t target_row) noexcept:
+    cdef Py_ssize_t row
+    for row in range(rows):
+        memcpy(target + row * target_row, source + row * source_row, columns * sizeof(float))
+
+
+cdef class Gradients:
+    """Where the gradients of one layer's parameters are added."""
+
+    cdef float[:, ::1] weight_ih, weight_hh
+    cdef float[::1] bias_ih, bias_hh
+
+    def __init__(self, weight_ih, weight_hh, bias_ih, bias_hh):
+        self.weight_ih, self.weight_hh = weight_ih, weight_hh
+        self.bias_ih = no_bias if bias_ih is None else bias_ih
+        self.bias_hh = no_bias if bias_hh is None else bias_hh
+
+
 cdef class Record:
     """What one layer keeps of a forward run for its backward run; for inference only buffers."""
 
-    cdef readonly object x, indices, gates, h, c, aux
-    cdef readonly object dropped  # None, or the share and the key that make the same mask again
+    cdef readonly Py_ssize_t T, B
+    cdef cnp.ndarray states  # h as an array
+    cdef const float[:, :, ::1] x
+    cdef const int64_t[:, ::1] indices
+    cdef float[:, :, ::1] gates, h, c, aux
+    cdef object dropped  # None, or the share and the key that make the same mask again
 
     def __init__(self, x, Panels panels, Py_ssize_t T, Py_ssize_t B, bint tape):
-        cdef bint integers = cnp.PyArray_NDIM(x) == 2
-        self.x = no_sequence if integers else x
-        self.indices = x if integers else no_indices
+        self.T, self.B = T, B
+        self.x, self.indices = no_sequence, no_indices
+        if cnp.PyArray_NDIM(x) == 2:
+            self.indices = x
+        else:
+            self.x = x
         self.gates = new(T if tape else gate_steps(panels, T, B), B, panels.row)
-        self.h = new(T + 1, B, panels.H)
-        self.c = new(0 if panels.states == 1 else T + 1 if tape else 1, B, panels.H)
-        self.aux = new(0 if panels.aux == 0 else T if tape else 1, B, panels.H)
+        self.h = self.states = new(T + 1, B, panels.H)
+        self.c = self.aux = no_sequence
+        if panels.states == 2:
+            self.c = new(T + 1 if tape else 1, B, panels.H)
+        if panels.aux:
+            self.aux = new(T if tape else 1, B, panels.H)
 
     cdef start(self, list initial, Py_ssize_t layer):
         """Slot 0 = the layer's part of the initial state, or 0."""
-        cdef cnp.ndarray slots, given
-        cdef Py_ssize_t i, size = cnp.PyArray_DIM(self.h, 1) * cnp.PyArray_DIM(self.h, 2) * sizeof(float)
-        for i, slots in enumerate((self.h, self.c)):
-            if cnp.PyArray_DIM(slots, 0) == 0:
-                continue
-            if initial is None:
-                memset(cnp.PyArray_DATA(slots), 0, size)
-            else:
-                given = initial[i]
-                memcpy(cnp.PyArray_DATA(slots), <char *> cnp.PyArray_DATA(given) + layer * size, size)
+        cdef Py_ssize_t size = self.B * self.h.shape[2] * sizeof(float)
+        if initial is None:
+            memset(&self.h[0, 0, 0], 0, size)
+            if self.c.shape[0]:
+                memset(&self.c[0, 0, 0], 0, size)
+        else:
+            memcpy(&self.h[0, 0, 0], of_layer(initial[0], layer), size)
+            if self.c.shape[0]:
+                memcpy(&self.c[0, 0, 0], of_layer(initial[1], layer), size)
 
     cdef drop_out(self, cnp.ndarray y, float share, rng, int num_threads):
         """y with elements dropped."""
@@ -86,12 +118,13 @@ cdef class Record:
 cdef class Stack:
     """Layers 0..n-1 of one cell, each reading what the one below writes."""
 
-    cdef list panels
+    cdef list panels, gradients
     cdef Py_ssize_t inputs, H
     cdef int states
 
-    def __init__(self, list panels):
-        self.panels = panels
+    def __init__(self, list panels, list gradients):
+        """Per layer its panels and its gradients: weight_ih, weight_hh, bias_ih, bias_hh, missing biases None."""
+        self.panels, self.gradients = panels, [Gradients(*arrays) for arrays in gradients]
         self.inputs, self.H, self.states = panels[0].inputs, panels[0].H, panels[0].states
 
     def takes(self, x):
@@ -120,55 +153,55 @@ cdef class Stack:
         cdef Record record
         cdef list records = []
         cdef list final = [new(last + 1, B, self.H) for _ in range(self.states)]
-        cdef cnp.ndarray state
-        cdef const float[:, :, ::1] vectors
-        cdef const int64_t[:, ::1] indices
-        cdef float[:, :, ::1] gates, h, c, aux
+        cdef bint integers = cnp.PyArray_NDIM(x) == 2
         for layer, panels in enumerate(self.panels):
             record = Record(x, panels, T, B, tape)
             record.start(initial, layer)
-            vectors, indices = record.x, record.indices
-            gates, h, c, aux = record.gates, record.h, record.c, record.aux
-            if panels.is_stale(indices.shape[0] > 0):
-                panels.refresh(indices.shape[0] > 0, False)
+            if panels.is_stale(integers):
+                panels.refresh(integers, False)
             with nogil:
-                forward_layer(panels, vectors, indices, gates, h, c, aux, num_threads)
-            state = final[0]
-            memcpy(<char *> cnp.PyArray_DATA(state) + layer * size, &h[T, 0, 0], size)
+                forward_layer(panels, record.x, record.indices, record.gates, record.h, record.c, record.aux,
+                              num_threads)
+            memcpy(of_layer(final[0], layer), &record.h[T, 0, 0], size)
             if self.states == 2:
-                state = final[1]
-                memcpy(<char *> cnp.PyArray_DATA(state) + layer * size, &c[c.shape[0] - 1, 0, 0], size)
+                memcpy(of_layer(final[1], layer), &record.c[record.c.shape[0] - 1, 0, 0], size)
             records.append(record)
-            x = record.h[1:]
+            x, integers = record.states[1:], False
             if drop > 0 and layer < last:
                 x = record.drop_out(x, drop, rng, num_threads)
         return x, final, records
 
-    def backward(self, list records, dy, list dfinal, bint input_gradient, list grads, int num_threads):
-        """dx (as x, or None) and the arrays (layers, B, H) of the initial state's gradient; adds to `grads`.
+    def backward(self, list records, dy, list dfinal, bint input_gradient, int num_threads):
+        """dx (as x, or None) and the arrays (layers, B, H) of the initial state's gradient; adds to the gradients.
 
-        dy (T, B, H) or None, dfinal None or arrays (layers, B, H), grads per layer the four arrays, missing biases None
+        dy (T, B, H) or None, dfinal None or arrays (layers, B, H)
         """
-        cdef Py_ssize_t layer, B = records[0].h.shape[1]
+        cdef Record record = records[0]
+        cdef Py_ssize_t layer, i, T = record.T, B = record.B
         cdef Panels panels
-        cdef Record record
+        cdef Gradients into
+        cdef float[:, :, ::1] carry, dx
+        cdef const float[:, :, ::1] above = no_sequence
         cdef list initial = [new(len(self.panels), B, self.H) for _ in range(self.states)]
+        if dy is not None:
+            above = dy
         for layer in range(len(self.panels) - 1, -1, -1):
-            panels, record = self.panels[layer], records[layer]
-            carry = [np.zeros((B, panels.Hp), dtype=np.float32) for _ in range(self.states)]
+            panels, record, into = self.panels[layer], records[layer], self.gradients[layer]
+            carry = cnp.PyArray_ZEROS(3, [self.states, B, panels.Hp], cnp.NPY_FLOAT32, 0)
             for i in range(self.states if dfinal is not None else 0):
-                carry[i][:, :self.H] = dfinal[i][layer]
-            want = record.x.size > 0 and (layer > 0 or input_gradient)
-            dx = empty(record.x.shape) if want else no_sequence
-            panels.refresh(record.indices.size > 0, True)
-            backward(
-                panels, record.x, record.indices, record.gates, record.h, record.c, record.aux,
-                no_sequence if dy is None else dy, carry[0], carry[self.states - 1], dx,
-                *[no_bias if grad is None else grad for grad in grads[layer]], num_threads,
+                copy_rows(B, self.H, of_layer(dfinal[i], layer), self.H, &carry[i, 0, 0], panels.Hp)
+            dy, dx = None, no_sequence
+            if record.x.shape[0] and (layer > 0 or input_gradient):
+                dy = dx = new(T, B, panels.inputs)
+            panels.refresh(record.indices.shape[0] > 0, True)
+            backward_layer(
+                panels, record.x, record.indices, record.gates, record.h, record.c, record.aux, above,
+                carry[0], carry[self.states - 1], dx,
+                into.weight_ih, into.weight_hh, into.bias_ih, into.bias_hh, num_threads,
             )
             for i in range(self.states):
-                initial[i][layer] = carry[i][:, :self.H]
-            dy = dx if want else None
-            if layer > 0 and records[layer - 1].dropped is not None:
-                dropout(dy.reshape(-1), dy.reshape(-1), *records[layer - 1].dropped, num_threads)
+                copy_rows(B, self.H, &carry[i, 0, 0], panels.Hp, of_layer(initial[i], layer), self.H)
+            above = dx
+            if layer > 0 and (<Record> records[layer - 1]).dropped is not None:
+                dropout(dy.reshape(-1), dy.reshape(-1), *(<Record> records[layer - 1]).dropped, num_threads)
         return dy, initial

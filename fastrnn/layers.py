@@ -119,8 +119,7 @@ class Recurrent(Module):
 
     def _compile(self) -> None:
         self._panels = [_panels.Panels(self._cell, *arrays) for arrays in self._by_layer(self.params)]
-        self._grads = self._by_layer(self.grads)
-        self._stack = Stack(self._panels)
+        self._stack = Stack(self._panels, self._by_layer(self.grads))
 
     @property
     def _cell(self) -> str:
@@ -268,14 +267,14 @@ class Recurrent(Module):
         if not isinstance(tape, Tape):
             raise TypeError(f"{who}: tape is a {type(tape).__name__}; expected what forward returned")
         records = tape._open(self, who)
-        T, B, H = records[0].h.shape[0] - 1, records[0].h.shape[1], self.hidden_size
+        T, B, H = records[0].T, records[0].B, self.hidden_size
         if dy is not None:
             axes, sizes = ("(B, T, H)", (B, T, H)) if self.batch_first else ("(T, B, H)", (T, B, H))
             dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
         final = self._checked_state(who, "dstate", dstate, B)
         with self._lock:
             tape._use_up(self, who)
-            dx, initial = self._stack.backward(records, dy, final, input_gradient, self._grads, threads)
+            dx, initial = self._stack.backward(records, dy, final, input_gradient, threads)
         if dx is not None and self.batch_first:
             dx = np.ascontiguousarray(dx.swapaxes(0, 1))
         return dx, self._state(initial)

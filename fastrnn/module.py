@@ -82,7 +82,7 @@ class Module:
 
     # What `_lay_out` makes again in a copy.
     _REBUILT: ClassVar[frozenset[str]] = frozenset(
-        {"params", "grads", "_buffer", "_lock", "_panels", "_stack", "_grads"}
+        {"params", "grads", "_buffer", "_lock", "_panels", "_stack"}
     )
 
     def _create(
