@@ -46,7 +46,10 @@ FR_INLINE void backward_at(void (*equations)(const fr_backward_point *), const i
     fr_backward_point p = {{0}, AT(b->h, state), AT(b->c, state), AT(b->c_next, state), v_load(b->dh + carry),
                            b->dh + carry, AT(b->dc, carry), AT(b->daux, carry), n};
     if (b->dy) p.dh = v_add(p.dh, v_load_n(b->dy + row * b->dy_row + unit, n));
-    for (int g = 0; g < slots; g++) p.gate[g] = b->gates + row * b->gates_row + g * b->slot + unit;
+    for (int g = 0; g < slots; g++) {
+        p.gate[g] = b->gates + row * b->gates_row + g * b->slot + unit;
+        __builtin_prefetch(p.gate[g] + b->gates_row, 1);
+    }
     equations(&p);
 }
 
