@@ -58,18 +58,8 @@ FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], co
     }
 }
 
-/* Where each row of A and each group of W stands. */
-FR_INLINE void addresses(const int rows, const int groups, const float *a, ptrdiff_t a_row,
-                         const float *w, ptrdiff_t w_group, const float **a_at, const float **w_at)
-{
-#pragma GCC unroll 8
-    for (int m = 0; m < rows; m++) a_at[m] = a + m * a_row;
-#pragma GCC unroll 8
-    for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
-}
-
-/* ... after some steps. The empty assembly keeps each one in a register of its own: the compiler would rather spell out the
- * address of every unrolled load, and then has too few of them. */
+/* Moves on by some steps. The empty assembly keeps every pointer in a register of its own: the compiler would rather spell
+ * out the address of every unrolled load, and then has too few of them. */
 FR_INLINE void advance(const int rows, const int groups, const float **a_at, const ptrdiff_t a_steps,
                        const float **w_at, const ptrdiff_t w_steps)
 {
@@ -90,9 +80,7 @@ FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdi
                     const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
                     float *c, ptrdiff_t c_row, ptrdiff_t c_group)
 {
-    /* A flat tile moves few pointers along, a tall one two bases that its rows' offsets are added to. The steps share the
-     * loop's counting: instructions are scarce where another thread shares the core. */
-    const int vectors = groups * GROUP_VECTORS, flat = rows < 5, steps = flat ? 4 : 2;
+    const int vectors = groups * GROUP_VECTORS, steps = 4;  /* unrolled, they share the loop's counting */
     const float *a_at[FR_ROWS], *w_at[8];
     vec sum[FR_ROWS][8];  /* the compiler keeps it in registers: every index below is a constant once unrolled */
 #pragma GCC unroll 8
@@ -101,16 +89,19 @@ FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdi
         for (int v = 0; v < vectors; v++)
             sum[m][v] = init ? v_load(init + m * init_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL)
                              : v_set(0);
-    addresses(rows, groups, a, a_row, w, w_group, a_at, w_at);
-    for (; K >= steps; K -= steps, a += steps * a_k, w += steps * FR_GROUP) {
-        if (!flat) addresses(rows, groups, a, a_row, w, w_group, a_at, w_at);
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; m++) a_at[m] = a + m * a_row;
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
+    const float *const end = a + (K & -steps) * a_k;  /* compared with a pointer that moves anyhow: no register counts steps */
+    while (a_at[0] != end) {
 #pragma GCC unroll 8
         for (int k = 0; k < steps; k++) outer_product(rows, vectors, sum, a_at, a_k, w_at, k);
-        if (flat) advance(rows, groups, a_at, steps * a_k, w_at, steps * FR_GROUP);
+        advance(rows, groups, a_at, steps * a_k, w_at, steps * FR_GROUP);
     }
-    for (; K > 0; K--, a += a_k, w += FR_GROUP) {
-        addresses(rows, groups, a, a_row, w, w_group, a_at, w_at);
+    for (K &= steps - 1; K > 0; K--) {
         outer_product(rows, vectors, sum, a_at, a_k, w_at, 0);
+        advance(rows, groups, a_at, a_k, w_at, FR_GROUP);
     }
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++)
