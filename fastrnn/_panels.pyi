@@ -1,5 +1,7 @@
 """A layer's packed weights (see _panels.pyx)."""
 
+from threading import Lock
+
 from numpy import float32
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ class Panels:
     row: int
     states: int
     aux: int
+    lock: Lock
 
     def __init__(
         self,
@@ -20,5 +23,6 @@ class Panels:
         bias_ih: NDArray[float32] | None = None,
         bias_hh: NDArray[float32] | None = None,
     ) -> None: ...
+    def _renew_lock(self) -> None: ...
     def stale(self) -> None: ...
     def refresh(self, indices: bool, backward: bool) -> None: ...

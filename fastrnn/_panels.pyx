@@ -8,6 +8,7 @@ from fastrnn._dense cimport padded
 from fastrnn._kernels cimport FR_GROUP, fr_stage, kernels
 
 from fastrnn._memory import empty
+from fastrnn._threads import renew_in_children
 
 
 cdef class Panels:
@@ -33,8 +34,13 @@ cdef class Panels:
         self.states, self.aux = self.cell.states, self.cell.aux
         self.input = self.recurrent = self.input_transposed = self.recurrent_transposed = None
         self.table = None
-        self.lock = threading.Lock()
+        self._renew_lock()
+        renew_in_children(self)
         self.stale()
+
+    def _renew_lock(self):
+        """A new lock, held by nobody."""
+        self.lock = threading.Lock()
 
     def stale(self):
         """The weights have changed."""

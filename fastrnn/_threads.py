@@ -1,12 +1,26 @@
 """How many threads a call may use. Results never depend on it."""
 
 import os
+import weakref
 from pathlib import Path
+from typing import Protocol
 
 from fastrnn import _check, _memory, _team
 
 _default: int | None = None
 _forked = False
+
+
+class LockOwner(Protocol):
+    def _renew_lock(self) -> None: ...
+
+
+_owners: weakref.WeakSet[LockOwner] = weakref.WeakSet()
+
+
+def renew_in_children(owner: LockOwner) -> None:
+    """Have a forked child renew the owner's lock, whose holder may not exist there."""
+    _owners.add(owner)
 
 
 def _after_fork() -> None:
@@ -15,6 +29,8 @@ def _after_fork() -> None:
     _forked = True
     _team.stay_serial()
     _memory.renew_lock()
+    for owner in list(_owners):
+        owner._renew_lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check
+from fastrnn import _check, _threads
 from fastrnn._memory import empty
 
 FloatArray = NDArray[np.float32]
@@ -115,8 +115,13 @@ class Module:
         grads: FloatArray = empty((size,))
         grads[:] = 0
         self.grads = Parameters(grads, self._shapes)
-        self._lock = threading.Lock()
+        self._renew_lock()
+        _threads.renew_in_children(self)
         self._compile()
+
+    def _renew_lock(self) -> None:
+        """Set a new lock, held by nobody."""
+        self._lock = threading.Lock()
 
     def _compile(self) -> None:
         """Make the packed copies of the weights."""

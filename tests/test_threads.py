@@ -299,6 +299,32 @@ print(*results)
 
 
 @needs_fork
+def test_locks_held_at_the_fork_are_open_in_the_child():
+    script = """
+import threading
+expected = train()
+held = [step.layer._lock, head._lock, *(panels.lock for panels in step.layer._panels)]
+ready, done = threading.Event(), threading.Event()
+
+def hold():
+    for lock in held:
+        lock.acquire()
+    ready.set()
+    done.wait()
+    for lock in held:
+        lock.release()
+
+holder = threading.Thread(target=hold)
+holder.start()
+ready.wait()
+print(in_child(lambda: assert_same_bits(train(), expected)))
+done.set()
+holder.join()
+"""
+    assert output(FORKING + script) == "0"
+
+
+@needs_fork
 def test_multiprocessing_with_fork():
     script = """
 import multiprocessing
