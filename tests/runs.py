@@ -24,6 +24,16 @@ WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 KINK_MARGIN = 4e-6
 
 
+def as_tuple(state):
+    """The arrays of a state: (h,) or (h, c)."""
+    return state if isinstance(state, tuple) else (state,)
+
+
+def from_tuple(parts):
+    return tuple(parts) if len(parts) > 1 else parts[0]
+
+
+
 def random_floats(rng, *shape):
     return rng.uniform(-1, 1, shape).astype(np.float32)
 

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from tolerance import EPS
 
 from fastrnn import _optim
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
 
-EPS = float(np.finfo(np.float32).eps)
 SIZES = [0, 1, 3, 15, 16, 17, 1000]  # around the number of running sums
 
 

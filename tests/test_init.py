@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from tolerance import EPS
 
 from fastrnn import init
 
-EPS = float(np.finfo(np.float32).eps)
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3, "UGRNN": 2}
 
 

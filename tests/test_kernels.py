@@ -1,12 +1,11 @@
 """The kernels at their edges: sums that must come out exact, and buffers that end at a guard page."""
 
-import ctypes
-import mmap
 import sys
 
 import numpy as np
 import pytest
 from fresh import linux_only, output, python
+from guards import guarded, guarded_copy
 from runs import CELLS, make_layer
 
 import fastrnn
@@ -86,27 +85,6 @@ def test_recurrent_products_are_exact(hidden, num_threads):
 # ---------------------------------------------------------------------------------------- guard pages
 
 
-def guarded(shape, dtype=np.float32):
-    """An array of NaN (or zeros) whose last byte is the last before a page nobody may touch."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    page = mmap.PAGESIZE
-    pages = -(-size // page) + 1
-    block = np.frombuffer(mmap.mmap(-1, pages * page), np.uint8)
-    end = (pages - 1) * page
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    address = ctypes.c_void_p(block.ctypes.data + end)
-    assert protect(address, ctypes.c_size_t(page), 0) == 0
-    array = block[end - size : end].view(dtype).reshape(shape)
-    array[...] = np.nan if dtype == np.float32 else 0
-    return array
-
-
-def copied(array):
-    copy = guarded(array.shape, array.dtype)
-    copy[...] = array
-    return copy
-
-
 def drive(name, time, batch, inputs, hidden, integers, taped, num_threads=1):
     """One layer's forward and backward through the driver itself, every buffer guarded.
 
@@ -119,10 +97,10 @@ def drive(name, time, batch, inputs, hidden, integers, taped, num_threads=1):
     none, no_indices = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.int64)
 
     def draw(*shape):
-        return copied(rng.uniform(-1, 1, shape).astype(np.float32))
+        return guarded_copy(rng.uniform(-1, 1, shape).astype(np.float32))
 
     x = none if integers else draw(time, batch, inputs)
-    indices = copied(rng.integers(inputs, size=(time, batch))) if integers else no_indices
+    indices = guarded_copy(rng.integers(inputs, size=(time, batch))) if integers else no_indices
     gates = guarded((time if taped else 1, batch, panels.row))
     h = guarded((time + 1, batch, hidden))
     c = guarded((0 if panels.states == 1 else time + 1 if taped else 1, batch, hidden))
@@ -141,7 +119,7 @@ def drive(name, time, batch, inputs, hidden, integers, taped, num_threads=1):
     dh, dc = guarded((batch, panels.Hp)), guarded((batch, panels.Hp))
     dh[...], dc[...] = 0, 0
     dx = none if integers else guarded((time, batch, inputs))
-    grads = [copied(view) for view in layer.grads.values()]
+    grads = [guarded_copy(view) for view in layer.grads.values()]
     _driver.backward(
         panels, x, indices, gates, h, c, aux, dy, dh, dc, dx, *grads, num_threads
     )  # fmt: skip
@@ -182,8 +160,8 @@ def test_kernels_touch_nothing_beyond_their_buffers():
 @linux_only
 def test_a_touch_of_a_guard_page_is_noticed():
     script = """
-import ctypes, test_kernels
-array = test_kernels.guarded((5,))
+import ctypes, guards
+array = guards.guarded((5,))
 ctypes.memset(array.ctypes.data + array.nbytes - 1, 0, 1)
 print("inside", flush=True)
 ctypes.memset(array.ctypes.data + array.nbytes, 0, 1)
@@ -197,10 +175,10 @@ print("outside")
 @linux_only
 def test_activations_touch_nothing_beyond_their_argument():
     script = """
-import numpy as np, test_kernels
+import guards, numpy as np
 from fastrnn import _kernels
 for size in range(1, 40):
-    x = test_kernels.guarded((size,))
+    x = guards.guarded((size,))
     x[:] = 0
     for name in ("tanh", "sigmoid"):
         assert not np.isnan(_kernels.activation(name, x)).any()

@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from tolerance import assert_close, bound
+from tolerance import EPS, assert_close, bound
 
 import fastrnn
 from fastrnn.reference import loss as twin
 
-EPS = float(np.finfo(np.float32).eps)
 SIZES = [1, 2, 7, 8, 9, 15, 16, 17, 65, 1000]
 every_size = pytest.mark.parametrize("V", SIZES)
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
+from tolerance import EPS
 
 import fastrnn
 from fastrnn import _optim
 from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
 
-EPS = float(np.finfo(np.float32).eps)
 STEPS = 6
 SIZES = [1, 3, 4, 5, 31, 1000]  # around the vector widths, and a long one
 

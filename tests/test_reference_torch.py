@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from runs import as_tuple, from_tuple
 
 from fastrnn.reference import gru, lstm, rnn, stack
 
@@ -14,14 +15,6 @@ CASES = [
     pytest.param(lstm, {}, "LSTM", {}, id="lstm"),
     pytest.param(gru, {"reset_after": True}, "GRU", {}, id="gru"),
 ]
-
-
-def as_tuple(states):
-    return states if isinstance(states, tuple) else (states,)
-
-
-def from_tuple(states):
-    return states if len(states) > 1 else states[0]
 
 
 @pytest.mark.parametrize("layers", [1, 2])

@@ -1,16 +1,15 @@
 """What memory held before and what lies beyond an array reach no result, and no later call changes one."""
 
-import ctypes
 import gc
 import hashlib
 import json
-import mmap
 import sys
 
 import numpy as np
 import pytest
 from calls import CALLS, B, H, I, L, T, every_call, integers, train
 from fresh import linux_only, output
+from guards import guarded_copy
 from runs import floats
 from tolerance import assert_same_arrays
 
@@ -100,28 +99,12 @@ def test_arrays_outlive_their_layer():
 # ---------------------------------------------------------------------------------------------- guard pages
 
 
-def guarded(array, at_end):
-    """A copy that touches a page which may not be read: reading one byte too far ends the process."""
-    page = mmap.PAGESIZE
-    size = -(-array.nbytes // page) * page
-    memory = mmap.mmap(-1, size + 2 * page)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    for guard in (start, start + page + size):
-        assert protect(ctypes.c_void_p(guard), ctypes.c_size_t(page), 0) == 0
-    offset = page + (size - array.nbytes if at_end else 0)
-    copy = np.frombuffer(memory, array.dtype, array.size, offset).reshape(array.shape)
-    copy[...] = array
-    assert copy.flags.c_contiguous and copy.flags.aligned
-    return copy
-
-
 def read_to_the_edge():
     """Every call on arrays flush with a guard page, for the sizes around the vectors and register tiles."""
     for at_end in (True, False):
 
         def flush(*shape, at_end=at_end):
-            return guarded(floats(*shape), at_end)
+            return guarded_copy(floats(*shape), at_end)
 
         for size in (*range(1, 36), 47, 48, 49, 63, 64, 65):
             for time, batch in ((1, 1), (3, 2), (2, 7)):
@@ -139,7 +122,7 @@ def read_to_the_edge():
                 head = fastrnn.Linear(size, size + 1, seed=0)
                 _, tape = head.forward(flush(time * batch, size))
                 head.backward(tape, flush(time * batch, size + 1))
-                targets = guarded(np.full((time, batch), size - 1), at_end)
+                targets = guarded_copy(np.full((time, batch), size - 1), at_end)
                 fastrnn.softmax_cross_entropy(flush(time, batch, size), targets)
                 out = flush(batch, size + 2)
                 fastrnn.LSTM(size, size + 2, seed=0).stream(batch).step(flush(batch, size), out)

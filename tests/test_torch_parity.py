@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from runs import make_layer, make_step
+from runs import as_tuple, from_tuple, make_layer, make_step
 from tolerance import BACKWARD, FORWARD, assert_close, bound
 
 import fastrnn
@@ -25,14 +25,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def as_tuple(state):
-    return state if isinstance(state, tuple) else (state,)
-
-
-def from_tuple(parts):
-    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def double(array):
