@@ -285,7 +285,7 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
 
 def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
             float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, int num_threads):
-    """`forward_layer` for Python, which holds no lock meanwhile."""
+    """`forward_layer` for Python, which is to say for tests of it."""
     with nogil:
         forward_layer(w, x, indices, gates, h, c, aux, num_threads)
 
@@ -471,6 +471,6 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
              const float[:, :, ::1] h, const float[:, :, ::1] c, const float[:, :, ::1] aux, const float[:, :, ::1] dy,
              float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx, float[:, ::1] dweight_ih,
              float[:, ::1] dweight_hh, float[::1] dbias_ih, float[::1] dbias_hh, int num_threads):
-    """`backward_layer` for Python."""
+    """`backward_layer` for Python, which is to say for tests of it."""
     backward_layer(w, x, indices, gates, h, c, aux, dy, dh, dc, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
                    num_threads)

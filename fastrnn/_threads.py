@@ -15,12 +15,13 @@ class LockOwner(Protocol):
     def _renew_lock(self) -> None: ...
 
 
-_owners: weakref.WeakSet[LockOwner] = weakref.WeakSet()
+# By identity: a user's layer may compare by value, or not be hashable.
+_owners: weakref.WeakValueDictionary[int, LockOwner] = weakref.WeakValueDictionary()
 
 
 def renew_in_children(owner: LockOwner) -> None:
     """Have a forked child renew the owner's lock, whose holder may not exist there."""
-    _owners.add(owner)
+    _owners[id(owner)] = owner
 
 
 def _after_fork() -> None:
@@ -29,7 +30,7 @@ def _after_fork() -> None:
     _forked = True
     _team.stay_serial()
     _memory.renew_lock()
-    for owner in list(_owners):
+    for owner in list(_owners.values()):
         owner._renew_lock()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,12 @@ class Tape:
         self._layer = layer
         self._version = layer._version
         self._records: list[Record] | None = records
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "Tape: a tape can be neither copied nor pickled, its buffers are for one backward of one layer; "
+            "expected another forward instead"
+        )
 
     def _open(self, layer: Recurrent, who: str) -> list[Record]:
         if self._layer is not layer:

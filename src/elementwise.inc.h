@@ -3,7 +3,7 @@
 /* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)), z shifted by its maximum first. */
 static float cross_entropy(ptrdiff_t V, const float *logits, ptrdiff_t target, float scale, float *dlogits)
 {
-    const vec most = v_set(88.0f);  /* e^-88 is the smallest there is; beside the maximum's 1 it is nothing */
+    const vec most = v_set(88.0f);  /* e^-88 comes out as 0; beside the maximum's 1 it is nothing */
     float top = logits[0];
     for (ptrdiff_t j = 1; j < V; j++) top = logits[j] > top || logits[j] != logits[j] ? logits[j] : top;
     vec total = v_set(0), shift = v_set(top);

@@ -68,7 +68,7 @@ typedef struct {
     ptrdiff_t w_group;
     const float *init;           /* NULL means 0; init_row 0 repeats one row; column groups as C's */
     ptrdiff_t init_row;
-    float *c;                    /* column group n starts at n * c_group; `edge` (1..16) columns of the last one exist */
+    float *c;                    /* column group n starts at n * c_group, the last has `edge` (1..16) columns */
     ptrdiff_t c_row, c_group, edge;
 } fr_product;
 

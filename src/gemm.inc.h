@@ -58,8 +58,8 @@ FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], co
     }
 }
 
-/* Moves on by some steps. The empty assembly keeps every pointer in a register of its own: the compiler would rather spell
- * out the address of every unrolled load, and then has too few of them. */
+/* Moves on by some steps. The empty assembly keeps every pointer in a register of its own: the compiler would rather
+ * spell out the address of every unrolled load, and then has too few of them. */
 FR_INLINE void advance(const int rows, const int groups, const float **a_at, const ptrdiff_t a_steps,
                        const float **w_at, const ptrdiff_t w_steps)
 {
@@ -93,7 +93,7 @@ FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdi
     for (int m = 0; m < rows; m++) a_at[m] = a + m * a_row;
 #pragma GCC unroll 8
     for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
-    const float *const end = a + (K & -steps) * a_k;  /* compared with a pointer that moves anyhow: no register counts steps */
+    const float *const end = a + (K & -steps) * a_k;  /* for a pointer that moves anyhow: no register counts steps */
     while (a_at[0] != end) {
 #pragma GCC unroll 8
         for (int k = 0; k < steps; k++) outer_product(rows, vectors, sum, a_at, a_k, w_at, k);
@@ -110,8 +110,8 @@ FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdi
             v_store(c + m * c_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL, sum[m][v]);
 }
 
-/* The tile of that size whose first element is row m and column group n of C; a_k is made a constant too, so that the loop's
- * addresses are. */
+/* The tile of that size whose first element is row m and column group n of C; a_k is made a constant too, so that the
+ * loop's addresses are. */
 static void any_tile(int rows, int groups, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
 {
     const float *a = p->a + m * p->a_row, *w = p->w + n * p->w_group;

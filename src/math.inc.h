@@ -1,11 +1,12 @@
 /* Activations by e^-x over the vector verbs. Bounds, swept by tests/test_activations.py on every ISA:
  * tanh <= 2 ulp, sigmoid <= 4 ulp relative wherever the result is normal; NaN in gives NaN out. */
 
-/* e^-x = pow2 (1 - lost) for x in [-88, 88]: pow2 = 2^n with n = round(-x / ln 2), |r| <= ln(2)/2, lost = 1 - e^-r. The two parts
- * are not joined here: 1 + e^-x and 1 - e^-x are one multiply-add away from them and round once. */
+/* e^-x = pow2 (1 - lost) for x in [-88, 88]: pow2 = 2^n, or 0 for n < -126, with n = round(-x / ln 2), r = x + n ln 2,
+ * |r| <= ln(2)/2, lost = 1 - e^-r. The two parts are not joined here: 1 + e^-x and 1 - e^-x are one multiply-add away from
+ * them and round once. */
 FR_INLINE vec v_exp_parts(vec x, vec *pow2)
 {
-    const vec magic = v_set(12583039.0f);  /* 1.5 * 2^23 + 127: adding it rounds to an integer, n's exponent, in the low bits */
+    const vec magic = v_set(12583039.0f);  /* 1.5 * 2^23 + 127: adding it rounds, to n's exponent in the low bits */
     vec biased = v_fnma(x, v_set(1.44269504f), magic);
     vec n = v_sub(biased, magic);
     /* ln 2 in two parts, the first with its last bits zero so that n times it is exact. */
@@ -33,7 +34,8 @@ FR_INLINE vec v_sigmoid(vec x)
     return v_div(v_set(1), v_fnma(pow2, lost, v_add(pow2, v_set(1))));
 }
 
-/* tanh|x| = (1 - e^-2|x|) / (1 + e^-2|x|), which rounds to 1 from 9.02 on; pow2 + 1 and 1 - pow2 are exact. */
+/* tanh|x| = (1 - e^-2|x|) / (1 + e^-2|x|). 1 + pow2 and 1 - pow2 are exact until e^-2|x| is as small as a rounding error
+ * of 1; from 8.5 on the result is 1, which the true one rounds to from 9.02 on. */
 FR_INLINE vec v_tanh(vec x)
 {
     vec size = v_min(v_set(9.1f), v_abs(x));

@@ -1,5 +1,7 @@
 """Bad gradients, tapes, targets and numbers of threads."""
 
+import copy
+
 import numpy as np
 import pytest
 from error_rows import B, H, I, L, Rows, T, V, assert_fails_cleanly, each_of, with_index
@@ -106,6 +108,13 @@ ROWS.add(
     "LSTM.backward: the tape is used up; expected a new one, run forward again",
     lambda w: w.lstm.backward(w.old_tape, w.dy),
     used_up,
+)
+ROWS.add(
+    "a copy of a tape",
+    TypeError,
+    "Tape: a tape can be neither copied nor pickled, its buffers are for one backward of one layer; expected another "
+    "forward instead",
+    lambda w: copy.deepcopy(w.tape),
 )
 ROWS.add(
     "a linear layer's tape twice",

@@ -154,3 +154,20 @@ def test_a_subclass_is_the_same_cell(name):
 
     x = floats(4, 2, 3)
     assert_same_arrays([Named(3, 5, seed=0)(x)[0]], [CLASSES[name](3, 5, seed=0)(x)[0]])
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_tape_is_not_copied(duplicate):
+    layer = fastrnn.LSTM(3, 5)
+    tape = layer.forward(floats(2, 4, 3))[2]
+    with pytest.raises(TypeError, match="Tape: a tape can be neither copied nor pickled"):
+        duplicate(tape)
+    layer.backward(tape, floats(2, 4, 5))
+
+
+def test_a_layer_that_compares_by_value_needs_no_hash():
+    class Comparable(fastrnn.GRU):
+        def __eq__(self, other):
+            return bool((self.flat_params == other.flat_params).all())
+
+    assert Comparable(3, 5, seed=0) == Comparable(3, 5, seed=0)

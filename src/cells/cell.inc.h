@@ -39,8 +39,10 @@ FR_INLINE void forward_block(void (*equations)(const fr_forward_point *), const 
     }
 }
 
+/* `next` is where the row to come stands: the tape has left the caches, and rows are too short for the processor to see
+ * that coming. */
 FR_INLINE void backward_at(void (*equations)(const fr_backward_point *), const int slots, const fr_backward_block *b,
-                           ptrdiff_t row, ptrdiff_t unit, ptrdiff_t n)
+                           ptrdiff_t row, ptrdiff_t unit, ptrdiff_t n, ptrdiff_t next)
 {
     ptrdiff_t state = row * b->state_row + unit, carry = row * b->carry_row + unit;
     fr_backward_point p = {{0}, AT(b->h, state), AT(b->c, state), AT(b->c_next, state), v_load(b->dh + carry),
@@ -48,7 +50,7 @@ FR_INLINE void backward_at(void (*equations)(const fr_backward_point *), const i
     if (b->dy) p.dh = v_add(p.dh, v_load_n(b->dy + row * b->dy_row + unit, n));
     for (int g = 0; g < slots; g++) {
         p.gate[g] = b->gates + row * b->gates_row + g * b->slot + unit;
-        __builtin_prefetch(p.gate[g] + b->gates_row, 1);
+        __builtin_prefetch(p.gate[g] + next, 1);
     }
     equations(&p);
 }
@@ -57,9 +59,10 @@ FR_INLINE void backward_block(void (*equations)(const fr_backward_point *), cons
 {
     const fr_backward_block copy = *block, *b = &copy;
     for (ptrdiff_t row = 0; row < b->rows; row++) {
-        ptrdiff_t unit = 0;
-        for (; unit + VL <= b->units; unit += VL) backward_at(equations, slots, b, row, unit, VL);
-        if (unit < b->units) backward_at(equations, slots, b, row, unit, b->units - unit);
+        /* After the last one the first of the step before, if these rows are the whole batch. */
+        ptrdiff_t unit = 0, next = (row + 1 < b->rows ? 1 : 1 - 2 * b->rows) * b->gates_row;
+        for (; unit + VL <= b->units; unit += VL) backward_at(equations, slots, b, row, unit, VL, next);
+        if (unit < b->units) backward_at(equations, slots, b, row, unit, b->units - unit, next);
     }
 }
 
