@@ -172,6 +172,8 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
                 )
                 kernels.gemm(&product)
         copied = w.cell.gates
+    if copied == w.cell.slots:
+        return
     width = share.end - share.begin
     for t in range(start, stop):
         for b in range(share.first, share.last):
@@ -181,65 +183,62 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
                 memcpy(&gates[t - offset, b, column], source + column, width * FR_GROUP * sizeof(float))
 
 
-cdef void step(Panels w, Py_ssize_t t, float *gates, const float *h, float *h_next, const float *c, float *c_next,
-               float *aux, Share *share) noexcept nogil:
+cdef void step(Panels w, Py_ssize_t t, fr_forward_block *at, Share *share) noexcept nogil:
     """h_next, c_next = cell(gates + h @ weight_hh.T, h, c) for the share's rows and units
 
-    gates IN projections OUT activations (rows, row), h c h_next c_next aux (rows, H)
+    at: where step t's arrays stand: gates IN projections OUT activations (rows, row), h c h_next c_next aux (rows, H)
     """
-    cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = w.H * FR_GROUP, at = 0, block, blocks, group, most, width, s, i
-    cdef Py_ssize_t rows = share.last - share.first, own = share.end - share.begin
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = w.H * FR_GROUP, done = 0, block, blocks, group, most, width, s, i
+    cdef Py_ssize_t own = share.end - share.begin
     cdef const fr_stage *stage
     cdef float *target
-    cdef fr_forward_block units
     cdef fr_product product
-    units.rows, units.gates_row, units.slot, units.state_row = rows, w.row, w.Hp, w.H
-    product.M, product.K, product.a_row, product.a_k = rows, w.H, w.H, 1
+    product.M, product.K, product.a_row, product.a_k = at.rows, w.H, w.H, 1
     product.init_row, product.c_row, product.edge = w.row, w.row, FR_GROUP
     for s in range(w.cell.stages):
         stage = &w.cell.stage[s]
-        if stage.from_aux:
-            product.a = aux
-        else:
-            product.a = h
+        product.a = at.aux if stage.from_aux else at.h
         most = share.most[s]
         blocks = 1 if own <= most else (own + most - 1) // most
         for block in range(blocks):
             # Back and forth over the panels on even and odd steps: what the last step read last is still in the cache.
             group = share.begin + (blocks - 1 - block if t & 1 else block) * most
             width = min(most, share.end - group)
-            target = gates + stage.first * w.Hp + group * FR_GROUP
+            target = at.gates + stage.first * w.Hp + group * FR_GROUP
             if width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
                 product.groups, product.w_group, product.c_group = stage.count, groups * panel, w.Hp
                 for i in range(width):
-                    product.w = &w.recurrent[at + (group + i) * panel]
+                    product.w = &w.recurrent[done + (group + i) * panel]
                     product.c = product.init = target + i * FR_GROUP
                     kernels.gemm(&product)
             else:
                 product.groups, product.w_group, product.c_group = width, panel, FR_GROUP
                 for i in range(stage.count):
-                    product.w = &w.recurrent[at + (i * groups + group) * panel]
+                    product.w = &w.recurrent[done + (i * groups + group) * panel]
                     product.c = product.init = target + i * w.Hp
                     kernels.gemm(&product)
-            units.units = min(width * FR_GROUP, w.H - group * FR_GROUP)
-            units.gates = gates + group * FR_GROUP
-            units.h = h + group * FR_GROUP
-            units.h_next = h_next + group * FR_GROUP
-            units.c = c + group * FR_GROUP if c != NULL else NULL
-            units.c_next = c_next + group * FR_GROUP if c != NULL else NULL
-            units.aux = aux + group * FR_GROUP if aux != NULL else NULL
-            stage.forward(&units)
+            at.begin, at.end = group * FR_GROUP, min((group + width) * FR_GROUP, w.H)
+            stage.forward(at)
         meet(share)
-        at += stage.count * groups * panel
+        done += stage.count * groups * panel
 
 
 cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
                         float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, Share share) noexcept nogil:
     """All of time for the share's rows and units."""
     cdef Py_ssize_t T = h.shape[0] - 1, first = share.first, block, start, stop, t, offset = 0
-    cdef Py_ssize_t c_slots = c.shape[0] > 1, aux_slots = aux.shape[0] > 1
+    cdef Py_ssize_t gates_step = gates.shape[1] * w.row, state_step = h.shape[1] * w.H
+    cdef Py_ssize_t c_step = state_step if c.shape[0] > 1 else 0, aux_step = state_step if aux.shape[0] > 1 else 0
+    cdef fr_forward_block at
     if first == share.last:
         return
+    at.rows, at.gates_row, at.slot, at.state_row = share.last - first, w.row, w.Hp, w.H
+    at.h, at.h_next = &h[0, first, 0], &h[1, first, 0]
+    at.c = at.c_next = at.aux = NULL
+    if c.shape[0]:
+        at.c, at.c_next = &c[0, first, 0], &c[0, first, 0] + c_step
+    if aux.shape[0]:
+        at.aux = &aux[0, first, 0]
     cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, share.last - first))
     cdef unsigned before = fr_flush_begin()
     for block in range((T + span - 1) // span):
@@ -248,11 +247,12 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
         if gates.shape[0] < T:
             offset = start
         project(w, x, indices, gates, start, stop, offset, &share)
+        at.gates = &gates[start - offset, first, 0]
         for t in range(start, stop):
-            step(w, t, &gates[t - offset, first, 0], &h[t, first, 0], &h[t + 1, first, 0],
-                 &c[t * c_slots, first, 0] if c.shape[0] else NULL,
-                 &c[(t + 1) * c_slots, first, 0] if c.shape[0] else NULL,
-                 &aux[t * aux_slots, first, 0] if aux.shape[0] else NULL, &share)
+            step(w, t, &at, &share)
+            at.gates += gates_step
+            at.h, at.h_next = at.h_next, at.h_next + state_step
+            at.c, at.c_next, at.aux = at.c_next, at.c_next + c_step, at.aux + aux_step
     fr_flush_end(before)
 
 
@@ -293,34 +293,27 @@ def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, f
 # --------------------------------------------------------------------------------------------------- backward
 
 
-cdef void step_backward(Panels w, float *gates, const float *h, const float *c, const float *c_next, const float *dy,
-                        float *dh, float *dc, float *daux, Share *share) noexcept nogil:
-    """da, dh, dc of one step for the share's rows and units; gates IN activations OUT da (rows, row)"""
-    cdef Py_ssize_t rows = share.last - share.first, own = share.begin * FR_GROUP
-    cdef Py_ssize_t at = w.cell.gates * w.Hp * w.Hp, K, s
+cdef void step_backward(Panels w, fr_backward_block *at, const float *dy, Share *share) noexcept nogil:
+    """da, dh, dc of one step for the share's rows and units
+
+    at: where the step's arrays stand: gates IN activations OUT da (rows, row)
+    """
+    cdef Py_ssize_t done = w.cell.gates * w.Hp * w.Hp, K, s
     cdef const fr_stage *stage
-    cdef fr_backward_block block
     cdef float *target
     cdef fr_product product
-    block.rows, block.units = rows, min(share.end * FR_GROUP, w.H) - own
-    block.gates_row, block.slot, block.state_row, block.dy_row, block.carry_row = w.row, w.Hp, w.H, w.H, w.Hp
-    block.gates, block.h, block.dh = gates + own, h + own, dh + own
-    block.c = c + own if c != NULL else NULL
-    block.c_next = c_next + own if c != NULL else NULL
-    block.dc = dc + own if dc != NULL else NULL
-    block.daux = daux + own if daux != NULL else NULL
     for s in range(w.cell.stages - 1, -1, -1):
         stage = &w.cell.stage[s]
-        block.dy = dy + own if dy != NULL and s == w.cell.stages - 1 else NULL  # it joins dh once
-        stage.backward(&block)
+        at.dy = dy if s == w.cell.stages - 1 else NULL  # it joins dh once
+        stage.backward(at)
         meet(share)
         # dh (or daux) += da[stage] @ weight_hh[stage]
-        target = block.daux if stage.from_aux else block.dh
+        target = (at.daux if stage.from_aux else at.dh) + at.begin
         K = stage.count * w.Hp
-        at -= K * w.Hp
+        done -= K * w.Hp
         product = fr_product(
-            M=rows, groups=share.end - share.begin, K=K, a=gates + stage.first * w.Hp, a_row=w.row, a_k=1,
-            w=&w.recurrent_transposed[at + own * K], w_group=K * FR_GROUP, init=target, init_row=w.Hp,
+            M=at.rows, groups=share.end - share.begin, K=K, a=at.gates + stage.first * w.Hp, a_row=w.row, a_k=1,
+            w=&w.recurrent_transposed[done + at.begin * K], w_group=K * FR_GROUP, init=target, init_row=w.Hp,
             c=target, c_row=w.Hp, c_group=FR_GROUP, edge=FR_GROUP,
         )
         kernels.gemm(&product)
@@ -331,14 +324,23 @@ cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1
                          Py_ssize_t start, Py_ssize_t stop, Share share) noexcept nogil:
     """Steps stop-1 .. start for the share's rows and units."""
     cdef Py_ssize_t first = share.first, t
+    cdef fr_backward_block at
     if first == share.last:
         return
+    at.rows, at.begin, at.end = share.last - first, share.begin * FR_GROUP, min(share.end * FR_GROUP, w.H)
+    at.gates_row, at.slot, at.state_row, at.dy_row, at.carry_row = w.row, w.Hp, w.H, w.H, w.Hp
+    at.c = at.c_next = at.dc = at.daux = NULL
+    at.dh = &dh[first, 0]
+    if c.shape[0]:
+        at.dc = &dc[first, 0]
+    if daux.shape[0]:
+        at.daux = &daux[first, 0]
     cdef unsigned before = fr_flush_begin()
     for t in range(stop - 1, start - 1, -1):
-        step_backward(w, &gates[t, first, 0], &h[t, first, 0],
-                      &c[t, first, 0] if c.shape[0] else NULL, &c[t + 1, first, 0] if c.shape[0] else NULL,
-                      &dy[t, first, 0] if dy.shape[0] else NULL, &dh[first, 0],
-                      &dc[first, 0] if c.shape[0] else NULL, &daux[first, 0] if daux.shape[0] else NULL, &share)
+        at.gates, at.h = &gates[t, first, 0], &h[t, first, 0]
+        if c.shape[0]:
+            at.c, at.c_next = &c[t, first, 0], &c[t + 1, first, 0]
+        step_backward(w, &at, &dy[t, first, 0] if dy.shape[0] else NULL, &share)
     fr_flush_end(before)
 
 

@@ -8,7 +8,7 @@ cdef extern from "fr_kernels.h":
         FR_MAX_STAGES
 
     ctypedef struct fr_forward_block:
-        Py_ssize_t rows, units, gates_row, slot, state_row
+        Py_ssize_t rows, begin, end, gates_row, slot, state_row
         float *gates
         const float *h
         const float *c
@@ -17,7 +17,7 @@ cdef extern from "fr_kernels.h":
         float *aux
 
     ctypedef struct fr_backward_block:
-        Py_ssize_t rows, units, gates_row, slot, state_row, dy_row, carry_row
+        Py_ssize_t rows, begin, end, gates_row, slot, state_row, dy_row, carry_row
         float *gates
         const float *h
         const float *c

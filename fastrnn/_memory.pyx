@@ -7,8 +7,9 @@ blocks wait here for the next request.
 Design
 a) A block returns when the last array that looks into it is gone: NumPy's own reference counting, no calls to
    forget.
-b) Live and waiting blocks together never exceed the most that was ever live at once, nor the waiting ones
-   KEPT_BYTES: a run over changing shapes does not grow.
+b) Live and waiting blocks together never exceed the most that was ever live at once and a quarter, nor the waiting
+   ones KEPT_BYTES: a run over changing shapes does not grow. The quarter is for what forward and backward do not need
+   at the same time: with none, a step could return in its second half what its first would miss.
 c) Blocks start on a cache line; large ones on a huge page, where the system has them: fewer faults, fewer TLB
    misses.
 """
@@ -82,10 +83,15 @@ cdef put_back(Py_ssize_t capacity, uintptr_t address):
         trim(KEPT_BYTES)
 
 
+cdef Py_ssize_t most_bytes() noexcept:
+    """The most that live and waiting blocks may come to."""
+    return most_live_bytes + most_live_bytes // 4
+
+
 cdef trim(Py_ssize_t limit):
     """Free the longest waiting blocks until the rest keeps to the limits; called with the lock held."""
     global waiting_bytes
-    while waiting and (waiting_bytes > limit or waiting_bytes + live_bytes > most_live_bytes):
+    while waiting and (waiting_bytes > limit or waiting_bytes + live_bytes > most_bytes()):
         capacity, address = waiting.pop(0)
         waiting_bytes -= capacity
         free(<void *> <uintptr_t> address)
@@ -101,7 +107,7 @@ cdef uintptr_t take(Py_ssize_t capacity) except? 0:
                 waiting_bytes -= capacity
                 live_bytes += capacity
                 return waiting.pop(i)[1]
-        trim(max(<Py_ssize_t> 0, min(KEPT_BYTES, most_live_bytes - live_bytes - capacity)))
+        trim(max(<Py_ssize_t> 0, min(KEPT_BYTES, most_bytes() - live_bytes - capacity)))
         memory = fr_allocate(capacity, HUGE_PAGE if capacity >= 2 * HUGE_PAGE else LINE)
         if memory == NULL:
             trim(0)

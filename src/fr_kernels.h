@@ -14,10 +14,10 @@
 #define FR_MAX_SLOTS 4   /* gate columns per unit that a cell may keep */
 #define FR_MAX_STAGES 2  /* recurrent products per time step (GRU with reset before needs two) */
 
-/* One time step of `rows` batch rows x `units` hidden units.
+/* One time step of `rows` batch rows x the hidden units begin..end-1; the pointers are of unit 0.
  * Gate arrays are padded to whole groups, state arrays are not: their last group is read and written masked. */
 typedef struct {
-    ptrdiff_t rows, units;
+    ptrdiff_t rows, begin, end;
     float *gates;                /* IN pre-activations, OUT activations: rows x slots x units */
     ptrdiff_t gates_row, slot;   /* strides between rows and between slots of one row */
     const float *h, *c;          /* IN slot t */
@@ -27,7 +27,7 @@ typedef struct {
 } fr_forward_block;
 
 typedef struct {
-    ptrdiff_t rows, units;
+    ptrdiff_t rows, begin, end;
     float *gates;                /* IN activations, OUT gradients of the pre-activations */
     ptrdiff_t gates_row, slot;
     const float *h, *c, *c_next; /* IN slots t, t, t+1 */

@@ -14,6 +14,7 @@ from runs import floats
 from tolerance import assert_same_arrays
 
 import fastrnn
+from fastrnn import _memory
 
 # -------------------------------------------------------------------------------------------- fully written
 
@@ -94,6 +95,57 @@ def test_arrays_outlive_their_layer():
     for _ in range(3):
         other(floats(9, 8, 64))
     assert_same_arrays([y, tape_y], before)
+
+
+# ------------------------------------------------------------------------------------------- memory over time
+
+
+def train_holding_results(layer, x, dy, repeats):
+    """Training steps that let go of y when the next one is there, as loops do."""
+    for _ in range(repeats):
+        results = layer.forward(x)
+        layer.backward(results[2], dy)
+
+
+def print_page_faults():
+    """Of twenty training steps once they have found their memory."""
+    import resource  # Unix only
+
+    layer, x, dy = fastrnn.RNN(64, 256, seed=0), floats(20, 100, 64), floats(20, 100, 256)
+    faults = []
+    for repeats in (5, 20):
+        train_holding_results(layer, x, dy, repeats)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    print(faults[1] - faults[0])
+
+
+@linux_only
+def test_a_training_loop_keeps_its_memory():
+    """Each of its arrays is of some 500 pages: one that came back new would fault on all of them, every step."""
+    assert int(output("import test_robustness_memory as t; t.print_page_faults()")) < 500
+
+
+def print_growth():
+    """Peak memory after one round of changing shapes and after ten, and what waits for the next call; in bytes."""
+    import resource
+
+    layers = [getattr(fastrnn, cell)(64, 256, seed=0) for cell in ("LSTM", "GRU", "RNN")]
+    peaks = []
+    for rounds in (1, 9):
+        for layer in layers * rounds:
+            for i in range(12):
+                shape = (5 + 7 * i % 60, 1 + 11 * i % 40)
+                train_holding_results(layer, floats(*shape, 64), floats(*shape, 256), 2)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(json.dumps([*peaks, _memory.kept()]))
+
+
+@linux_only
+def test_changing_shapes_do_not_grow():
+    first, last, kept = json.loads(output("import test_robustness_memory as t; t.print_growth()"))
+    largest = 4 * 66 * 40 * (4 * 256 + 3 * 256 + 64 + 64)  # floats of gates, h, c, y, x, dx of the largest step
+    assert last - first < 2 * largest  # ten rounds without reuse would take a hundred times that
+    assert kept < 2 * largest
 
 
 # ---------------------------------------------------------------------------------------------- guard pages

@@ -33,9 +33,9 @@ FR_INLINE void forward_block(void (*equations)(const fr_forward_point *), const 
 {
     const fr_forward_block copy = *block, *b = &copy;  /* a copy no store can alias: it stays in registers */
     for (ptrdiff_t row = 0; row < b->rows; row++) {
-        ptrdiff_t unit = 0;
-        for (; unit + VL <= b->units; unit += VL) forward_at(equations, slots, b, row, unit, VL);
-        if (unit < b->units) forward_at(equations, slots, b, row, unit, b->units - unit);
+        ptrdiff_t unit = b->begin;
+        for (; unit + VL <= b->end; unit += VL) forward_at(equations, slots, b, row, unit, VL);
+        if (unit < b->end) forward_at(equations, slots, b, row, unit, b->end - unit);
     }
 }
 
@@ -60,9 +60,9 @@ FR_INLINE void backward_block(void (*equations)(const fr_backward_point *), cons
     const fr_backward_block copy = *block, *b = &copy;
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         /* After the last one the first of the step before, if these rows are the whole batch. */
-        ptrdiff_t unit = 0, next = (row + 1 < b->rows ? 1 : 1 - 2 * b->rows) * b->gates_row;
-        for (; unit + VL <= b->units; unit += VL) backward_at(equations, slots, b, row, unit, VL, next);
-        if (unit < b->units) backward_at(equations, slots, b, row, unit, b->units - unit, next);
+        ptrdiff_t unit = b->begin, next = (row + 1 < b->rows ? 1 : 1 - 2 * b->rows) * b->gates_row;
+        for (; unit + VL <= b->end; unit += VL) backward_at(equations, slots, b, row, unit, VL, next);
+        if (unit < b->end) backward_at(equations, slots, b, row, unit, b->end - unit, next);
     }
 }
 
