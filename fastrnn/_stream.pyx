@@ -14,20 +14,42 @@ from fastrnn._memory import empty
 
 cnp.import_array()
 
+# Multiply-adds of a layer's step, some 10 us, beyond which other Python threads run meanwhile: that costs 0.1 us.
+cdef Py_ssize_t LONG_STEP = 250000
 
-cdef class LayerState:
-    """One layer of a stream: slot 0 of h is the state, slot 1 what a step makes of it."""
+
+cdef class Source:
+    """What a layer of a stream reads: vectors (1, B, I) or indices (1, B), the other one empty."""
+
+    cdef float[:, :, ::1] vectors
+    cdef int64_t[:, ::1] indices
+
+    def __init__(self, vectors, indices):
+        self.vectors = np.zeros((0, 0, 0), dtype=np.float32) if vectors is None else vectors
+        self.indices = np.zeros((0, 0), dtype=np.int64) if indices is None else indices
+
+
+cdef class LayerState(Source):
+    """One layer of a stream: slot 0 of h is the state, slot 1, which the next layer reads, what a step makes of it."""
 
     cdef Panels panels
-    cdef float[:, :, ::1] gates, h, c, aux, output
+    cdef float[:, :, ::1] gates, h, c, aux
+    cdef bint long_step
 
     def __init__(self, Panels panels, Py_ssize_t batch):
         self.panels = panels
         self.gates = empty((gate_steps(panels, 1, batch), batch, panels.row))
         self.h = np.zeros((2, batch, panels.H), dtype=np.float32)
-        self.output = self.h[1:]
         self.c = np.zeros((panels.cell.states - 1, batch, panels.H), dtype=np.float32)
         self.aux = np.zeros((panels.cell.aux, batch, panels.H), dtype=np.float32)
+        self.long_step = batch * panels.row * (panels.inputs + panels.H) > LONG_STEP
+        super().__init__(self.h[1:], None)
+
+
+cdef void advance(LayerState layer, Source below, int num_threads) noexcept nogil:
+    """One step of one layer."""
+    forward_layer(layer.panels, below.vectors, below.indices, layer.gates, layer.h, layer.c, layer.aux, num_threads)
+    memcpy(&layer.h[0, 0, 0], &layer.h[1, 0, 0], layer.h.shape[1] * layer.h.shape[2] * sizeof(float))
 
 
 cdef class StreamCore:
@@ -36,21 +58,16 @@ cdef class StreamCore:
     """
 
     cdef list layers
+    cdef Source vectors, integers
     cdef object check_input, check_output
     cdef readonly Py_ssize_t batch, inputs, hidden
-    cdef float[:, :, ::1] x
-    cdef int64_t[:, ::1] indices
-    cdef float[:, :, ::1] no_x
-    cdef int64_t[:, ::1] no_indices
     cdef int num_threads
 
     def __init__(self, panels, Py_ssize_t batch, int num_threads, check_input, check_output):
         self.layers = [LayerState(one, batch) for one in panels]
         self.batch, self.inputs, self.hidden = batch, panels[0].inputs, panels[0].H
-        self.x = empty((1, batch, self.inputs))
-        self.indices = np.zeros((1, batch), dtype=np.int64)
-        self.no_x = np.zeros((0, 0, 0), dtype=np.float32)
-        self.no_indices = np.zeros((0, 0), dtype=np.int64)
+        self.vectors = Source(empty((1, batch, self.inputs)), None)
+        self.integers = Source(None, np.zeros((1, batch), dtype=np.int64))
         self.num_threads = num_threads
         self.check_input, self.check_output = check_input, check_output
 
@@ -66,15 +83,15 @@ cdef class StreamCore:
         else:
             self.check_output(out)
             result = out
-        cdef Py_ssize_t size = self.batch * self.hidden * sizeof(float)
         cdef const void *source = cnp.PyArray_DATA(x)
+        cdef Source top
         if indices:
-            memcpy(&self.indices[0, 0], source, self.batch * sizeof(int64_t))
+            memcpy(&self.integers.indices[0, 0], source, self.batch * sizeof(int64_t))
+            top = self.run(self.integers)
         else:
-            memcpy(&self.x[0, 0, 0], source, self.batch * self.inputs * sizeof(float))
-        self.run(indices)
-        cdef LayerState last = self.layers[len(self.layers) - 1]
-        memcpy(cnp.PyArray_DATA(result), &last.output[0, 0, 0], size)
+            memcpy(&self.vectors.vectors[0, 0, 0], source, self.batch * self.inputs * sizeof(float))
+            top = self.run(self.vectors)
+        memcpy(cnp.PyArray_DATA(result), &top.vectors[0, 0, 0], self.batch * self.hidden * sizeof(float))
         return result
 
     cdef bint is_vectors(self, x):
@@ -85,17 +102,21 @@ cdef class StreamCore:
             and cnp.PyArray_ISCARRAY_RO(x)
         )
 
-    cdef run(self, bint indices):
+    cdef Source run(self, Source below):
+        """The last layer after one step of all."""
         cdef LayerState layer
-        cdef float[:, :, ::1] x = self.no_x if indices else self.x
-        cdef int64_t[:, ::1] ids = self.indices if indices else self.no_indices
+        cdef bint indices
         for layer in self.layers:
+            indices = below.indices.shape[0] > 0
             if layer.panels.is_stale(indices):
                 layer.panels.refresh(indices, False)
-            with nogil:
-                forward_layer(layer.panels, x, ids, layer.gates, layer.h, layer.c, layer.aux, self.num_threads)
-                memcpy(&layer.h[0, 0, 0], &layer.h[1, 0, 0], self.batch * self.hidden * sizeof(float))
-            x, ids, indices = layer.output, self.no_indices, False
+            if layer.long_step:
+                with nogil:
+                    advance(layer, below, self.num_threads)
+            else:
+                advance(layer, below, self.num_threads)
+            below = layer
+        return below
 
     def states(self):
         """Writable views of every layer's h, and of every layer's c (or of nothing)."""
