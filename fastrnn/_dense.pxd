@@ -14,3 +14,8 @@ cdef void weight_gradients(
     Py_ssize_t units, int slots, Py_ssize_t slot_columns, Py_ssize_t K, const float *da, Py_ssize_t da_row,
     const WeightGradient *products, int count, float *scratch, Py_ssize_t part, Py_ssize_t parts,
 ) noexcept nogil
+
+cdef void product_rows(
+    Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *panels, const float *init,
+    Py_ssize_t N, float *y, Py_ssize_t part, Py_ssize_t parts,
+) noexcept nogil

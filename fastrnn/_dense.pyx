@@ -118,16 +118,16 @@ cdef class LinearPanels:
         self.stale = False
 
 
-cdef void product_rows(const float[:, ::1] x, const float[::1] panels, const float *init, float[:, ::1] y,
-                       Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """y[first:last] = init + x[first:last] @ panels"""
-    cdef Py_ssize_t K = x.shape[1], N = y.shape[1]
+cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *panels,
+                       const float *init, Py_ssize_t N, float *y, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """y (rows, N) = init + x (rows, K at stride x_row) @ panels, this part of the rows"""
+    cdef Py_ssize_t first = rows * part // parts, last = rows * (part + 1) // parts
     cdef unsigned before = fr_flush_begin()
     cdef fr_product product
     if first < last:
         product = fr_product(
-            M=last - first, groups=padded(N) // FR_GROUP, K=K, a=&x[first, 0], a_row=K, a_k=1, w=&panels[0],
-            w_group=K * FR_GROUP, init=init, init_row=0, c=&y[first, 0], c_row=N, c_group=FR_GROUP,
+            M=last - first, groups=padded(N) // FR_GROUP, K=K, a=x + first * x_row, a_row=x_row, a_k=1, w=panels,
+            w_group=K * FR_GROUP, init=init, init_row=0, c=y + first * N, c_row=N, c_group=FR_GROUP,
             edge=N - padded(N) + FR_GROUP,
         )
         kernels.gemm(&product)
@@ -139,7 +139,7 @@ def linear_forward(LinearPanels w, const float[:, ::1] x, float[:, ::1] y, int n
     cdef Py_ssize_t rows = x.shape[0], part
     cdef int parts = team(num_threads, rows // 4, <double> rows * w.inputs * w.outputs)
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
-        product_rows(x, w.forward, &w.bias[0], y, rows * part // parts, rows * (part + 1) // parts)
+        product_rows(rows, w.inputs, &x[0, 0], w.inputs, &w.forward[0], &w.bias[0], w.outputs, &y[0, 0], part, parts)
 
 
 def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dx,
@@ -153,7 +153,7 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
     cdef float *bias = &dbias[0] if dbias.shape[0] else NULL
     cdef float[:, ::1] scratch = empty((parts, need))
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
-        product_rows(dy, w.transposed, NULL, dx, rows * part // parts, rows * (part + 1) // parts)
+        product_rows(rows, w.outputs, &dy[0, 0], w.outputs, &w.transposed[0], NULL, w.inputs, &dx[0, 0], part, parts)
         linear_gradient(x, dy, dweight, bias, &scratch[part, 0], part, parts)
 
 

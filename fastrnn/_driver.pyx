@@ -24,7 +24,7 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from fastrnn._dense cimport WeightGradient, gradient_scratch, padded, weight_gradients
+from fastrnn._dense cimport WeightGradient, gradient_scratch, padded, product_rows, weight_gradients
 from fastrnn._kernels cimport (
     FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_product, fr_stage,
     kernels
@@ -344,24 +344,6 @@ cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1
     fr_flush_end(before)
 
 
-cdef void input_gradient(Panels w, float[:, :, ::1] da, float[:, :, ::1] dx, Py_ssize_t start, Py_ssize_t stop,
-                         Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """dx = da[input slots] @ weight_ih for this part of the rows of steps start..stop"""
-    cdef Py_ssize_t K = w.cell.gates * w.Hp, rows = (stop - start) * da.shape[1]
-    cdef Py_ssize_t first = rows * part // parts, last = rows * (part + 1) // parts
-    cdef unsigned before = fr_flush_begin()
-    cdef fr_product product
-    if first < last:
-        product = fr_product(
-            M=last - first, groups=padded(w.inputs) // FR_GROUP, K=K, a=&da[start, 0, 0] + first * w.row, a_row=w.row,
-            a_k=1, w=&w.input_transposed[0], w_group=K * FR_GROUP, init=NULL, init_row=0,
-            c=&dx[start, 0, 0] + first * w.inputs, c_row=w.inputs, c_group=FR_GROUP,
-            edge=w.inputs - padded(w.inputs) + FR_GROUP,
-        )
-        kernels.gemm(&product)
-    fr_flush_end(before)
-
-
 cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, const float[:, :, ::1] h,
                     const float[:, :, ::1] aux, float[:, ::1] dweight_ih, float[:, ::1] dweight_hh,
                     float *dbias_ih, float *dbias_hh, Py_ssize_t start, Py_ssize_t stop,
@@ -452,7 +434,9 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
             if indices.shape[0]:
                 index_gradient(w, gates, indices, sums, start, stop, part, parts)
             if dx.shape[0]:
-                input_gradient(w, gates, dx, start, stop, part, parts)
+                # dx = da[input slots] @ weight_ih
+                product_rows((stop - start) * B, w.cell.gates * w.Hp, &gates[start, 0, 0], w.row,
+                             &w.input_transposed[0], NULL, w.inputs, &dx[start, 0, 0], part, parts)
     if threads > 1:
         leave(region, threads)
     if indices.shape[0]:
