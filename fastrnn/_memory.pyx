@@ -12,14 +12,12 @@ b) Live and waiting blocks together never exceed the most that was ever live at 
    at the same time: with none, a step could return in its second half what its first would miss.
 c) Blocks start on a cache line; large ones on a huge page, where the system has them: fewer faults, fewer TLB
    misses.
+d) No lock: what keeps the books is C that runs under the interpreter's lock from its first line to its last.
 """
 
 from libc.stdint cimport uintptr_t
-from libc.stdlib cimport free
-
-import threading
-
-import numpy as np
+from libc.stdlib cimport free, realloc
+from libc.string cimport memmove
 
 cimport numpy as cnp
 
@@ -48,12 +46,18 @@ cdef enum:
     LINE = 64
     HUGE_PAGE = 1 << 21
     SMALL = 1 << 14   # below this malloc itself recycles, and numpy.empty is the shorter way
+    MOST_AXES = 64    # NumPy's own limit
 
 cdef Py_ssize_t KEPT_BYTES = 1 << 29
 SMALL_BYTES = SMALL
 
-lock = threading.RLock()  # a collection inside may return blocks
-cdef list waiting = []          # blocks' (capacity, address), the longest waiting first
+cdef struct Waiting:
+    Py_ssize_t capacity
+    void *memory
+
+cdef Waiting *waiting = NULL    # the longest waiting first
+cdef Py_ssize_t waiting_count = 0
+cdef Py_ssize_t waiting_room = 0
 cdef Py_ssize_t waiting_bytes = 0
 cdef Py_ssize_t live_bytes = 0
 cdef Py_ssize_t most_live_bytes = 0
@@ -67,20 +71,23 @@ cdef class Block:
 
     def __dealloc__(self):
         if self.memory != NULL:
-            put_back(self.capacity, <uintptr_t> self.memory)
+            put_back(self.capacity, self.memory)
 
 
-cdef put_back(Py_ssize_t capacity, uintptr_t address):
-    global waiting_bytes, live_bytes
-    if lock is None:  # the interpreter is shutting down and has cleared this module
-        free(<void *> address)
-        return
-    block = (capacity, address)
-    with lock:
-        live_bytes -= capacity
-        waiting_bytes += capacity
-        waiting.append(block)
-        trim(KEPT_BYTES)
+cdef void put_back(Py_ssize_t capacity, void *memory) noexcept:
+    global waiting, waiting_room, waiting_count, waiting_bytes, live_bytes
+    cdef void *larger
+    live_bytes -= capacity
+    if waiting_count == waiting_room:
+        larger = realloc(waiting, (2 * waiting_room + 64) * sizeof(Waiting))
+        if larger == NULL:
+            free(memory)
+            return
+        waiting, waiting_room = <Waiting *> larger, 2 * waiting_room + 64
+    waiting[waiting_count] = Waiting(capacity, memory)
+    waiting_count += 1
+    waiting_bytes += capacity
+    trim(KEPT_BYTES)
 
 
 cdef Py_ssize_t most_bytes() noexcept:
@@ -88,38 +95,44 @@ cdef Py_ssize_t most_bytes() noexcept:
     return most_live_bytes + most_live_bytes // 4
 
 
-cdef trim(Py_ssize_t limit):
-    """Free the longest waiting blocks until the rest keeps to the limits; called with the lock held."""
-    global waiting_bytes
-    while waiting and (waiting_bytes > limit or waiting_bytes + live_bytes > most_bytes()):
-        capacity, address = waiting.pop(0)
-        waiting_bytes -= capacity
-        free(<void *> <uintptr_t> address)
+cdef void trim(Py_ssize_t limit) noexcept:
+    """Free the longest waiting blocks until the rest keeps to the limits."""
+    global waiting_count, waiting_bytes
+    cdef Py_ssize_t gone = 0
+    while gone < waiting_count and (waiting_bytes > limit or waiting_bytes + live_bytes > most_bytes()):
+        waiting_bytes -= waiting[gone].capacity
+        free(waiting[gone].memory)
+        gone += 1
+    if gone:
+        waiting_count -= gone
+        memmove(waiting, waiting + gone, waiting_count * sizeof(Waiting))
 
 
-cdef uintptr_t take(Py_ssize_t capacity) except? 0:
-    """A waiting block of that capacity, the last returned first, or a new one."""
-    global waiting_bytes, live_bytes, most_live_bytes
+cdef void *take(Py_ssize_t capacity) noexcept:
+    """A waiting block of that capacity, the last returned first, or a new one; NULL if there is no memory."""
+    global waiting_count, waiting_bytes, live_bytes, most_live_bytes
     cdef void *memory
-    with lock:
-        for i in range(len(waiting) - 1, -1, -1):
-            if waiting[i][0] == capacity:
-                waiting_bytes -= capacity
-                live_bytes += capacity
-                return waiting.pop(i)[1]
-        trim(max(<Py_ssize_t> 0, min(KEPT_BYTES, most_bytes() - live_bytes - capacity)))
-        memory = fr_allocate(capacity, HUGE_PAGE if capacity >= 2 * HUGE_PAGE else LINE)
-        if memory == NULL:
-            trim(0)
-            memory = fr_allocate(capacity, LINE)
-        if memory == NULL:
-            raise MemoryError(f"fastrnn: no memory for an array of {capacity} bytes")
+    cdef Py_ssize_t i
+    for i in range(waiting_count - 1, -1, -1):
+        if waiting[i].capacity == capacity:
+            memory = waiting[i].memory
+            waiting_count -= 1
+            memmove(waiting + i, waiting + i + 1, (waiting_count - i) * sizeof(Waiting))
+            waiting_bytes -= capacity
+            live_bytes += capacity
+            return memory
+    trim(max(<Py_ssize_t> 0, min(KEPT_BYTES, most_bytes() - live_bytes - capacity)))
+    memory = fr_allocate(capacity, HUGE_PAGE if capacity >= 2 * HUGE_PAGE else LINE)
+    if memory == NULL:
+        trim(0)
+        memory = fr_allocate(capacity, LINE)
+    if memory != NULL:
         live_bytes += capacity
         most_live_bytes = max(most_live_bytes, live_bytes)
-        return <uintptr_t> memory
+    return memory
 
 
-cdef Py_ssize_t rounded(Py_ssize_t n):
+cdef Py_ssize_t rounded(Py_ssize_t n) noexcept:
     """n rounded up by at most an eighth, so that slightly different shapes share a capacity."""
     cdef Py_ssize_t step = LINE
     while step * 8 < n:
@@ -129,45 +142,41 @@ cdef Py_ssize_t rounded(Py_ssize_t n):
 
 def empty(shape):
     """An uninitialised C-contiguous float32 array that starts on a cache line, so that no vector straddles two."""
+    cdef cnp.npy_intp axes[MOST_AXES]
+    cdef cnp.npy_intp size = 1
+    cdef double total = sizeof(float)  # bytes; cannot overflow
+    cdef int dimensions = 0
     cdef Block block
-    cdef cnp.ndarray raw
-    cdef uintptr_t first
-    size = 1
     for n in shape:
-        size *= int(n)
-    if size * 4 > 1 << 62:
-        raise MemoryError(f"fastrnn: no memory for an array of shape {tuple(shape)}")
-    if size * 4 < SMALL:
-        raw = np.empty(size + LINE // 4, dtype=np.float32)
-        first = <uintptr_t> cnp.PyArray_DATA(raw) + LINE - 1
-        return looking_into(raw, <void *> (first & ~<uintptr_t> (LINE - 1)), size).reshape(shape)
+        axes[dimensions] = n
+        size *= axes[dimensions]
+        total *= axes[dimensions]
+        dimensions += 1
+    if total < SMALL:
+        return small(dimensions, axes, size)
     block = Block()
-    block.capacity = rounded(size * 4)
-    block.memory = <void *> take(block.capacity)
-    return looking_into(block, block.memory, size).reshape(shape)
+    if total < <double> (1 << 62):
+        block.capacity = rounded(size * sizeof(float))
+        block.memory = take(block.capacity)
+    if block.memory == NULL:
+        raise MemoryError(f"fastrnn: no memory for an array of shape {tuple(shape)}")
+    return looking_into(block, dimensions, axes, block.memory)
 
 
-cdef cnp.ndarray looking_into(owner, void *memory, cnp.npy_intp size):
-    """A float32 vector over memory that `owner` holds for as long as the vector lives."""
-    cdef cnp.ndarray vector = cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT32, memory)
-    cnp.set_array_base(vector, owner)
-    return vector
+cdef cnp.ndarray small(int dimensions, cnp.npy_intp *axes, cnp.npy_intp size):
+    cdef cnp.npy_intp longer = size + LINE // sizeof(float)
+    cdef cnp.ndarray raw = cnp.PyArray_EMPTY(1, &longer, cnp.NPY_FLOAT32, 0)
+    cdef uintptr_t first = <uintptr_t> cnp.PyArray_DATA(raw) + LINE - 1
+    return looking_into(raw, dimensions, axes, <void *> (first & ~<uintptr_t> (LINE - 1)))
 
 
-def renew_lock():
-    """For the child of a fork, where the thread that held the lock may not exist."""
-    global lock
-    lock = threading.RLock()
+cdef cnp.ndarray looking_into(owner, int dimensions, cnp.npy_intp *axes, void *memory):
+    """A float32 array over memory that `owner` holds for as long as the array lives."""
+    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(dimensions, axes, cnp.NPY_FLOAT32, memory)
+    cnp.set_array_base(array, owner)
+    return array
 
 
 def kept():
     """Bytes that wait for the next call."""
     return waiting_bytes
-
-
-def free_kept():
-    """Return all waiting memory to the system."""
-    global most_live_bytes
-    with lock:
-        trim(0)
-        most_live_bytes = live_bytes

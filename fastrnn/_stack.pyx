@@ -1,8 +1,7 @@
 """A stack of layers: their buffers, their order, and the state that goes in and comes out.
 
 This is the compiled half of `layers.Recurrent`, because at one sequence of few units the arithmetic takes a few
-microseconds and as much Python would double it. Arguments have been checked (`takes` and `takes_state` say which
-need not be).
+microseconds and as much Python would double it. Arguments have been checked (`takes...` say which need not be).
 """
 
 from libc.stdint cimport int64_t
@@ -130,6 +129,10 @@ cdef class Stack:
     def takes(self, x):
         """Whether x needs no check and no copy: float32 (T, B, I), contiguous, not empty."""
         return plain(x, -1, -1, self.inputs)
+
+    def takes_gradient(self, dy, Py_ssize_t T, Py_ssize_t B):
+        """Whether dy needs no check and no copy: float32 (T, B, H), contiguous."""
+        return plain(dy, T, B, self.H)
 
     def takes_state(self, state, Py_ssize_t B):
         """The arrays of a state that needs no check and no copy, or None."""

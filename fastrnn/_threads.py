@@ -5,7 +5,7 @@ import weakref
 from pathlib import Path
 from typing import Protocol
 
-from fastrnn import _check, _memory, _team
+from fastrnn import _check, _team
 
 _default: int | None = None
 _forked = False
@@ -29,7 +29,6 @@ def _after_fork() -> None:
     global _forked
     _forked = True
     _team.stay_serial()
-    _memory.renew_lock()
     for owner in list(_owners.values()):
         owner._renew_lock()
 

@@ -273,8 +273,9 @@ class Recurrent(Module):
         if not isinstance(tape, Tape):
             raise TypeError(f"{who}: tape is a {type(tape).__name__}; expected what forward returned")
         records = tape._open(self, who)
-        T, B, H = records[0].T, records[0].B, self.hidden_size
-        if dy is not None:
+        T, B = records[0].T, records[0].B
+        if dy is not None and (self.batch_first or not self._stack.takes_gradient(dy, T, B)):
+            H = self.hidden_size
             axes, sizes = ("(B, T, H)", (B, T, H)) if self.batch_first else ("(T, B, H)", (T, B, H))
             dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
         final = self._checked_state(who, "dstate", dstate, B)
