@@ -100,6 +100,14 @@ def test_turns_are_as_many_as_asked():
     assert all(t.rounds == 3 and 0 < t.least <= t.median for t in timings.values())
 
 
+@pytest.mark.parametrize(
+    ("calls", "share", "rank"),
+    [(200, 0.99, 198), (1000, 0.999, 999), (7, 0.5, 4), (7, 1.0, 7), (1, 0.5, 1), (150, 0.99, 149)],
+)
+def test_percentiles_are_by_nearest_rank(calls, share, rank):
+    assert measure.nearest_rank(range(1, calls + 1), share) == rank
+
+
 def test_geometric_mean_counts_stream_steps_for_one_step():
     def record(time, call, peer_seconds):
         timings = {name: {"median": s} for name, s in (("fastrnn", 1.0), ("torch", peer_seconds))}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Run = Callable[[], object]
@@ -115,7 +116,11 @@ def percentiles(run: Run, seconds: float, fewest: int = 1_000) -> dict[str, floa
         run()
         times.append(clock() - start)
     times.sort()
-    ranks = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "most": 1.0}
-    calls = len(times)
-    at = {name: min(calls - 1, int(share * calls)) for name, share in ranks.items()}
-    return {"calls": calls, **{name: times[i] * 1e-9 for name, i in at.items()}}
+    shares = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "most": 1.0}
+    ranks = {name: nearest_rank(times, share) * 1e-9 for name, share in shares.items()}
+    return {"calls": len(times), **ranks}
+
+
+def nearest_rank(times: Sequence[int], share: float) -> int:
+    """The least of the sorted times that so large a share of them does not exceed."""
+    return times[max(1, math.ceil(round(share * len(times), 6))) - 1]
