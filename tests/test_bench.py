@@ -4,6 +4,8 @@ import json
 import math
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -98,6 +100,16 @@ def test_turns_are_as_many_as_asked():
     timings = measure.compare({name: lambda name=name: count(name) for name in calls}, budget, cores=1)
     assert timings.keys() == calls.keys()
     assert all(t.rounds == 3 and 0 < t.least <= t.median for t in timings.values())
+
+
+def test_a_turn_waits_for_threads_that_still_spin():
+    end = time.perf_counter() + 0.2
+    spinning = threading.Thread(target=lambda: [None for _ in iter(lambda: time.perf_counter() < end, False)])
+    spinning.start()
+    measure.settle()
+    assert time.perf_counter() >= end
+    spinning.join()
+    assert measure.settle() < measure.MOST_PAUSE_SECONDS
 
 
 @pytest.mark.parametrize(

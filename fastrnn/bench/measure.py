@@ -19,9 +19,10 @@ WARM_SECONDS = 0.05
 WARM_CALLS = 3
 MOST_ROUNDS = 500
 MOST_CALLS = 200_000  # timed one by one
-# Before a turn on several cores, for the threads of the one before, which spin for some time after their last work.
-# After 3 ms some still did: calls under 10 ms had one core of two, whoever's turn it was.
-PAUSE_SECONDS = 0.03
+# How long is waited, at a time and at most, for threads that spin after their last work: PyTorch's do so for 6 ms,
+# ONNX Runtime's for 60 here. Meanwhile calls under 10 ms had one core of two, whoever's turn it was.
+PAUSE_SECONDS = 0.01
+MOST_PAUSE_SECONDS = 0.5
 # Uncounted calls after it: one's own threads sleep by then, and an idle processor has slowed down.
 WAKE_SECONDS = 0.005
 
@@ -57,10 +58,13 @@ def compare(runs: Mapping[str, Run], budget: Budget, cores: int) -> dict[str, Ti
     -------
     dict of Timing, by the names of `runs`
     """
-    pause, wake = (PAUSE_SECONDS, WAKE_SECONDS) if cores > 1 else (0.0, 0.0)
-    once = {name: _warm_up(run, WARM_CALLS, WARM_SECONDS) for name, run in runs.items()}
-    warm = {name: s < LONG_SECONDS for name, s in once.items()}
-    round_seconds = sum(max(TURN_SECONDS, s) + max(s, wake) * warm[n] + pause for n, s in once.items())
+    several = cores > 1
+    wake = WAKE_SECONDS if several else 0.0
+    once, round_seconds = {}, 0.0
+    for name, run in runs.items():
+        round_seconds += settle() if several else 0.0
+        once[name] = s = _warm_up(run, WARM_CALLS, WARM_SECONDS)
+        round_seconds += max(TURN_SECONDS, s) + (max(s, wake) if s < LONG_SECONDS else 0.0)
     rounds = min(max(budget.rounds, int(budget.seconds / round_seconds)), MOST_ROUNDS)
     calls = {name: max(1, int(TURN_SECONDS / s)) for name, s in once.items()}
     samples: dict[str, list[float]] = {name: [] for name in runs}
@@ -72,14 +76,27 @@ def compare(runs: Mapping[str, Run], budget: Budget, cores: int) -> dict[str, Ti
         for turn in range(rounds):
             first = turn % len(names)  # nobody always follows the same one
             for name in names[first:] + names[:first]:
-                time.sleep(pause)
-                if warm[name]:
+                if several:
+                    settle()
+                if once[name] < LONG_SECONDS:
                     _warm_up(runs[name], fewest=1, least=wake)
                 samples[name].append(_turn(runs[name], calls[name]))
     finally:
         if collecting:
             gc.enable()
     return {n: Timing(statistics.median(s), min(s), rounds) for n, s in samples.items()}
+
+
+def settle() -> float:
+    """Wait until no thread of this process computes or spins any more; return the seconds that took."""
+    start = time.perf_counter()
+    while True:
+        busy, since = time.process_time(), time.perf_counter()
+        time.sleep(PAUSE_SECONDS)
+        now = time.perf_counter()
+        idle = time.process_time() - busy < 0.1 * (now - since)
+        if idle or now - start > MOST_PAUSE_SECONDS:
+            return now - start
 
 
 def _warm_up(run: Run, fewest: int, least: float) -> float:
@@ -107,6 +124,7 @@ def percentiles(run: Run, seconds: float, fewest: int = 1_000) -> dict[str, floa
     dict
         "calls", their number, and in seconds p50, p99, p99.9 and the most. The clock's own 0.05 us are in them.
     """
+    settle()
     _warm_up(run, WARM_CALLS, WARM_SECONDS)
     clock = time.perf_counter_ns
     times: list[int] = []
