@@ -143,28 +143,26 @@ cdef Py_ssize_t rounded(Py_ssize_t n) noexcept:
 def empty(shape):
     """An uninitialised C-contiguous float32 array that starts on a cache line, so that no vector straddles two."""
     cdef cnp.npy_intp axes[MOST_AXES]
-    cdef cnp.npy_intp size = 1
-    cdef double total = sizeof(float)  # bytes; cannot overflow
+    cdef double bytes = sizeof(float)  # as a double it cannot overflow
     cdef int dimensions = 0
     cdef Block block
     for n in shape:
         axes[dimensions] = n
-        size *= axes[dimensions]
-        total *= axes[dimensions]
+        bytes *= axes[dimensions]
         dimensions += 1
-    if total < SMALL:
-        return small(dimensions, axes, size)
+    if bytes < SMALL:
+        return small(dimensions, axes, <cnp.npy_intp> bytes)
     block = Block()
-    if total < <double> (1 << 62):
-        block.capacity = rounded(size * sizeof(float))
+    if bytes < <double> (1 << 62):
+        block.capacity = rounded(<Py_ssize_t> bytes)
         block.memory = take(block.capacity)
     if block.memory == NULL:
         raise MemoryError(f"fastrnn: no memory for an array of shape {tuple(shape)}")
     return looking_into(block, dimensions, axes, block.memory)
 
 
-cdef cnp.ndarray small(int dimensions, cnp.npy_intp *axes, cnp.npy_intp size):
-    cdef cnp.npy_intp longer = size + LINE // sizeof(float)
+cdef cnp.ndarray small(int dimensions, cnp.npy_intp *axes, cnp.npy_intp bytes):
+    cdef cnp.npy_intp longer = (bytes + LINE) // sizeof(float)
     cdef cnp.ndarray raw = cnp.PyArray_EMPTY(1, &longer, cnp.NPY_FLOAT32, 0)
     cdef uintptr_t first = <uintptr_t> cnp.PyArray_DATA(raw) + LINE - 1
     return looking_into(raw, dimensions, axes, <void *> (first & ~<uintptr_t> (LINE - 1)))

@@ -1,6 +1,6 @@
 """A stack of layers: buffers, order and states (see _stack.pyx)."""
 
-from typing import Any
+from typing import Any, Final
 
 from numpy import float32
 from numpy.random import Generator
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from fastrnn._panels import Panels
 
 class Record:
-    T: int
-    B: int
+    T: Final[int]
+    B: Final[int]
 
     def __init__(self, x: NDArray[Any], panels: Panels, T: int, B: int, tape: bool) -> None: ...
 
