@@ -6,10 +6,10 @@
 typedef __m256 vec;
 
 /* Register tiles (16 registers: 12 sums). 3 rows x 2 column groups need the fewest loads for a multiply-add; 6 x 1 wastes
- * less where there are few rows, and takes a group that is left over. */
+ * less where rows are few and no threes, and takes a group that is left over. */
 #define FR_ROWS 6
 static const int tile_rows[] = {0, 6, 3, 1, 1};  /* by the column groups of a strip */
-FR_INLINE int strip_groups(ptrdiff_t M) { return M == 1 ? 4 : M > 3 && M <= 16 ? 1 : 2; }
+FR_INLINE int strip_groups(ptrdiff_t M) { return M == 1 ? 4 : M > 3 && M <= 16 && M % 3 ? 1 : 2; }
 #define FR_TILES(T) T(1, 1) T(1, 2) T(1, 3) T(1, 4) T(2, 1) T(2, 2) T(3, 1) T(3, 2) T(4, 1) T(5, 1) T(6, 1)
 
 static const int32_t lane_masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
