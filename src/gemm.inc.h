@@ -169,7 +169,8 @@ static void gemm_block(const fr_product *p)
 static void gemm(const fr_product *whole)
 {
     ptrdiff_t M = whole->M, K = whole->K, most = K;
-    if (M <= M_BLOCK && K <= K_BLOCK) {
+    /* The rows of one tile read every panel once, best in one line: there is nothing to keep in a cache. */
+    if (M <= tile_rows[strip_groups(M)] || (M <= M_BLOCK && K <= K_BLOCK)) {
         gemm_block(whole);
         return;
     }
