@@ -40,7 +40,7 @@ cdef enum:
     # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2.
     PROJECTED_FLOATS = 49152
     # Rows of x that one thread projects at once where the input panels exceed SHARED_FLOATS, however long gate rows
-    # are: the most that a product takes before it reads its panels again.
+    # are: the most that a product of any ISA takes before it reads its panels again.
     PROJECTED_ROWS = 256
     # Floats of recurrent panels between two turns to the equations when there are few rows: 128 KiB.
     SWEEP_FLOATS = 32768

@@ -10,7 +10,7 @@
 
 enum {
     K_BLOCK = 256,  /* a group's panel of it, 16 KiB, stays in L1 or next to it under all rows */
-    M_BLOCK = 16 * VL  /* its rows x K_BLOCK stay in L2 under all groups: 128 KiB, AVX-512 256 */
+    M_BLOCK = VL < 16 ? 128 : 256  /* its rows x K_BLOCK, 128 or 256 KiB, stay in L2 under all groups */
 };
 
 /* Copies N columns of K values, 16 to a panel; the missing columns of the last panel are zeros. */
