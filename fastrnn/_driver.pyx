@@ -155,9 +155,12 @@ cdef Py_ssize_t gate_steps(Panels w, Py_ssize_t T, Py_ssize_t B) noexcept:
     return time_block(w, T, B)
 
 
-cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-                  Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset, const Share *share) noexcept nogil:
-    """gates[t - offset, b] = bias + x[t, b] @ weight_ih.T  for start <= t < stop and the rows and units of the share"""
+cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float *gates,
+                  Py_ssize_t gates_step, Py_ssize_t start, Py_ssize_t stop, const Share *share) noexcept nogil:
+    """gates[t, b] = bias + x[t, b] @ weight_ih.T  for start <= t < stop and the rows and units of the share
+
+    gates: where row (start, share.first) stands
+    """
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, width = share.end - share.begin, slots = w.cell.gates, copied = 0
     cdef Py_ssize_t rows = share.last - share.first, block, slot, column, t, b, steps = 1
     cdef const float *source
@@ -165,7 +168,7 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
     if not indices.shape[0]:
         if width == groups:  # all slots in one product
             width, slots = slots * groups, 1
-        if rows == gates.shape[1]:  # whole batches lie one behind the other: one product for the block
+        if rows == x.shape[1]:  # whole batches lie one behind the other: one product for the block
             steps, rows = stop - start, rows * (stop - start)
         for block in range((stop - start) // steps):
             t = start + block * steps
@@ -174,7 +177,7 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
                 product = fr_product(
                     M=rows, groups=width, K=w.inputs, a=&x[t, share.first, 0], a_row=w.inputs, a_k=1,
                     w=&w.input[column * w.inputs], w_group=w.inputs * FR_GROUP, init=&w.bias[column], init_row=0,
-                    c=&gates[t - offset, share.first, column], c_row=w.row, c_group=FR_GROUP, edge=FR_GROUP,
+                    c=gates + block * gates_step + column, c_row=w.row, c_group=FR_GROUP, edge=FR_GROUP,
                 )
                 kernels.gemm(&product)
         copied = w.cell.gates
@@ -186,7 +189,8 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
             source = &w.table[indices[t, b], 0] if indices.shape[0] else &w.bias[0]
             for slot in range(copied, w.cell.slots):  # ready rows; or the slots that only R h is added to
                 column = (slot * groups + share.begin) * FR_GROUP
-                memcpy(&gates[t - offset, b, column], source + column, width * FR_GROUP * sizeof(float))
+                memcpy(gates + (b - share.first) * w.row + column, source + column, width * FR_GROUP * sizeof(float))
+        gates += gates_step
 
 
 cdef void step(Panels w, Py_ssize_t t, fr_forward_block *at, Share *share) noexcept nogil:
@@ -232,9 +236,10 @@ cdef void step(Panels w, Py_ssize_t t, fr_forward_block *at, Share *share) noexc
 cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
                         float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, Share share) noexcept nogil:
     """All of time for the share's rows and units."""
-    cdef Py_ssize_t T = h.shape[0] - 1, first = share.first, block, start, stop, t, offset = 0
+    cdef Py_ssize_t T = h.shape[0] - 1, first = share.first, block, start, stop, t
     cdef Py_ssize_t gates_step = gates.shape[1] * w.row, state_step = h.shape[1] * w.H
     cdef Py_ssize_t c_step = state_step if c.shape[0] > 1 else 0, aux_step = state_step if aux.shape[0] > 1 else 0
+    cdef float *own = &gates[0, 0, 0] + first * w.row
     cdef fr_forward_block at
     if first == share.last:
         return
@@ -245,15 +250,15 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
         at.c, at.c_next = &c[0, first, 0], &c[0, first, 0] + c_step
     if aux.shape[0]:
         at.aux = &aux[0, first, 0]
+    if gates.shape[0] < T:  # nobody else reads them: these rows' steps one behind the other, away from other threads'
+        gates_step, own = at.rows * w.row, &gates[0, 0, 0] + first * gates.shape[0] * w.row
     cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, share.last - first))
     cdef unsigned before = fr_flush_begin()
     for block in range((T + span - 1) // span):
         start = block * span
         stop = min(start + span, T)
-        if gates.shape[0] < T:
-            offset = start
-        project(w, x, indices, gates, start, stop, offset, &share)
-        at.gates = &gates[start - offset, first, 0]
+        at.gates = own + (start * gates_step if gates.shape[0] == T else 0)
+        project(w, x, indices, at.gates, gates_step, start, stop, &share)
         for t in range(start, stop):
             step(w, t, &at, &share)
             at.gates += gates_step
