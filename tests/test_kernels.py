@@ -101,7 +101,7 @@ def drive(name, time, batch, inputs, hidden, integers, taped, num_threads=1):
 
     x = none if integers else draw(time, batch, inputs)
     indices = guarded_copy(rng.integers(inputs, size=(time, batch))) if integers else no_indices
-    gates = guarded((time if taped else 1, batch, panels.row))
+    gates = guarded((time if taped else (time + 1) // 2, batch, panels.row))
     h = guarded((time + 1, batch, hidden))
     c = guarded((0 if panels.states == 1 else time + 1 if taped else 1, batch, hidden))
     aux = guarded((0 if not panels.aux else time if taped else 1, batch, hidden))
@@ -145,7 +145,8 @@ def drive_all(names):
                 drive(name, 2, batch, inputs, hidden, integers=False, taped=True)
             drive(name, 2, batch, inputs, hidden, integers=True, taped=True)
             drive(name, 2, batch, inputs, hidden, integers=False, taped=False)
-        drive(name, 40, 24, 33, 64, False, True, num_threads=3)
+        for taped in (True, False):  # rows split, and not evenly
+            drive(name, 40, 23, 33, 64, False, taped, num_threads=3)
     print("nothing beyond a buffer was touched")
 
 
