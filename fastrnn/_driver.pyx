@@ -272,7 +272,7 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     """One layer over T steps.
 
     x IN (T, B, I), or indices IN (T, B) in 0..I-1; the other one empty
-    gates OUT (T, B, row), or fewer steps when nothing is taped
+    gates OUT (T, B, row), or room for fewer steps when nothing is taped
     h IN slot 0, OUT slots 1..T (T+1, B, H);  c the same, or (1, B, H) updated in place, or empty
     aux OUT (T or 1, B, H) or empty
     """
