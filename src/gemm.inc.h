@@ -9,8 +9,8 @@
 #define GROUP_VECTORS (FR_GROUP / VL)
 
 enum {
-    K_BLOCK = 256,  /* a group's panel of it, 16 KiB, stays in L1 or next to it under all rows */
-    M_BLOCK = VL < 16 ? 128 : 256  /* its rows x K_BLOCK, 128 or 256 KiB, stay in L2 under all groups */
+    K_BLOCK = VL == 8 ? 512 : 256,  /* a group's panel of it, 32 or 16 KiB, stays next to L1 or in it under all rows */
+    M_BLOCK = VL < 16 ? 128 : 256  /* its rows x K_BLOCK, up to 256 KiB, stay in L2 under all groups */
 };
 
 /* Copies N columns of K values, 16 to a panel; the missing columns of the last panel are zeros. */

@@ -12,10 +12,10 @@ import fastrnn
 from fastrnn import _driver
 
 # Rows and terms around the register tiles (up to 8 rows), the groups of 16 columns and the blocks of
-# 128 or 256 rows and 256 terms.
+# 128 or 256 rows and 256 or 512 terms.
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 95, 96, 97, 127, 128, 129, 191, 255, 256, 257, 300)
 COLUMNS = (1, 7, 15, 16, 17, 31, 33, 48, 64, 65, 79, 130)
-TERMS = (1, 2, 15, 17, 255, 256, 257, 513)
+TERMS = (1, 2, 15, 17, 255, 256, 257, 512, 513, 1025)
 
 
 def small_integers(rng, *shape):

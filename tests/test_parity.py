@@ -14,7 +14,7 @@ from fastrnn import _kernels
 
 # (T, B, I, H), layers.
 WIDE = ((4, 4400, 3, 64), 1)
-# Beyond one group of units, one block of K (256), of rows (128), of time steps, of gradients; and
+# Beyond one group of units, one block of K (256 or 512), of rows (128), of time steps, of gradients; and
 # one row whose units are worth several threads.
 LARGE = [
     ((9, 13, 40, 70), 1),
