@@ -5,7 +5,7 @@ a) Threads split what is written, never what is summed: rows of an output, or 16
    every element has one owner and one order of summation, and no bit depends on the number of threads.
 b) A weight gradient is one product with K = T*B, cut into blocks of at most K_BLOCK rows that stay in L2 as panels.
    Each thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a
-   block. Products over the same da (of W with x, of R with h) share its columns, which are gathered once.
+   block. Products over the same da (of W with x, of R with h) share its columns, which become rows once.
 """
 
 from cython.parallel cimport prange
@@ -21,6 +21,7 @@ from fastrnn._memory import empty
 
 cdef enum:
     K_BLOCK = 256
+    COLUMN = K_BLOCK + FR_GROUP  # one column of da after the other, on different sets of the caches
 
 
 cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
@@ -30,7 +31,7 @@ cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
 
 cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil:
     """Floats that one thread of weight_gradients needs for operands of N columns in all, each padded."""
-    return K_BLOCK * (N + FR_COLUMNS)
+    return K_BLOCK * N + FR_COLUMNS * COLUMN
 
 
 cdef void weight_gradients(
@@ -44,7 +45,8 @@ cdef void weight_gradients(
     """
     cdef Py_ssize_t per_slot = padded(units) // FR_GROUP
     cdef Py_ssize_t begin = per_slot * slots * part // parts, end = per_slot * slots * (part + 1) // parts
-    cdef Py_ssize_t blocks = (K + K_BLOCK - 1) // K_BLOCK, block, k, depth, group, slot, unit, columns, row, m, N
+    cdef Py_ssize_t blocks = (K + K_BLOCK - 1) // K_BLOCK, block, k, depth, group, slot, unit, width, pieces, columns
+    cdef Py_ssize_t row, m, N
     cdef int p
     cdef float *column = scratch
     cdef float *panels
@@ -56,20 +58,24 @@ cdef void weight_gradients(
     for block in range(blocks):
         k = K * block // blocks
         depth = K * (block + 1) // blocks - k
-        panels = scratch + K_BLOCK * FR_COLUMNS
+        panels = scratch + FR_COLUMNS * COLUMN
         for p in range(count):
             kernels.pack(depth, products[p].N, products[p].operand + k * products[p].N, products[p].N, 1,
                          panels, depth * FR_GROUP)
             panels += depth * padded(products[p].N)
         group = begin
-        while group < end:  # as many groups at once as one slot and this part have, up to FR_COLUMNS columns
+        while group < end:  # pieces of nearly equal width within one slot and this part, of up to FR_COLUMNS columns
             slot, unit = group // per_slot, group % per_slot * FR_GROUP
-            columns = min(<Py_ssize_t> FR_COLUMNS, units - unit, (end - group) * FR_GROUP)
-            group += padded(columns) // FR_GROUP
+            width = min(per_slot - group % per_slot, end - group)
+            pieces = (width * FR_GROUP + FR_COLUMNS - 1) // FR_COLUMNS
+            width = (width + pieces - 1) // pieces
+            columns = min(units - unit, width * FR_GROUP)
+            group += width
             for m in range(FR_COLUMNS):
                 sums[m] = 0
-            kernels.gather(depth, columns, da + k * da_row + slot * slot_columns + unit, da_row, column, sums)
-            panels = scratch + K_BLOCK * FR_COLUMNS
+            kernels.transpose(depth, columns, da + k * da_row + slot * slot_columns + unit, da_row,
+                              column, COLUMN, sums)
+            panels = scratch + FR_COLUMNS * COLUMN
             for p in range(count):
                 N = products[p].N
                 if products[p].gates[slot] >= 0:
@@ -77,7 +83,7 @@ cdef void weight_gradients(
                     # dweight[row:row + columns] += column.T @ operand[k:k + depth]
                     target = products[p].dweight + row * N
                     product = fr_product(
-                        M=columns, groups=padded(N) // FR_GROUP, K=depth, a=column, a_row=1, a_k=FR_COLUMNS,
+                        M=columns, groups=padded(N) // FR_GROUP, K=depth, a=column, a_row=COLUMN,
                         w=panels, w_group=depth * FR_GROUP, init=target, init_row=N, c=target, c_row=N,
                         c_group=FR_GROUP, edge=N - padded(N) + FR_GROUP,
                     )
@@ -126,7 +132,7 @@ cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t
     cdef fr_product product
     if first < last:
         product = fr_product(
-            M=last - first, groups=padded(N) // FR_GROUP, K=K, a=x + first * x_row, a_row=x_row, a_k=1, w=panels,
+            M=last - first, groups=padded(N) // FR_GROUP, K=K, a=x + first * x_row, a_row=x_row, w=panels,
             w_group=K * FR_GROUP, init=init, init_row=0, c=y + first * N, c_row=N, c_group=FR_GROUP,
             edge=N - padded(N) + FR_GROUP,
         )

@@ -175,7 +175,7 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
             for slot in range(slots):
                 column = (slot * groups + share.begin) * FR_GROUP
                 product = fr_product(
-                    M=rows, groups=width, K=w.inputs, a=&x[t, share.first, 0], a_row=w.inputs, a_k=1,
+                    M=rows, groups=width, K=w.inputs, a=&x[t, share.first, 0], a_row=w.inputs,
                     w=&w.input[column * w.inputs], w_group=w.inputs * FR_GROUP, init=&w.bias[column], init_row=0,
                     c=gates + block * gates_step + column, c_row=w.row, c_group=FR_GROUP, edge=FR_GROUP,
                 )
@@ -203,7 +203,7 @@ cdef void step(Panels w, Py_ssize_t t, fr_forward_block *at, Share *share) noexc
     cdef const fr_stage *stage
     cdef float *target
     cdef fr_product product
-    product.M, product.K, product.a_row, product.a_k = at.rows, w.H, w.H, 1
+    product.M, product.K, product.a_row = at.rows, w.H, w.H
     product.init_row, product.c_row, product.edge = w.row, w.row, FR_GROUP
     for s in range(w.cell.stages):
         stage = &w.cell.stage[s]
@@ -323,7 +323,7 @@ cdef void step_backward(Panels w, fr_backward_block *at, const float *dy, Share 
         K = stage.count * w.Hp
         done -= K * w.Hp
         product = fr_product(
-            M=at.rows, groups=share.end - share.begin, K=K, a=at.gates + stage.first * w.Hp, a_row=w.row, a_k=1,
+            M=at.rows, groups=share.end - share.begin, K=K, a=at.gates + stage.first * w.Hp, a_row=w.row,
             w=&w.recurrent_transposed[done + at.begin * K], w_group=K * FR_GROUP, init=target, init_row=w.Hp,
             c=target, c_row=w.Hp, c_group=FR_GROUP, edge=FR_GROUP,
         )

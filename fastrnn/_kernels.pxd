@@ -40,7 +40,7 @@ cdef extern from "fr_kernels.h":
         fr_stage stage[2]
 
     ctypedef struct fr_product:
-        Py_ssize_t M, groups, K, a_row, a_k, w_group, init_row, c_row, c_group, edge
+        Py_ssize_t M, groups, K, a_row, w_group, init_row, c_row, c_group, edge
         const float *a
         const float *w
         const float *init
@@ -53,8 +53,8 @@ cdef extern from "fr_kernels.h":
         void (*pack)(Py_ssize_t K, Py_ssize_t N, const float *source, Py_ssize_t source_k, Py_ssize_t source_n,
                      float *panel, Py_ssize_t panel_group) noexcept nogil
         void (*gemm)(const fr_product *product) noexcept nogil
-        void (*gather)(Py_ssize_t K, Py_ssize_t columns, const float *rows, Py_ssize_t row,
-                       float *out, float *sum) noexcept nogil
+        void (*transpose)(Py_ssize_t K, Py_ssize_t columns, const float *rows, Py_ssize_t row,
+                          float *out, Py_ssize_t out_row, float *sum) noexcept nogil
         void (*add)(Py_ssize_t n, const float *source, float *target) noexcept nogil
         float (*cross_entropy)(Py_ssize_t V, const float *logits, Py_ssize_t target, float scale,
                                float *dlogits) noexcept nogil

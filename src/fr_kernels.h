@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define FR_GROUP 16      /* lanes of a packed column group, the same on every ISA */
-#define FR_COLUMNS 32    /* columns that gather makes rows of a product of */
+#define FR_COLUMNS 48    /* columns that become rows of a product at once: whole threes, whole groups */
 #define FR_MAX_SLOTS 4   /* gate columns per unit that a cell may keep */
 #define FR_MAX_STAGES 2  /* recurrent products per time step (GRU with reset before needs two) */
 
@@ -62,8 +62,8 @@ typedef struct {
 /* C (M, groups * 16) = init + A (M, K) @ W (K, groups * 16), K in order, one chain of multiply-adds. */
 typedef struct {
     ptrdiff_t M, groups, K;
-    const float *a;              /* A[m, k] = a[m * a_row + k * a_k], a_k 1 or 32 */
-    ptrdiff_t a_row, a_k;
+    const float *a;              /* A[m, k] = a[m * a_row + k] */
+    ptrdiff_t a_row;
     const float *w;              /* in panels of 16 columns, w_group apart */
     ptrdiff_t w_group;
     const float *init;           /* NULL means 0; init_row 0 repeats one row; column groups as C's */
@@ -85,8 +85,10 @@ typedef struct {
 
     void (*gemm)(const fr_product *product);
 
-    /* out[k * 32 + m] = rows[k * row + m] for m < columns <= 32, 0 beyond; sum[m] += the sums over k. */
-    void (*gather)(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, float *sum);
+    /* out[m * out_row + k] = rows[k * row + m] for m < columns, sum[m] += the sums over k. Of out, zeros fill the rows
+     * up to whole fours and as many more rows as make whole groups. */
+    void (*transpose)(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, ptrdiff_t out_row,
+                      float *sum);
 
     void (*add)(ptrdiff_t n, const float *source, float *target);          /* target += source */
 

@@ -32,14 +32,48 @@ static void pack(ptrdiff_t K, ptrdiff_t N, const float *source, ptrdiff_t source
     }
 }
 
+typedef float quad __attribute__((vector_size(16)));
+
+/* to[j * to_row + i] = from[i * from_row + j], 4 x 4 */
+FR_INLINE void transpose_quads(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row)
+{
+    quad x[4];
+    for (int i = 0; i < 4; i++) memcpy(&x[i], from + i * from_row, sizeof *x);
+    quad ab = FR_SHUFFLE(x[0], x[1], 0, 4, 1, 5), ab_high = FR_SHUFFLE(x[0], x[1], 2, 6, 3, 7);
+    quad cd = FR_SHUFFLE(x[2], x[3], 0, 4, 1, 5), cd_high = FR_SHUFFLE(x[2], x[3], 2, 6, 3, 7);
+    x[0] = FR_SHUFFLE(ab, cd, 0, 1, 4, 5), x[1] = FR_SHUFFLE(ab, cd, 2, 3, 6, 7);
+    x[2] = FR_SHUFFLE(ab_high, cd_high, 0, 1, 4, 5), x[3] = FR_SHUFFLE(ab_high, cd_high, 2, 3, 6, 7);
+    for (int i = 0; i < 4; i++) memcpy(to + i * to_row, &x[i], sizeof *x);
+}
+
+static void transpose(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, ptrdiff_t out_row,
+                      float *sum)
+{
+    for (ptrdiff_t m = 0; m < columns; m += VL) {
+        ptrdiff_t lanes = columns - m < VL ? columns - m : VL;
+        vec total = v_load(sum + m);
+        for (ptrdiff_t k = 0; k < K; k += 4) {
+            float four[4 * VL];
+            for (int i = 0; i < 4; i++) {
+                vec x = k + i < K ? v_load_n(rows + (k + i) * row + m, lanes) : v_set(0);
+                total = v_add(total, x);
+                v_store(four + i * VL, x);
+            }
+            for (int lane = 0; lane < VL; lane += 4)
+                transpose_quads(four + lane, VL, out + (m + lane) * out_row + k, out_row);
+        }
+        v_store(sum + m, total);
+    }
+}
+
 /* sum += A[:, k] W[k, :]. The shorter of the two sides waits in registers for the other one. */
-FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], const float *const *a, const ptrdiff_t a_k,
-                             const float *const *w, const int k)
+FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], const float *const *a, const float *const *w,
+                             const int k)
 {
     vec waiting[8];
     if (rows < vectors) {
 #pragma GCC unroll 8
-        for (int m = 0; m < rows; m++) waiting[m] = v_set(a[m][k * a_k]);
+        for (int m = 0; m < rows; m++) waiting[m] = v_set(a[m][k]);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
             vec weight = v_load(w[v / GROUP_VECTORS] + k * FR_GROUP + v % GROUP_VECTORS * VL);
@@ -51,7 +85,7 @@ FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], co
         for (int v = 0; v < vectors; v++) waiting[v] = v_load(w[v / GROUP_VECTORS] + k * FR_GROUP + v % GROUP_VECTORS * VL);
 #pragma GCC unroll 8
         for (int m = 0; m < rows; m++) {
-            vec x = v_set(a[m][k * a_k]);
+            vec x = v_set(a[m][k]);
 #pragma GCC unroll 8
             for (int v = 0; v < vectors; v++) sum[m][v] = v_fma(x, waiting[v], sum[m][v]);
         }
@@ -60,25 +94,23 @@ FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], co
 
 /* Moves on by some steps. The empty assembly keeps every pointer in a register of its own: the compiler would rather
  * spell out the address of every unrolled load, and then has too few of them. */
-FR_INLINE void advance(const int rows, const int groups, const float **a_at, const ptrdiff_t a_steps,
-                       const float **w_at, const ptrdiff_t w_steps)
+FR_INLINE void advance(const int rows, const int groups, const float **a_at, const float **w_at, const int steps)
 {
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++) {
-        a_at[m] += a_steps;
+        a_at[m] += steps;
         __asm__("" : "+r"(a_at[m]));
     }
 #pragma GCC unroll 8
     for (int g = 0; g < groups; g++) {
-        w_at[g] += w_steps;
+        w_at[g] += steps * FR_GROUP;
         __asm__("" : "+r"(w_at[g]));
     }
 }
 
 /* C (rows, groups * 16) = init + A @ W with every size but K known to the compiler. */
-FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdiff_t K, const float *a, ptrdiff_t a_row,
-                    const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
-                    float *c, ptrdiff_t c_row, ptrdiff_t c_group)
+FR_INLINE void tile(const int rows, const int groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, const float *w,
+                    ptrdiff_t w_group, const float *init, ptrdiff_t init_row, float *c, ptrdiff_t c_row, ptrdiff_t c_group)
 {
     const int vectors = groups * GROUP_VECTORS, steps = 4;  /* unrolled, they share the loop's counting */
     const float *a_at[FR_ROWS], *w_at[8];
@@ -93,15 +125,15 @@ FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdi
     for (int m = 0; m < rows; m++) a_at[m] = a + m * a_row;
 #pragma GCC unroll 8
     for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
-    const float *const end = a + (K & -steps) * a_k;  /* for a pointer that moves anyhow: no register counts steps */
+    const float *const end = a + (K & -steps);  /* for a pointer that moves anyhow: no register counts steps */
     while (a_at[0] != end) {
 #pragma GCC unroll 8
-        for (int k = 0; k < steps; k++) outer_product(rows, vectors, sum, a_at, a_k, w_at, k);
-        advance(rows, groups, a_at, steps * a_k, w_at, steps * FR_GROUP);
+        for (int k = 0; k < steps; k++) outer_product(rows, vectors, sum, a_at, w_at, k);
+        advance(rows, groups, a_at, w_at, steps);
     }
     for (K &= steps - 1; K > 0; K--) {
-        outer_product(rows, vectors, sum, a_at, a_k, w_at, 0);
-        advance(rows, groups, a_at, a_k, w_at, FR_GROUP);
+        outer_product(rows, vectors, sum, a_at, w_at, 0);
+        advance(rows, groups, a_at, w_at, 1);
     }
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++)
@@ -110,18 +142,18 @@ FR_INLINE void tile(const int rows, const int groups, const ptrdiff_t a_k, ptrdi
             v_store(c + m * c_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL, sum[m][v]);
 }
 
-/* The tile of that size whose first element is row m and column group n of C; a_k is made a constant too, so that the
- * loop's addresses are. */
+/* The tile of that size whose first element is row m and column group n of C. */
 static void any_tile(int rows, int groups, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
 {
     const float *a = p->a + m * p->a_row, *w = p->w + n * p->w_group;
     const float *init = p->init ? p->init + m * p->init_row + n * p->c_group : NULL;
     float *c = p->c + m * p->c_row + n * p->c_group;
-#define REST p->K, a, p->a_row, w, p->w_group, init, p->init_row, c, p->c_row, p->c_group
-#define FR_CASE(M, N) case M * 16 + N: if (p->a_k == 1) tile(M, N, 1, REST); else tile(M, N, FR_COLUMNS, REST); break;
+#define FR_CASE(M, N) \
+    case M * 16 + N: \
+        tile(M, N, p->K, a, p->a_row, w, p->w_group, init, p->init_row, c, p->c_row, p->c_group); \
+        break;
     switch (rows * 16 + groups) { FR_TILES(FR_CASE) }
 #undef FR_CASE
-#undef REST
 }
 
 /* A last column group that is not whole: through a full tile of our own, so that nothing beside C is touched. */
@@ -184,26 +216,11 @@ static void gemm(const fr_product *whole)
         if (p.init) p.init += m * p.init_row;
         for (ptrdiff_t k = 0; k < K; k += most) {
             p.K = K - k < most ? K - k : most;
-            p.a = whole->a + m * p.a_row + k * p.a_k;
+            p.a = whole->a + m * p.a_row + k;
             p.w = whole->w + k * FR_GROUP;
             gemm_block(&p);
             p.init = p.c, p.init_row = p.c_row;  /* further blocks of K add to this one */
         }
-    }
-}
-
-static void gather(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, float *sum)
-{
-    for (int v = 0; v < FR_COLUMNS / VL; v++) {
-        ptrdiff_t lanes = columns - v * VL < 0 ? 0 : columns - v * VL < VL ? columns - v * VL : VL;
-        vec total = v_load(sum + v * VL);
-        for (ptrdiff_t k = 0; k < K; k++) {
-            const float *from = rows + k * row + v * VL;
-            vec x = lanes == VL ? v_load(from) : v_load_n(from, lanes);
-            v_store(out + k * FR_COLUMNS + v * VL, x);
-            total = v_add(total, x);
-        }
-        v_store(sum + v * VL, total);
     }
 }
 

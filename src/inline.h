@@ -1,8 +1,15 @@
-/* The compiler's own words, in one place: forced inlining and regions of a target instruction set. */
+/* The compiler's own words, in one place: forced inlining, shuffles and regions of a target instruction set. */
 #ifndef FR_INLINE_H
 #define FR_INLINE_H
 
 #define FR_INLINE static inline __attribute__((always_inline))
+
+/* Four lanes of a and b, counted through both. */
+#ifdef __clang__
+#define FR_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define FR_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (int32_t __attribute__((vector_size(16)))){__VA_ARGS__})
+#endif
 
 #if defined(__x86_64__) || defined(__i386__)
 #define FR_X86 1
