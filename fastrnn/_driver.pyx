@@ -193,9 +193,10 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
         gates += gates_step
 
 
-cdef void step(Panels w, Py_ssize_t t, fr_forward_block *at, Share *share) noexcept nogil:
+cdef void step(Panels w, Py_ssize_t t, bint at_rest, fr_forward_block *at, Share *share) noexcept nogil:
     """h_next, c_next = cell(gates + h @ weight_hh.T, h, c) for the share's rows and units
 
+    at_rest: h and c are 0, so the product adds nothing
     at: where step t's arrays stand: gates IN projections OUT activations (rows, row), h c h_next c_next aux (rows, H)
     """
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = w.H * FR_GROUP, done = 0, block, blocks, group, most, width, s, i
@@ -215,7 +216,9 @@ cdef void step(Panels w, Py_ssize_t t, fr_forward_block *at, Share *share) noexc
             group = share.begin + (blocks - 1 - block if t & 1 else block) * most
             width = min(most, share.end - group)
             target = at.gates + stage.first * w.Hp + group * FR_GROUP
-            if width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
+            if at_rest:
+                pass
+            elif width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
                 product.groups, product.w_group, product.c_group = stage.count, groups * panel, w.Hp
                 for i in range(width):
                     product.w = &w.recurrent[done + (group + i) * panel]
@@ -234,12 +237,12 @@ cdef void step(Panels w, Py_ssize_t t, fr_forward_block *at, Share *share) noexc
 
 
 cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-                        float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, Share share) noexcept nogil:
+                        float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, bint at_rest,
+                        Share share) noexcept nogil:
     """All of time for the share's rows and units."""
     cdef Py_ssize_t T = h.shape[0] - 1, first = share.first, block, start, stop, t
     cdef Py_ssize_t gates_step = gates.shape[1] * w.row, state_step = h.shape[1] * w.H
     cdef Py_ssize_t c_step = state_step if c.shape[0] > 1 else 0, aux_step = state_step if aux.shape[0] > 1 else 0
-    cdef float *own = &gates[0, 0, 0] + first * w.row
     cdef fr_forward_block at
     if first == share.last:
         return
@@ -250,17 +253,21 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
         at.c, at.c_next = &c[0, first, 0], &c[0, first, 0] + c_step
     if aux.shape[0]:
         at.aux = &aux[0, first, 0]
-    if gates.shape[0] < T:  # nobody else reads them: these rows' steps one behind the other, away from other threads'
-        gates_step, own = at.rows * w.row, &gates[0, 0, 0] + first * gates.shape[0] * w.row
+    cdef bint taped = gates.shape[0] == T
+    if not taped:  # nobody else reads the gates: these rows' steps one behind the other, away from other threads'
+        gates_step = at.rows * w.row
+    cdef float *own = &gates[0, 0, 0] + first * w.row * (1 if taped else gates.shape[0])
+    at.gates = own
     cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, share.last - first))
     cdef unsigned before = fr_flush_begin()
     for block in range((T + span - 1) // span):
         start = block * span
         stop = min(start + span, T)
-        at.gates = own + (start * gates_step if gates.shape[0] == T else 0)
+        if not taped:
+            at.gates = own
         project(w, x, indices, at.gates, gates_step, start, stop, &share)
         for t in range(start, stop):
-            step(w, t, &at, &share)
+            step(w, t, at_rest and t == 0, &at, &share)
             at.gates += gates_step
             at.h, at.h_next = at.h_next, at.h_next + state_step
             at.c, at.c_next, at.aux = at.c_next, at.c_next + c_step, at.aux + aux_step
@@ -268,28 +275,30 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
 
 
 cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-                        float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, int num_threads) noexcept nogil:
+                        float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, bint at_rest,
+                        int num_threads) noexcept nogil:
     """One layer over T steps.
 
     x IN (T, B, I), or indices IN (T, B) in 0..I-1; the other one empty
     gates OUT (T, B, row), or room for fewer steps when nothing is taped
     h IN slot 0, OUT slots 1..T (T+1, B, H);  c the same, or (1, B, H) updated in place, or empty
     aux OUT (T or 1, B, H) or empty
+    at_rest: the initial state is 0
     """
     cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1]
-    cdef Grid grid = grid_for(w, B, num_threads,
-                              <double> T * B * w.row * (w.H + (0 if indices.shape[0] else w.inputs)))
+    cdef Py_ssize_t terms = (T - at_rest) * w.H + (0 if indices.shape[0] else T * w.inputs)
+    cdef Grid grid = grid_for(w, B, num_threads, <double> B * w.row * terms)
     cdef int threads = grid.rows * grid.units
     cdef fr_progress places[FR_MAX_TEAM]
     cdef fr_progress *progress = places
     cdef Region region
     if threads == 1:
-        forward_share(w, x, indices, gates, h, c, aux, share_of(w, B, 0, 1, progress))
+        forward_share(w, x, indices, gates, h, c, aux, at_rest, share_of(w, B, 0, 1, progress))
         return
     fr_start(progress, min(threads, <int> FR_MAX_TEAM))
     region = enter()
     with parallel(num_threads=threads):
-        forward_share(w, x, indices, gates, h, c, aux,
+        forward_share(w, x, indices, gates, h, c, aux, at_rest,
                       share_of(w, B, threadid(), min(threads, fr_team_size()), progress))
     leave(region, threads)
 
@@ -298,7 +307,7 @@ def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, f
             float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, int num_threads):
     """`forward_layer` for Python, which is to say for tests of it."""
     with nogil:
-        forward_layer(w, x, indices, gates, h, c, aux, num_threads)
+        forward_layer(w, x, indices, gates, h, c, aux, False, num_threads)
 
 
 # --------------------------------------------------------------------------------------------------- backward

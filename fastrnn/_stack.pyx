@@ -164,7 +164,7 @@ cdef class Stack:
                 panels.refresh(integers, False)
             with nogil:
                 forward_layer(panels, record.x, record.indices, record.gates, record.h, record.c, record.aux,
-                              num_threads)
+                              initial is None, num_threads)
             memcpy(of_layer(final[0], layer), &record.h[T, 0, 0], size)
             if self.states == 2:
                 memcpy(of_layer(final[1], layer), &record.c[record.c.shape[0] - 1, 0, 0], size)

@@ -48,7 +48,8 @@ cdef class LayerState(Source):
 
 cdef void advance(LayerState layer, Source below, int num_threads) noexcept nogil:
     """One step of one layer."""
-    forward_layer(layer.panels, below.vectors, below.indices, layer.gates, layer.h, layer.c, layer.aux, num_threads)
+    forward_layer(layer.panels, below.vectors, below.indices, layer.gates, layer.h, layer.c, layer.aux, False,
+                  num_threads)
     memcpy(&layer.h[0, 0, 0], &layer.h[1, 0, 0], layer.h.shape[1] * layer.h.shape[2] * sizeof(float))
 
 

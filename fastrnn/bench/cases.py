@@ -80,26 +80,29 @@ class Case:
     def flops(self) -> float:
         """Floating-point operations of the matrix products, 2 to a multiply-add; the gates' own are not counted.
 
-        Training is three times forward: outputs, gradients of inputs and states, gradients of weights.
+        The initial state is zero: forward's first step needs no recurrent product. Training has three products for
+        one of forward: outputs, gradients of inputs and states, gradients of weights.
         """
-        products = sum(self.hidden * (inputs + self.hidden) for inputs in self.layer_inputs())
-        forward = 2.0 * GATES[self.cell] * products * self.time * self.batch
-        return 3 * forward if self.training else forward
+        unit = 2.0 * GATES[self.cell] * self.hidden * self.batch
+        every = unit * self.time * sum(inputs + self.hidden for inputs in self.layer_inputs())
+        forward = every - unit * self.layers * self.hidden
+        return forward + 2 * every if self.training else forward
 
     def resident_bytes(self) -> list[int]:
         """Bytes of weights that are read again and again, a list with an entry for each place they live in.
 
-        Over many steps that is each layer's recurrent matrix by itself; over one step, call after call, all weights of
-        all layers together.
+        Over many steps that is each layer's recurrent matrix by itself; over one step, call after call, the input
+        weights of all layers together.
         """
         gates = GATES[self.cell]
         if self.time > 1:
             return [4 * gates * self.hidden * self.hidden] * self.layers
-        return [sum(4 * gates * self.hidden * (i + self.hidden) for i in self.layer_inputs())]
+        return [sum(4 * gates * self.hidden * inputs for inputs in self.layer_inputs())]
 
     def sweeps(self) -> int:
-        """How often those weights are read: once a step, and once a step backward."""
-        return 2 * self.time if self.training else self.time
+        """How often those weights are read: once a step but the first, and once a step backward."""
+        forward = max(1, self.time - 1)
+        return forward + self.time if self.training else forward
 
 
 def table(modes: Sequence[str] = ("inference", "training")) -> list[Case]:
