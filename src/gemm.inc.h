@@ -187,12 +187,12 @@ static void gemm_block(const fr_product *p)
         int width = p->groups - n < most ? (int)(p->groups - n) : most;
         int whole = n + width < p->groups || p->edge == FR_GROUP;
         if (!whole && width > 1) width -= 1, whole = 1;
-        ptrdiff_t tiles = pieces(p->M, tile_rows[width]), low = p->M / tiles, higher = p->M % tiles;
-        for (ptrdiff_t i = 0, m = 0; i < tiles; i++) {
-            int rows = (int)low + (i < higher);
+        ptrdiff_t tiles = pieces(p->M, tile_rows[width]);
+        for (ptrdiff_t i = 0; i < tiles; i++) {
+            ptrdiff_t m = piece_start(p->M, i, tiles);
+            int rows = (int)(piece_start(p->M, i + 1, tiles) - m);
             if (whole) any_tile(rows, width, m, n, p);
             else edge_tile(rows, m, n, p);
-            m += rows;
         }
         n += width;
     }
