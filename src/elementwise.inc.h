@@ -4,16 +4,20 @@
 static float cross_entropy(ptrdiff_t V, const float *logits, ptrdiff_t target, float scale, float *dlogits)
 {
     const vec most = v_set(88.0f);  /* e^-88 comes out as 0; beside the maximum's 1 it is nothing */
-    float top = logits[0];
-    for (ptrdiff_t j = 1; j < V; j++) top = logits[j] > top || logits[j] != logits[j] ? logits[j] : top;
-    vec total = v_set(0), shift = v_set(top);
+    float top = logits[0], tail[VL];
+    vec highest = v_set(top), total = v_set(0);
     ptrdiff_t j = 0;
-    for (; j + VL <= V; j += VL) {
+    for (; j + VL <= V; j += VL) highest = v_max(highest, v_load(logits + j));  /* a NaN lost here makes the sum NaN */
+    v_store(tail, highest);
+    for (int lane = 0; lane < VL; lane++) top = tail[lane] > top ? tail[lane] : top;
+    for (; j < V; j++) top = logits[j] > top ? logits[j] : top;
+    const vec shift = v_set(top);
+    for (j = 0; j + VL <= V; j += VL) {
         vec e = v_exp_minus(v_min(most, v_sub(shift, v_load(logits + j))));
         v_store(dlogits + j, e);
         total = v_add(total, e);
     }
-    float sum = v_sum(total), tail[VL];
+    float sum = v_sum(total);
     if (j < V) {
         v_store(tail, v_exp_minus(v_min(most, v_sub(shift, v_load_n(logits + j, V - j)))));
         for (ptrdiff_t lane = 0; j + lane < V; lane++) sum += dlogits[j + lane] = tail[lane];
