@@ -85,8 +85,8 @@ typedef struct {
 
     void (*gemm)(const fr_product *product);
 
-    /* out[m * out_row + k] = rows[k * row + m] for m < columns, sum[m] += the sums over k. Of out, zeros fill the rows
-     * up to whole fours and as many more rows as make whole groups. */
+    /* out[m * out_row + k] = rows[k * row + m] for m < columns, sum[m] += the sums over k. Zeros fill up the rows of
+     * out to whole fours and their number to whole vectors. */
     void (*transpose)(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, ptrdiff_t out_row,
                       float *sum);
 

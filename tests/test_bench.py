@@ -50,6 +50,7 @@ def test_bound_is_the_slower_of_arithmetic_and_reading():
 
 def test_flops_count_every_layer():
     case = cases.Case("inference", "gru", 3, 7, 20, 33, 2)
+    assert case.flops(at_rest=False) == 6 * 33 * (20 + 33 + 33 + 33) * 3 * 7
     assert case.flops() == 6 * 33 * ((20 + 33) * 7 + (33 + 33) * 6) * 3
     assert str(case) == "gru 3,7,20,33 L2"
 

@@ -77,31 +77,32 @@ class Case:
         """Input size of each layer."""
         return [self.inputs] + [self.hidden] * (self.layers - 1)
 
-    def flops(self) -> float:
+    def flops(self, at_rest: bool = True) -> float:
         """Floating-point operations of the matrix products, 2 to a multiply-add; the gates' own are not counted.
 
-        The initial state is zero: forward's first step needs no recurrent product. Training has three products for
-        one of forward: outputs, gradients of inputs and states, gradients of weights.
+        From a zero state (`at_rest`) forward's first step needs no recurrent product. Training has three products
+        for one of forward: outputs, gradients of inputs and states, gradients of weights.
         """
         unit = 2.0 * GATES[self.cell] * self.hidden * self.batch
         every = unit * self.time * sum(inputs + self.hidden for inputs in self.layer_inputs())
-        forward = every - unit * self.layers * self.hidden
+        forward = every - at_rest * unit * self.layers * self.hidden
         return forward + 2 * every if self.training else forward
 
-    def resident_bytes(self) -> list[int]:
+    def resident_bytes(self, at_rest: bool = True) -> list[int]:
         """Bytes of weights that are read again and again, a list with an entry for each place they live in.
 
-        Over many steps that is each layer's recurrent matrix by itself; over one step, call after call, the input
-        weights of all layers together.
+        Over many steps that is each layer's recurrent matrix by itself; over one step, call after call, all weights
+        of all layers together, from a zero state the input weights.
         """
         gates = GATES[self.cell]
         if self.time > 1:
             return [4 * gates * self.hidden * self.hidden] * self.layers
-        return [sum(4 * gates * self.hidden * inputs for inputs in self.layer_inputs())]
+        states = 0 if at_rest else self.hidden
+        return [sum(4 * gates * self.hidden * (inputs + states) for inputs in self.layer_inputs())]
 
-    def sweeps(self) -> int:
-        """How often those weights are read: once a step but the first, and once a step backward."""
-        forward = max(1, self.time - 1)
+    def sweeps(self, at_rest: bool = True) -> int:
+        """How often those weights are read: once a step, from a zero state not the first; once a step backward."""
+        forward = max(1, self.time - at_rest)
         return forward + self.time if self.training else forward
 
 

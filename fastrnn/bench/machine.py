@@ -53,18 +53,18 @@ class Machine:
                 return level
         return list(self.bandwidth)[-1]
 
-    def bound(self, case: Case) -> tuple[float, str]:
+    def bound(self, case: Case, at_rest: bool = True) -> tuple[float, str]:
         """The least time of a case in seconds, and what sets it: "FMA" or the level its weights live in.
 
         All multiply-adds at the peak; or every sweep over the weights, each core reading its part of them, at the
         bandwidth of the level that holds that part. A sweep that keeps some of the weights in a faster level than
         the one that holds them all can be quicker than this bound.
         """
-        arithmetic = case.flops() / (self.fma_gflops * 1e9)
+        arithmetic = case.flops(at_rest) / (self.fma_gflops * 1e9)
         reading, levels = 0.0, []
-        for size in case.resident_bytes():
+        for size in case.resident_bytes(at_rest):
             levels.append(self.level(size / self.cores))
-            reading += case.sweeps() * size / (self.bandwidth[levels[-1]] * 1e9)
+            reading += case.sweeps(at_rest) * size / (self.bandwidth[levels[-1]] * 1e9)
         return max((arithmetic, "FMA"), (reading, levels[-1]))
 
 
