@@ -66,9 +66,15 @@ static void transpose(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff
     }
 }
 
+/* Where vector v of a tile is that begins at vector `first` of a column group: in a line of W, in a row of C. */
+FR_INLINE ptrdiff_t column_of(const int first, const int v, ptrdiff_t group)
+{
+    return (first + v) / GROUP_VECTORS * group + (first + v) % GROUP_VECTORS * VL;
+}
+
 /* sum += A[:, k] W[k, :]. The shorter of the two sides waits in registers for the other one. */
-FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], const float *const *a, const float *const *w,
-                             const int k)
+FR_INLINE void outer_product(const int rows, const int first, const int vectors, vec sum[][8], const float *const *a,
+                             const float *const *w, const int k)
 {
     vec waiting[8];
     if (rows < vectors) {
@@ -76,18 +82,18 @@ FR_INLINE void outer_product(const int rows, const int vectors, vec sum[][8], co
         for (int m = 0; m < rows; m++) waiting[m] = v_set(a[m][k]);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            vec weight = v_load(w[v / GROUP_VECTORS] + k * FR_GROUP + v % GROUP_VECTORS * VL);
+            vec weight = v_load(w[(first + v) / GROUP_VECTORS] + k * FR_GROUP + column_of(first, v, 0));
 #pragma GCC unroll 8
             for (int m = 0; m < rows; m++) sum[m][v] = v_fma(waiting[m], weight, sum[m][v]);
         }
     } else {
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++) waiting[v] = v_load(w[v / GROUP_VECTORS] + k * FR_GROUP + v % GROUP_VECTORS * VL);
+        for (int v = 0; v < vectors; v++) waiting[v] = v_load(w[(first + v) / GROUP_VECTORS] + k * FR_GROUP + column_of(first, v, 0));
 #pragma GCC unroll 8
         for (int m = 0; m < rows; m++) {
             vec x = v_set(a[m][k]);
 #pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++) sum[m][v] = v_fma(x, waiting[v], sum[m][v]);
+            for (int v = 0; v < vectors; v++) v_fma_onto(&sum[m][v], x, waiting[v]);
         }
     }
 }
@@ -108,19 +114,21 @@ FR_INLINE void advance(const int rows, const int groups, const float **a_at, con
     }
 }
 
-/* C (rows, groups * 16) = init + A @ W with every size but K known to the compiler. */
-FR_INLINE void tile(const int rows, const int groups, ptrdiff_t K, const float *a, ptrdiff_t a_row, const float *w,
-                    ptrdiff_t w_group, const float *init, ptrdiff_t init_row, float *c, ptrdiff_t c_row, ptrdiff_t c_group)
+/* C (rows, vectors) = init + A @ W with every size but K known to the compiler; w, init and c are those of the column
+ * group whose vector `first` is C's first one. */
+FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_t K, const float *a, ptrdiff_t a_row,
+                    const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
+                    float *c, ptrdiff_t c_row, ptrdiff_t c_group)
 {
-    const int vectors = groups * GROUP_VECTORS, steps = 4;  /* unrolled, they share the loop's counting */
+    const int groups = (first + vectors + GROUP_VECTORS - 1) / GROUP_VECTORS;
+    const int steps = 4;  /* unrolled, they share the loop's counting */
     const float *a_at[FR_ROWS], *w_at[8];
     vec sum[FR_ROWS][8];  /* the compiler keeps it in registers: every index below is a constant once unrolled */
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
-            sum[m][v] = init ? v_load(init + m * init_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL)
-                             : v_set(0);
+            sum[m][v] = init ? v_load(init + m * init_row + column_of(first, v, c_group)) : v_set(0);
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++) a_at[m] = a + m * a_row;
 #pragma GCC unroll 8
@@ -128,32 +136,35 @@ FR_INLINE void tile(const int rows, const int groups, ptrdiff_t K, const float *
     const float *const end = a + (K & -steps);  /* for a pointer that moves anyhow: no register counts steps */
     while (a_at[0] != end) {
 #pragma GCC unroll 8
-        for (int k = 0; k < steps; k++) outer_product(rows, vectors, sum, a_at, w_at, k);
+        for (int k = 0; k < steps; k++) outer_product(rows, first, vectors, sum, a_at, w_at, k);
         advance(rows, groups, a_at, w_at, steps);
     }
     for (K &= steps - 1; K > 0; K--) {
-        outer_product(rows, vectors, sum, a_at, w_at, 0);
+        outer_product(rows, first, vectors, sum, a_at, w_at, 0);
         advance(rows, groups, a_at, w_at, 1);
     }
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
-            v_store(c + m * c_row + v / GROUP_VECTORS * c_group + v % GROUP_VECTORS * VL, sum[m][v]);
+            v_store(c + m * c_row + column_of(first, v, c_group), sum[m][v]);
 }
 
-/* The tile of that size whose first element is row m and column group n of C. */
-static void any_tile(int rows, int groups, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
+/* The tile of that size whose first element is row m and vector n of C. */
+static void any_tile(int rows, int vectors, ptrdiff_t m, size_t n, const fr_product *p)
 {
-    const float *a = p->a + m * p->a_row, *w = p->w + n * p->w_group;
-    const float *init = p->init ? p->init + m * p->init_row + n * p->c_group : NULL;
-    float *c = p->c + m * p->c_row + n * p->c_group;
-#define FR_CASE(M, N) \
-    case M * 16 + N: \
-        tile(M, N, p->K, a, p->a_row, w, p->w_group, init, p->init_row, c, p->c_row, p->c_group); \
+    const ptrdiff_t group = (ptrdiff_t)(n / GROUP_VECTORS);
+    const float *a = p->a + m * p->a_row, *w = p->w + group * p->w_group;
+    const float *init = p->init ? p->init + m * p->init_row + group * p->c_group : NULL;
+    float *c = p->c + m * p->c_row + group * p->c_group;
+#define FR_SIZE(M, FIRST, N) (((M) * GROUP_VECTORS + (FIRST)) * 16 + (N))
+#define FR_CASE(M, FIRST, N) \
+    case FR_SIZE(M, FIRST, N): \
+        tile(M, FIRST, N, p->K, a, p->a_row, w, p->w_group, init, p->init_row, c, p->c_row, p->c_group); \
         break;
-    switch (rows * 16 + groups) { FR_TILES(FR_CASE) }
+    switch (FR_SIZE(rows, (int)(n % GROUP_VECTORS), vectors)) { FR_TILES(FR_CASE) }
 #undef FR_CASE
+#undef FR_SIZE
 }
 
 /* A last column group that is not whole: through a full tile of our own, so that nothing beside C is touched. */
@@ -166,7 +177,7 @@ static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
     if (p->init)
         for (int i = 0; i < rows; i++)
             memcpy(whole + i * FR_GROUP, p->init + (m + i) * p->init_row + n * p->c_group, (size_t)p->edge * sizeof *c);
-    any_tile(rows, 1, 0, 0, &one);
+    any_tile(rows, GROUP_VECTORS, 0, 0, &one);
     for (int i = 0; i < rows; i++) memcpy(c + i * p->c_row, whole + i * FR_GROUP, (size_t)p->edge * sizeof *c);
 }
 
@@ -179,22 +190,31 @@ FR_INLINE ptrdiff_t piece_start(ptrdiff_t n, ptrdiff_t i, ptrdiff_t count)
     return i == 0 ? 0 : i == count ? n : n * i / count;
 }
 
+/* How many vectors the next strip of columns takes, of so many that are left: three never leave one alone. */
+FR_INLINE int strip_width(size_t left, int most)
+{
+    if (left >= (size_t)most) return most == 3 && left == 4 ? 2 : most;
+    return (int)left;
+}
+
 /* C by strips of columns, each with M cut into tiles of nearly equal height, so that none is a sliver. */
 static void gemm_block(const fr_product *p)
 {
-    const int most = strip_groups(p->M);
-    for (ptrdiff_t n = 0; n < p->groups;) {
-        int width = p->groups - n < most ? (int)(p->groups - n) : most;
-        int whole = n + width < p->groups || p->edge == FR_GROUP;
-        if (!whole && width > 1) width -= 1, whole = 1;
+    const int most = strip_vectors(p->M), ragged = p->edge < FR_GROUP;
+    size_t left = (size_t)(p->groups - ragged) * GROUP_VECTORS;
+    for (size_t n = 0; left > 0;) {
+        int width = strip_width(left, most);
         ptrdiff_t tiles = pieces(p->M, tile_rows[width]);
         for (ptrdiff_t i = 0; i < tiles; i++) {
             ptrdiff_t m = piece_start(p->M, i, tiles);
-            int rows = (int)(piece_start(p->M, i + 1, tiles) - m);
-            if (whole) any_tile(rows, width, m, n, p);
-            else edge_tile(rows, m, n, p);
+            any_tile((int)(piece_start(p->M, i + 1, tiles) - m), width, m, n, p);
         }
-        n += width;
+        n += (size_t)width, left -= (size_t)width;
+    }
+    ptrdiff_t tiles = ragged ? pieces(p->M, tile_rows[GROUP_VECTORS]) : 0;
+    for (ptrdiff_t i = 0; i < tiles; i++) {
+        ptrdiff_t m = piece_start(p->M, i, tiles);
+        edge_tile((int)(piece_start(p->M, i + 1, tiles) - m), m, p->groups - 1, p);
     }
 }
 
@@ -202,7 +222,7 @@ static void gemm(const fr_product *whole)
 {
     ptrdiff_t M = whole->M, K = whole->K, most = K;
     /* The rows of one tile read every panel once, best in one line: there is nothing to keep in a cache. */
-    if (M <= tile_rows[strip_groups(M)] || (M <= M_BLOCK && K <= K_BLOCK)) {
+    if (M <= tile_rows[strip_vectors(M)] || (M <= M_BLOCK && K <= K_BLOCK)) {
         gemm_block(whole);
         return;
     }

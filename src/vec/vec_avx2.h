@@ -5,12 +5,19 @@
 #define VL 8
 typedef __m256 vec;
 
-/* Register tiles (16 registers: 12 sums). 3 rows x 2 column groups need the fewest loads for a multiply-add; 6 x 1 wastes
- * less where rows are few and no threes, and takes a group that is left over. */
+/* Register tiles (16 registers: 12 sums). 3 rows x 4 vectors and 4 x 3 need the fewest loads for a multiply-add; 6 x 2
+ * waste less where few rows are neither threes nor fours. Three vectors begin in the middle of a group at times. */
 #define FR_ROWS 6
-static const int tile_rows[] = {0, 6, 3, 1, 1};  /* by the column groups of a strip */
-FR_INLINE int strip_groups(ptrdiff_t M) { return M == 1 ? 4 : M > 3 && M <= 16 && M % 3 ? 1 : 2; }
-#define FR_TILES(T) T(1, 1) T(1, 2) T(1, 3) T(1, 4) T(2, 1) T(2, 2) T(3, 1) T(3, 2) T(4, 1) T(5, 1) T(6, 1)
+static const int tile_rows[] = {0, 0, 6, 4, 3, 0, 1, 0, 1};  /* by the vectors of a strip */
+FR_INLINE int strip_vectors(ptrdiff_t M)
+{
+    if (M == 1) return 8;
+    if (M <= 3 || M % 3 == 0) return 4;
+    return (M % 4 == 0 && M < 128) || M == 7 ? 3 : M <= 16 ? 2 : 4;
+}
+#define FR_TILES(T) \
+    T(1, 0, 2) T(1, 0, 4) T(1, 0, 6) T(1, 0, 8) T(2, 0, 2) T(2, 0, 4) T(3, 0, 2) T(3, 0, 3) T(3, 1, 3) T(3, 0, 4) \
+    T(4, 0, 2) T(4, 0, 3) T(4, 1, 3) T(5, 0, 2) T(6, 0, 2)
 
 static const int32_t lane_masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
@@ -32,6 +39,10 @@ FR_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 FR_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 FR_INLINE vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
 FR_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+
+/* sum += a b, in sum's own register: left to itself the compiler moves the sums of 4 x 3 and of 6 x 2 about. */
+FR_INLINE void v_fma_onto(vec *sum, vec a, vec b) { __asm__("vfmadd231ps %2, %1, %0" : "+x"(*sum) : "x"(a), "x"(b)); }
+
 FR_INLINE vec v_fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }
 FR_INLINE vec v_min(vec limit, vec x) { return _mm256_min_ps(limit, x); }  /* NaN in x comes out */
 FR_INLINE vec v_max(vec limit, vec x) { return _mm256_max_ps(limit, x); }

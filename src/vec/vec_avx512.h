@@ -7,12 +7,12 @@ typedef __m512 vec;
 
 /* Register tiles (32 registers): 6 rows x 4 column groups hold 24 sums, 4 weights and a broadcast. */
 #define FR_ROWS 6
-static const int tile_rows[] = {0, 6, 6, 6, 6, 1, 1, 1, 1};  /* by the column groups of a strip */
-FR_INLINE int strip_groups(ptrdiff_t M) { return M == 1 ? 8 : 4; }
+static const int tile_rows[] = {0, 6, 6, 6, 6, 1, 1, 1, 1};  /* by the vectors of a strip */
+FR_INLINE int strip_vectors(ptrdiff_t M) { return M == 1 ? 8 : 4; }
 #define FR_TILES(T) \
-    T(1, 1) T(1, 2) T(1, 3) T(1, 4) T(1, 5) T(1, 6) T(1, 7) T(1, 8) T(2, 1) T(2, 2) T(2, 3) T(2, 4) \
-    T(3, 1) T(3, 2) T(3, 3) T(3, 4) T(4, 1) T(4, 2) T(4, 3) T(4, 4) T(5, 1) T(5, 2) T(5, 3) T(5, 4) \
-    T(6, 1) T(6, 2) T(6, 3) T(6, 4)
+    T(1, 0, 1) T(1, 0, 2) T(1, 0, 3) T(1, 0, 4) T(1, 0, 5) T(1, 0, 6) T(1, 0, 7) T(1, 0, 8) T(2, 0, 1) T(2, 0, 2) \
+    T(2, 0, 3) T(2, 0, 4) T(3, 0, 1) T(3, 0, 2) T(3, 0, 3) T(3, 0, 4) T(4, 0, 1) T(4, 0, 2) T(4, 0, 3) T(4, 0, 4) \
+    T(5, 0, 1) T(5, 0, 2) T(5, 0, 3) T(5, 0, 4) T(6, 0, 1) T(6, 0, 2) T(6, 0, 3) T(6, 0, 4)
 
 FR_INLINE __mmask16 v_mask(ptrdiff_t n) { return (__mmask16)((1u << n) - 1u); }
 FR_INLINE vec v_set(float x) { return _mm512_set1_ps(x); }
@@ -25,6 +25,7 @@ FR_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 FR_INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 FR_INLINE vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
 FR_INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+FR_INLINE void v_fma_onto(vec *sum, vec a, vec b) { *sum = v_fma(a, b, *sum); }
 FR_INLINE vec v_fnma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); }
 FR_INLINE vec v_min(vec limit, vec x) { return _mm512_min_ps(limit, x); }  /* NaN in x comes out */
 FR_INLINE vec v_max(vec limit, vec x) { return _mm512_max_ps(limit, x); }
