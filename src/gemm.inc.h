@@ -66,10 +66,15 @@ static void transpose(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff
     }
 }
 
-/* Where vector v of a tile is that begins at vector `first` of a column group: in a line of W, in a row of C. */
+/* Vector v of a tile that begins at vector `first` of a column group: where it is in a row of C, line k of W there. */
 FR_INLINE ptrdiff_t column_of(const int first, const int v, ptrdiff_t group)
 {
     return (first + v) / GROUP_VECTORS * group + (first + v) % GROUP_VECTORS * VL;
+}
+
+FR_INLINE vec weights_of(const int first, const int v, const float *const *w, const int k)
+{
+    return v_load(w[(first + v) / GROUP_VECTORS] + k * FR_GROUP + (first + v) % GROUP_VECTORS * VL);
 }
 
 /* sum += A[:, k] W[k, :]. The shorter of the two sides waits in registers for the other one. */
@@ -82,13 +87,13 @@ FR_INLINE void outer_product(const int rows, const int first, const int vectors,
         for (int m = 0; m < rows; m++) waiting[m] = v_set(a[m][k]);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            vec weight = v_load(w[(first + v) / GROUP_VECTORS] + k * FR_GROUP + column_of(first, v, 0));
+            vec weight = weights_of(first, v, w, k);
 #pragma GCC unroll 8
             for (int m = 0; m < rows; m++) sum[m][v] = v_fma(waiting[m], weight, sum[m][v]);
         }
     } else {
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++) waiting[v] = v_load(w[(first + v) / GROUP_VECTORS] + k * FR_GROUP + column_of(first, v, 0));
+        for (int v = 0; v < vectors; v++) waiting[v] = weights_of(first, v, w, k);
 #pragma GCC unroll 8
         for (int m = 0; m < rows; m++) {
             vec x = v_set(a[m][k]);
