@@ -6,8 +6,8 @@ Design
 a) One loop for all cells. What a cell is stands in its row of the kernel table (src/cells): the slots of the gate
    buffer that W x and R h are added to, and the equations. No cell is named here.
 b) Three phases. Project: the gate buffer of a block of time steps = bias + x W^T, one product. Recur: per step, += h
-   R^T and the equations, one 16-unit block at a time so that the gates are still in L1. Gradients: for blocks of time
-   from the end, the reverse loop does equations and dh = da R only; then dx, dW, dR, db are products over the block's
+   R^T and the equations, a few groups of units at a time so that the gates are still in a cache. Gradients: for blocks of
+   time from the end, the reverse loop does equations and dh = da R only; then dx, dW, dR, db are products over the block's
    steps*B rows, while its da is still in a cache.
 c) States have T+1 slots, slot 0 the initial one, so no step is special. A stream's step and an inference run are the
    same code with fewer slots: c is updated in place, gates hold one block of steps.
@@ -102,12 +102,12 @@ cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double work) noexcep
 cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) noexcept nogil:
     """Groups of units to take from product to equations at once, for so many rows.
 
-    More than three rows: one, whose gates are then still in L1; a lone slot takes four, to fill the registers. Fewer
-    rows live off the speed at which panels are read: as many as SWEEP_FLOATS of panels hold.
+    Four, which fill the widest tile and divide by the others. Three rows and fewer live off the speed at which panels
+    are read: as many as SWEEP_FLOATS of panels hold.
     """
-    if rows < 4:
-        return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
-    return 1 if stage.count > 1 else 4
+    if rows > 3:
+        return 4
+    return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
 
 
 cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_progress *progress) noexcept nogil:

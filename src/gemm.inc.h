@@ -9,7 +9,7 @@
 #define GROUP_VECTORS (FR_GROUP / VL)
 
 enum {
-    K_BLOCK = VL == 8 ? 512 : 256,  /* a group's panel of it, 32 or 16 KiB, stays next to L1 or in it under all rows */
+    K_BLOCK = VL == 4 ? 256 : 512,  /* a group's panel of it, 16 or 32 KiB, stays in L1 or next to it under all rows */
     M_BLOCK = VL < 16 ? 128 : 256  /* its rows x K_BLOCK, up to 256 KiB, stay in L2 under all groups */
 };
 
@@ -72,50 +72,55 @@ FR_INLINE ptrdiff_t column_of(const int first, const int v, ptrdiff_t group)
     return (first + v) / GROUP_VECTORS * group + (first + v) % GROUP_VECTORS * VL;
 }
 
-FR_INLINE vec weights_of(const int first, const int v, const float *const *w, const int k)
+FR_INLINE const float *weights_of(const int first, const int v, const float *const *w, const int k)
 {
-    return v_load(w[(first + v) / GROUP_VECTORS] + k * FR_GROUP + (first + v) % GROUP_VECTORS * VL);
+    return w[(first + v) / GROUP_VECTORS] + k * FR_GROUP + (first + v) % GROUP_VECTORS * VL;
 }
 
-/* sum += A[:, k] W[k, :]. The shorter of the two sides waits in registers for the other one. */
+/* sum += A[:, k] W[k, :]. The shorter of the two sides waits in registers for the other one. The first of the rows that
+ * share a pointer is multiplied straight from memory: fewer instructions, and a load more for every vector. */
 FR_INLINE void outer_product(const int rows, const int first, const int vectors, vec sum[][8], const float *const *a,
-                             const float *const *w, const int k)
+                             ptrdiff_t a_row, const float *const *w, const int k)
 {
     vec waiting[8];
     if (rows < vectors) {
-#pragma GCC unroll 8
-        for (int m = 0; m < rows; m++) waiting[m] = v_set(a[m][k]);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
+        for (int m = 0; m < rows; m++) waiting[m] = v_set(a[m / FR_SPAN][m % FR_SPAN * a_row + k]);
+#pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) {
-            vec weight = weights_of(first, v, w, k);
-#pragma GCC unroll 8
+            vec weight = v_load(weights_of(first, v, w, k));
+#pragma GCC unroll 16
             for (int m = 0; m < rows; m++) sum[m][v] = v_fma(waiting[m], weight, sum[m][v]);
         }
-    } else {
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++) waiting[v] = weights_of(first, v, w, k);
-#pragma GCC unroll 8
-        for (int m = 0; m < rows; m++) {
-            vec x = v_set(a[m][k]);
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++) v_fma_onto(&sum[m][v], x, waiting[v]);
+        return;
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; v++) {
+        waiting[v] = v_load(weights_of(first, v, w, k));
+        if (FR_AHEAD && rows > 6) __builtin_prefetch(weights_of(first, v, w, k + FR_AHEAD));
+    }
+#pragma GCC unroll 16
+    for (int m = 0; m < rows; m++) {
+        const float *at = a[m / FR_SPAN] + m % FR_SPAN * a_row + k;
+        if (FR_SPAN > 1 && m % FR_SPAN == 0) {
+#pragma GCC unroll 16
+            for (int v = 0; v < vectors; v++) v_fma_from(&sum[m][v], at, waiting[v]);
+            continue;
         }
+        vec x = v_set(*at);
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; v++) v_fma_onto(&sum[m][v], x, waiting[v]);
     }
 }
 
 /* Moves on by some steps. The empty assembly keeps every pointer in a register of its own: the compiler would rather
  * spell out the address of every unrolled load, and then has too few of them. */
-FR_INLINE void advance(const int rows, const int groups, const float **a_at, const float **w_at, const int steps)
+FR_INLINE void advance(const int count, const float **at, const int floats)
 {
-#pragma GCC unroll 8
-    for (int m = 0; m < rows; m++) {
-        a_at[m] += steps;
-        __asm__("" : "+r"(a_at[m]));
-    }
-#pragma GCC unroll 8
-    for (int g = 0; g < groups; g++) {
-        w_at[g] += steps * FR_GROUP;
-        __asm__("" : "+r"(w_at[g]));
+#pragma GCC unroll 16
+    for (int i = 0; i < count; i++) {
+        at[i] += floats;
+        __asm__("" : "+r"(at[i]));
     }
 }
 
@@ -126,31 +131,33 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
                     float *c, ptrdiff_t c_row, ptrdiff_t c_group)
 {
     const int groups = (first + vectors + GROUP_VECTORS - 1) / GROUP_VECTORS;
-    const int steps = 4;  /* unrolled, they share the loop's counting */
+    const int spans = (rows + FR_SPAN - 1) / FR_SPAN, steps = 4;  /* unrolled, they share the loop's counting */
     const float *a_at[FR_ROWS], *w_at[8];
     vec sum[FR_ROWS][8];  /* the compiler keeps it in registers: every index below is a constant once unrolled */
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < rows; m++)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int v = 0; v < vectors; v++)
             sum[m][v] = init ? v_load(init + m * init_row + column_of(first, v, c_group)) : v_set(0);
-#pragma GCC unroll 8
-    for (int m = 0; m < rows; m++) a_at[m] = a + m * a_row;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
+    for (int i = 0; i < spans; i++) a_at[i] = a + i * FR_SPAN * a_row;
+#pragma GCC unroll 16
     for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
     const float *const end = a + (K & -steps);  /* for a pointer that moves anyhow: no register counts steps */
     while (a_at[0] != end) {
-#pragma GCC unroll 8
-        for (int k = 0; k < steps; k++) outer_product(rows, first, vectors, sum, a_at, w_at, k);
-        advance(rows, groups, a_at, w_at, steps);
+#pragma GCC unroll 16
+        for (int k = 0; k < steps; k++) outer_product(rows, first, vectors, sum, a_at, a_row, w_at, k);
+        advance(spans, a_at, steps);
+        advance(groups, w_at, steps * FR_GROUP);
     }
     for (K &= steps - 1; K > 0; K--) {
-        outer_product(rows, first, vectors, sum, a_at, w_at, 0);
-        advance(rows, groups, a_at, w_at, 1);
+        outer_product(rows, first, vectors, sum, a_at, a_row, w_at, 0);
+        advance(spans, a_at, 1);
+        advance(groups, w_at, FR_GROUP);
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < rows; m++)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int v = 0; v < vectors; v++)
             v_store(c + m * c_row + column_of(first, v, c_group), sum[m][v]);
 }

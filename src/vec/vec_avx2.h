@@ -8,6 +8,8 @@ typedef __m256 vec;
 /* Register tiles (16 registers: 12 sums). 3 rows x 4 vectors and 4 x 3 need the fewest loads for a multiply-add; 6 x 2
  * waste less where few rows are neither threes nor fours. Three vectors begin in the middle of a group at times. */
 #define FR_ROWS 6
+#define FR_SPAN 1
+#define FR_AHEAD 0
 static const int tile_rows[] = {0, 0, 6, 4, 3, 0, 1, 0, 1};  /* by the vectors of a strip */
 FR_INLINE int strip_vectors(ptrdiff_t M)
 {
@@ -43,6 +45,7 @@ FR_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 /* sum += a b, in sum's own register: left to itself the compiler moves the sums of 4 x 3 and of 6 x 2 about. */
 FR_INLINE void v_fma_onto(vec *sum, vec a, vec b) { __asm__("vfmadd231ps %2, %1, %0" : "+x"(*sum) : "x"(a), "x"(b)); }
 
+FR_INLINE void v_fma_from(vec *sum, const float *a, vec b) { v_fma_onto(sum, v_set(*a), b); }
 FR_INLINE vec v_fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }
 FR_INLINE vec v_min(vec limit, vec x) { return _mm256_min_ps(limit, x); }  /* NaN in x comes out */
 FR_INLINE vec v_max(vec limit, vec x) { return _mm256_max_ps(limit, x); }

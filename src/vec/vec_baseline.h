@@ -8,6 +8,8 @@ typedef int32_t ivec __attribute__((vector_size(16)));
 
 /* Register tiles (16 registers): 3 rows x 1 column group hold 12 sums, 3 broadcasts and a weight. */
 #define FR_ROWS 3
+#define FR_SPAN 1
+#define FR_AHEAD 0
 static const int tile_rows[] = {0, 0, 0, 0, 3, 0, 0, 0, 1};  /* by the vectors of a strip */
 FR_INLINE int strip_vectors(ptrdiff_t M) { return M == 1 ? 8 : 4; }
 #define FR_TILES(T) T(1, 0, 4) T(1, 0, 8) T(2, 0, 4) T(3, 0, 4)
@@ -23,6 +25,7 @@ FR_INLINE vec v_mul(vec a, vec b) { return a * b; }
 FR_INLINE vec v_div(vec a, vec b) { return a / b; }
 FR_INLINE vec v_fma(vec a, vec b, vec c) { return a * b + c; }
 FR_INLINE void v_fma_onto(vec *sum, vec a, vec b) { *sum = v_fma(a, b, *sum); }  /* sum += a b */
+FR_INLINE void v_fma_from(vec *sum, const float *a, vec b) { v_fma_onto(sum, v_set(*a), b); }  /* sum += *a b */
 FR_INLINE vec v_fnma(vec a, vec b, vec c) { return c - a * b; }
 FR_INLINE vec v_select(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
 FR_INLINE vec v_min(vec limit, vec x) { return v_select(limit < x, limit, x); }  /* NaN in x comes out */
