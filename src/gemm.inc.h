@@ -10,7 +10,8 @@
 
 enum {
     K_BLOCK = VL == 4 ? 256 : 512,  /* a group's panel of it, 16 or 32 KiB, stays in L1 or next to it under all rows */
-    M_BLOCK = VL < 16 ? 128 : 256  /* its rows x K_BLOCK, up to 256 KiB, stay in L2 under all groups */
+    M_BLOCK = VL < 16 ? 128 : 256,  /* its rows x K_BLOCK, up to 256 KiB, stay in L2 under all groups */
+    ROWS_AHEAD = 16  /* what copies read a line or three of every row is asked for so early: no processor sees it coming */
 };
 
 /* Copies N columns of K values, 16 to a panel; the missing columns of the last panel are zeros. */
@@ -23,6 +24,7 @@ static void pack(ptrdiff_t K, ptrdiff_t N, const float *source, ptrdiff_t source
             const float *from = source + k * source_k;
             float *to = panel + k * FR_GROUP;
             if (source_n == 1 && lanes == FR_GROUP) {
+                __builtin_prefetch(from + ROWS_AHEAD * source_k);
                 memcpy(to, from, FR_GROUP * sizeof *to);
                 continue;
             }
@@ -49,20 +51,21 @@ FR_INLINE void transpose_quads(const float *from, ptrdiff_t from_row, float *to,
 static void transpose(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, ptrdiff_t out_row,
                       float *sum)
 {
-    for (ptrdiff_t m = 0; m < columns; m += VL) {
-        ptrdiff_t lanes = columns - m < VL ? columns - m : VL;
-        vec total = v_load(sum + m);
-        for (ptrdiff_t k = 0; k < K; k += 4) {
+    for (ptrdiff_t k = 0; k < K; k += 4, rows += 4 * row, out += 4) {
+        for (ptrdiff_t m = 0; m < columns; m += VL) {
+            ptrdiff_t lanes = columns - m < VL ? columns - m : VL;
             float four[4 * VL];
+            vec total = v_load(sum + m);
             for (int i = 0; i < 4; i++) {
-                vec x = k + i < K ? v_load_n(rows + (k + i) * row + m, lanes) : v_set(0);
+                vec x = k + i < K ? v_load_n(rows + i * row + m, lanes) : v_set(0);
+                __builtin_prefetch(rows + (i + ROWS_AHEAD) * row + m);
                 total = v_add(total, x);
                 v_store(four + i * VL, x);
             }
+            v_store(sum + m, total);
             for (int lane = 0; lane < VL; lane += 4)
-                transpose_quads(four + lane, VL, out + (m + lane) * out_row + k, out_row);
+                transpose_quads(four + lane, VL, out + (m + lane) * out_row, out_row);
         }
-        v_store(sum + m, total);
     }
 }
 
@@ -143,6 +146,12 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
     for (int i = 0; i < spans; i++) a_at[i] = a + i * FR_SPAN * a_row;
 #pragma GCC unroll 16
     for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
+    if (FR_AHEAD && K >= 128)  /* C of the tile below, which is most often the next one */
+#pragma GCC unroll 16
+        for (int m = 0; m < rows; m++)
+#pragma GCC unroll 16
+            for (int v = 0; v < vectors; v++)
+                __builtin_prefetch(c + (rows + m) * c_row + column_of(first, v, c_group), 1);
     const float *const end = a + (K & -steps);  /* for a pointer that moves anyhow: no register counts steps */
     while (a_at[0] != end) {
 #pragma GCC unroll 16
