@@ -9,8 +9,8 @@
 #define GROUP_VECTORS (FR_GROUP / VL)
 
 enum {
-    K_BLOCK = VL == 4 ? 256 : 512,  /* a group's panel of it, 16 or 32 KiB, stays in L1 or next to it under all rows */
-    M_BLOCK = VL < 16 ? 128 : 256,  /* its rows x K_BLOCK, up to 256 KiB, stay in L2 under all groups */
+    K_BLOCK = VL == 4 ? 256 : VL == 8 ? 512 : 1024,  /* a group's panel of it, 16 to 64 KiB, stays near under all rows */
+    M_BLOCK = VL < 16 ? 128 : 256,  /* its rows x K_BLOCK, up to 256 KiB, of AVX-512's 1 MiB, stay in L2 under all groups */
     ROWS_AHEAD = 16  /* what copies read a line or three of every row is asked for so early: no processor sees it coming */
 };
 
@@ -221,7 +221,7 @@ FR_INLINE int strip_width(size_t left, int most)
 /* C by strips of columns, each with M cut into tiles of nearly equal height, so that none is a sliver. */
 static void gemm_block(const fr_product *p)
 {
-    const int most = strip_vectors(p->M), ragged = p->edge < FR_GROUP;
+    const int most = strip_vectors(p->M, p->a_row), ragged = p->edge < FR_GROUP;
     size_t left = (size_t)(p->groups - ragged) * GROUP_VECTORS;
     for (size_t n = 0; left > 0;) {
         int width = strip_width(left, most);
@@ -243,7 +243,7 @@ static void gemm(const fr_product *whole)
 {
     ptrdiff_t M = whole->M, K = whole->K, most = K;
     /* The rows of one tile read every panel once, best in one line: there is nothing to keep in a cache. */
-    if (M <= tile_rows[strip_vectors(M)] || (M <= M_BLOCK && K <= K_BLOCK)) {
+    if (M <= tile_rows[strip_vectors(M, whole->a_row)] || (M <= M_BLOCK && K <= K_BLOCK)) {
         gemm_block(whole);
         return;
     }

@@ -11,8 +11,9 @@ typedef __m256 vec;
 #define FR_SPAN 1
 #define FR_AHEAD 0
 static const int tile_rows[] = {0, 0, 6, 4, 3, 0, 1, 0, 1};  /* by the vectors of a strip */
-FR_INLINE int strip_vectors(ptrdiff_t M)
+FR_INLINE int strip_vectors(ptrdiff_t M, ptrdiff_t a_row)
 {
+    (void)a_row;
     if (M == 1) return 8;
     if (M <= 3 || M % 3 == 0) return 4;
     return (M % 4 == 0 && M < 128) || M == 7 ? 3 : M <= 16 ? 2 : 4;

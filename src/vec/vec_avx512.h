@@ -11,9 +11,10 @@ typedef __m512 vec;
 #define FR_SPAN 3   /* rows reached by one pointer: 12 and two panels' are too many */
 #define FR_AHEAD 8  /* lines of a panel that tiles of 7 rows and more ask for ahead of time */
 static const int tile_rows[] = {0, 12, 12, 9, 6, 1, 1, 1, 1};  /* by the vectors of a strip */
-FR_INLINE int strip_vectors(ptrdiff_t M)
+FR_INLINE int strip_vectors(ptrdiff_t M, ptrdiff_t a_row)
 {
-    if (M <= 6) return M == 1 ? 8 : 4;
+    if (M == 1) return 8;
+    if (M <= 6 || a_row % 1024 == 0) return 4;  /* rows 4 KiB apart share one set of L1, which holds 8 of them */
     return (M + 8) / 9 == (M + 11) / 12 ? 3 : 2;  /* the wider one where it takes no more tiles */
 }
 

@@ -11,7 +11,7 @@ typedef int32_t ivec __attribute__((vector_size(16)));
 #define FR_SPAN 1
 #define FR_AHEAD 0
 static const int tile_rows[] = {0, 0, 0, 0, 3, 0, 0, 0, 1};  /* by the vectors of a strip */
-FR_INLINE int strip_vectors(ptrdiff_t M) { return M == 1 ? 8 : 4; }
+FR_INLINE int strip_vectors(ptrdiff_t M, ptrdiff_t a_row) { return (void)a_row, M == 1 ? 8 : 4; }
 #define FR_TILES(T) T(1, 0, 4) T(1, 0, 8) T(2, 0, 4) T(3, 0, 4)
 
 FR_INLINE vec v_set(float x) { return (vec){x, x, x, x}; }
