@@ -202,13 +202,16 @@ static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
     for (int i = 0; i < rows; i++) memcpy(c + i * p->c_row, whole + i * FR_GROUP, (size_t)p->edge * sizeof *c);
 }
 
+/* n / d, in 32 bits where that will do: a division of 64 takes processors before 2019 forty cycles more. */
+FR_INLINE ptrdiff_t quotient(ptrdiff_t n, ptrdiff_t d) { return n >> 32 ? n / d : (uint32_t)n / (uint32_t)d; }
+
 /* How many pieces of at most `most` make n, and where piece i of them starts: a product of one row has no time for
  * divisions by 1. */
-FR_INLINE ptrdiff_t pieces(ptrdiff_t n, ptrdiff_t most) { return n <= most ? 1 : (n + most - 1) / most; }
+FR_INLINE ptrdiff_t pieces(ptrdiff_t n, ptrdiff_t most) { return n <= most ? 1 : quotient(n + most - 1, most); }
 
 FR_INLINE ptrdiff_t piece_start(ptrdiff_t n, ptrdiff_t i, ptrdiff_t count)
 {
-    return i == 0 ? 0 : i == count ? n : n * i / count;
+    return i == 0 ? 0 : i == count ? n : quotient(n * i, count);
 }
 
 /* How many vectors the next strip of columns takes, of so many that are left: three never leave one alone. */
@@ -226,16 +229,16 @@ static void gemm_block(const fr_product *p)
     for (size_t n = 0; left > 0;) {
         int width = strip_width(left, most);
         ptrdiff_t tiles = pieces(p->M, tile_rows[width]);
-        for (ptrdiff_t i = 0; i < tiles; i++) {
-            ptrdiff_t m = piece_start(p->M, i, tiles);
-            any_tile((int)(piece_start(p->M, i + 1, tiles) - m), width, m, n, p);
+        for (ptrdiff_t i = 1, m = 0, next; i <= tiles; i++, m = next) {
+            next = piece_start(p->M, i, tiles);
+            any_tile((int)(next - m), width, m, n, p);
         }
         n += (size_t)width, left -= (size_t)width;
     }
     ptrdiff_t tiles = ragged ? pieces(p->M, tile_rows[GROUP_VECTORS]) : 0;
-    for (ptrdiff_t i = 0; i < tiles; i++) {
-        ptrdiff_t m = piece_start(p->M, i, tiles);
-        edge_tile((int)(piece_start(p->M, i + 1, tiles) - m), m, p->groups - 1, p);
+    for (ptrdiff_t i = 1, m = 0, next; i <= tiles; i++, m = next) {
+        next = piece_start(p->M, i, tiles);
+        edge_tile((int)(next - m), m, p->groups - 1, p);
     }
 }
 
