@@ -6,9 +6,9 @@ Design
 a) One loop for all cells. What a cell is stands in its row of the kernel table (src/cells): the slots of the gate
    buffer that W x and R h are added to, and the equations. No cell is named here.
 b) Three phases. Project: the gate buffer of a block of time steps = bias + x W^T, one product. Recur: per step, += h
-   R^T and the equations, a few groups of units at a time so that the gates are still in a cache. Gradients: for blocks of
-   time from the end, the reverse loop does equations and dh = da R only; then dx, dW, dR, db are products over the block's
-   steps*B rows, while its da is still in a cache.
+   R^T and the equations, a few groups of units at a time so that the gates are still in a cache. Gradients: for
+   blocks of time from the end, the reverse loop does equations and dh = da R only; then dx, dW, dR, db are products
+   over the block's steps*B rows, while its da is still in a cache.
 c) States have T+1 slots, slot 0 the initial one, so no step is special. A stream's step and an inference run are the
    same code with fewer slots: c is updated in place, gates hold one block of steps.
 d) A thread owns some batch rows, or some units of them, and walks time with them, in backward a block of it. Rows do

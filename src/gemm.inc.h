@@ -127,14 +127,31 @@ FR_INLINE void advance(const int count, const float **at, const int floats)
     }
 }
 
+/* All whole fours of steps: unrolled, they share the loop's counting. */
+FR_INLINE void steps_of_four(const int rows, const int first, const int vectors, vec sum[][8], const float **a_at,
+                             ptrdiff_t a_row, const float **w_at, const float *const end, const float *next)
+{
+    while (a_at[0] != end) {
+#pragma GCC unroll 16
+        for (int k = 0; k < 4; k++) outer_product(rows, first, vectors, sum, a_at, a_row, w_at, k);
+        advance((rows + FR_SPAN - 1) / FR_SPAN, a_at, 4);
+        advance((first + vectors + GROUP_VECTORS - 1) / GROUP_VECTORS, w_at, 4 * FR_GROUP);
+        if (next) {
+            __builtin_prefetch(next, 0, 2);
+            __builtin_prefetch(next + FR_GROUP, 0, 2);
+            next += 2 * FR_GROUP;
+        }
+    }
+}
+
 /* C (rows, vectors) = init + A @ W with every size but K known to the compiler; w, init and c are those of the column
- * group whose vector `first` is C's first one. */
+ * group whose vector `first` is C's first one. `next`: K / 2 lines that L2 will be asked for soon, or NULL. */
 FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_t K, const float *a, ptrdiff_t a_row,
                     const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
-                    float *c, ptrdiff_t c_row, ptrdiff_t c_group)
+                    float *c, ptrdiff_t c_row, ptrdiff_t c_group, const float *next)
 {
     const int groups = (first + vectors + GROUP_VECTORS - 1) / GROUP_VECTORS;
-    const int spans = (rows + FR_SPAN - 1) / FR_SPAN, steps = 4;  /* unrolled, they share the loop's counting */
+    const int spans = (rows + FR_SPAN - 1) / FR_SPAN;
     const float *a_at[FR_ROWS], *w_at[8];
     vec sum[FR_ROWS][8];  /* the compiler keeps it in registers: every index below is a constant once unrolled */
 #pragma GCC unroll 16
@@ -152,14 +169,10 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
 #pragma GCC unroll 16
             for (int v = 0; v < vectors; v++)
                 __builtin_prefetch(c + (rows + m) * c_row + column_of(first, v, c_group), 1);
-    const float *const end = a + (K & -steps);  /* for a pointer that moves anyhow: no register counts steps */
-    while (a_at[0] != end) {
-#pragma GCC unroll 16
-        for (int k = 0; k < steps; k++) outer_product(rows, first, vectors, sum, a_at, a_row, w_at, k);
-        advance(spans, a_at, steps);
-        advance(groups, w_at, steps * FR_GROUP);
-    }
-    for (K &= steps - 1; K > 0; K--) {
+    const float *const end = a + (K & -4);  /* for a pointer that moves anyhow: no register counts steps */
+    if (FR_AHEAD && rows > 6 && next) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, next);
+    else steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, NULL);
+    for (K &= 3; K > 0; K--) {
         outer_product(rows, first, vectors, sum, a_at, a_row, w_at, 0);
         advance(spans, a_at, 1);
         advance(groups, w_at, FR_GROUP);
@@ -172,7 +185,7 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
 }
 
 /* The tile of that size whose first element is row m and vector n of C. */
-static void any_tile(int rows, int vectors, ptrdiff_t m, size_t n, const fr_product *p)
+static void any_tile(int rows, int vectors, ptrdiff_t m, size_t n, const fr_product *p, const float *next)
 {
     const ptrdiff_t group = (ptrdiff_t)(n / GROUP_VECTORS);
     const float *a = p->a + m * p->a_row, *w = p->w + group * p->w_group;
@@ -181,7 +194,7 @@ static void any_tile(int rows, int vectors, ptrdiff_t m, size_t n, const fr_prod
 #define FR_SIZE(M, FIRST, N) (((M) * GROUP_VECTORS + (FIRST)) * 16 + (N))
 #define FR_CASE(M, FIRST, N) \
     case FR_SIZE(M, FIRST, N): \
-        tile(M, FIRST, N, p->K, a, p->a_row, w, p->w_group, init, p->init_row, c, p->c_row, p->c_group); \
+        tile(M, FIRST, N, p->K, a, p->a_row, w, p->w_group, init, p->init_row, c, p->c_row, p->c_group, next); \
         break;
     switch (FR_SIZE(rows, (int)(n % GROUP_VECTORS), vectors)) { FR_TILES(FR_CASE) }
 #undef FR_CASE
@@ -198,20 +211,20 @@ static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
     if (p->init)
         for (int i = 0; i < rows; i++)
             memcpy(whole + i * FR_GROUP, p->init + (m + i) * p->init_row + n * p->c_group, (size_t)p->edge * sizeof *c);
-    any_tile(rows, GROUP_VECTORS, 0, 0, &one);
+    any_tile(rows, GROUP_VECTORS, 0, 0, &one, NULL);
     for (int i = 0; i < rows; i++) memcpy(c + i * p->c_row, whole + i * FR_GROUP, (size_t)p->edge * sizeof *c);
 }
 
 /* n / d, in 32 bits where that will do: a division of 64 takes processors before 2019 forty cycles more. */
 FR_INLINE ptrdiff_t quotient(ptrdiff_t n, ptrdiff_t d) { return n >> 32 ? n / d : (uint32_t)n / (uint32_t)d; }
 
-/* How many pieces of at most `most` make n, and where piece i of them starts: a product of one row has no time for
- * divisions by 1. */
+/* How many pieces of at most `most` make n, and where piece i of them ends, counted from 1: a product of one row has no
+ * time for divisions by 1. */
 FR_INLINE ptrdiff_t pieces(ptrdiff_t n, ptrdiff_t most) { return n <= most ? 1 : quotient(n + most - 1, most); }
 
-FR_INLINE ptrdiff_t piece_start(ptrdiff_t n, ptrdiff_t i, ptrdiff_t count)
+FR_INLINE ptrdiff_t piece_end(ptrdiff_t n, ptrdiff_t i, ptrdiff_t count)
 {
-    return i == 0 ? 0 : i == count ? n : quotient(n * i, count);
+    return i == count ? n : quotient(n * i, count);
 }
 
 /* How many vectors the next strip of columns takes, of so many that are left: three never leave one alone. */
@@ -219,6 +232,14 @@ FR_INLINE int strip_width(size_t left, int most)
 {
     if (left >= (size_t)most) return most == 3 && left == 4 ? 2 : most;
     return (int)left;
+}
+
+/* Tile i asks for half a panel of the strip that comes after its own, from vector n on. Panels of 512 lines and more are
+ * of weights beyond L2; shorter ones would only cost the instructions. */
+FR_INLINE const float *strip_to_come(const fr_product *p, size_t n, ptrdiff_t i, int width)
+{
+    if (!FR_AHEAD || p->K < 512 || i >= 2 * width) return NULL;
+    return p->w + ((ptrdiff_t)(n / GROUP_VECTORS) + i / 2) * p->w_group + i % 2 * (p->K / 2) * FR_GROUP;
 }
 
 /* C by strips of columns, each with M cut into tiles of nearly equal height, so that none is a sliver. */
@@ -230,14 +251,14 @@ static void gemm_block(const fr_product *p)
         int width = strip_width(left, most);
         ptrdiff_t tiles = pieces(p->M, tile_rows[width]);
         for (ptrdiff_t i = 1, m = 0, next; i <= tiles; i++, m = next) {
-            next = piece_start(p->M, i, tiles);
-            any_tile((int)(next - m), width, m, n, p);
+            next = piece_end(p->M, i, tiles);
+            any_tile((int)(next - m), width, m, n, p, strip_to_come(p, n + (size_t)width, i - 1, width));
         }
         n += (size_t)width, left -= (size_t)width;
     }
     ptrdiff_t tiles = ragged ? pieces(p->M, tile_rows[GROUP_VECTORS]) : 0;
     for (ptrdiff_t i = 1, m = 0, next; i <= tiles; i++, m = next) {
-        next = piece_start(p->M, i, tiles);
+        next = piece_end(p->M, i, tiles);
         edge_tile((int)(next - m), m, p->groups - 1, p);
     }
 }
@@ -252,10 +273,10 @@ static void gemm(const fr_product *whole)
     }
     ptrdiff_t row_blocks = pieces(M, M_BLOCK), deep_blocks = pieces(K, K_BLOCK);
     if (deep_blocks > 1) most = ((K + deep_blocks - 1) / deep_blocks + 3) & ~(ptrdiff_t)3;  /* steps come in fours */
-    for (ptrdiff_t i = 0; i < row_blocks; i++) {
-        ptrdiff_t m = piece_start(M, i, row_blocks);
+    for (ptrdiff_t i = 1, m = 0, next; i <= row_blocks; i++, m = next) {
         fr_product p = *whole;
-        p.M = piece_start(M, i + 1, row_blocks) - m;
+        next = piece_end(M, i, row_blocks);
+        p.M = next - m;
         p.c += m * p.c_row;
         if (p.init) p.init += m * p.init_row;
         for (ptrdiff_t k = 0; k < K; k += most) {
