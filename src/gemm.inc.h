@@ -163,7 +163,7 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
     for (int i = 0; i < spans; i++) a_at[i] = a + i * FR_SPAN * a_row;
 #pragma GCC unroll 16
     for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
-    if (FR_AHEAD && K >= 128)  /* C of the tile below, which is most often the next one */
+    if (FR_AHEAD && rows > 6 && K >= 128)  /* C of the tile below, which is most often the next one */
 #pragma GCC unroll 16
         for (int m = 0; m < rows; m++)
 #pragma GCC unroll 16
