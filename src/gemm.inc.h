@@ -10,7 +10,7 @@
 
 enum {
     K_BLOCK = VL == 4 ? 256 : VL == 8 ? 512 : 1024,  /* a group's panel of it, 16 to 64 KiB, stays near under all rows */
-    M_BLOCK = VL < 16 ? 128 : 256,  /* its rows x K_BLOCK, up to 256 KiB, of AVX-512's 1 MiB, stay in L2 under all groups */
+    M_BLOCK = VL < 16 ? 128 : 256,  /* its rows of K_BLOCK, up to 256 KiB, on AVX-512 1 MiB, stay in L2 under all groups */
     ROWS_AHEAD = 16  /* what copies read a line or three of every row is asked for so early: no processor sees it coming */
 };
 
