@@ -80,6 +80,16 @@ FR_INLINE const float *weights_of(const int first, const int v, const float *con
     return w[(first + v) / GROUP_VECTORS] + k * FR_GROUP + (first + v) % GROUP_VECTORS * VL;
 }
 
+/* The pointers of a tile: one for every FR_SPAN rows, one for every column group it touches. */
+FR_INLINE int spans_of(const int rows) { return (rows + FR_SPAN - 1) / FR_SPAN; }
+FR_INLINE int groups_of(const int first, const int vectors)
+{
+    return (first + vectors + GROUP_VECTORS - 1) / GROUP_VECTORS;
+}
+
+/* Whether a tile asks for what comes next: lower ones were slower for it. */
+#define ASKS_AHEAD(ROWS) (FR_AHEAD && (ROWS) > 6)
+
 /* sum += A[:, k] W[k, :]. The shorter of the two sides waits in registers for the other one. The first of the rows that
  * share a pointer is multiplied straight from memory: fewer instructions, and a load more for every vector. */
 FR_INLINE void outer_product(const int rows, const int first, const int vectors, vec sum[][8], const float *const *a,
@@ -100,7 +110,7 @@ FR_INLINE void outer_product(const int rows, const int first, const int vectors,
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {
         waiting[v] = v_load(weights_of(first, v, w, k));
-        if (FR_AHEAD && rows > 6) __builtin_prefetch(weights_of(first, v, w, k + FR_AHEAD));
+        if (ASKS_AHEAD(rows)) __builtin_prefetch(weights_of(first, v, w, k + FR_AHEAD));
     }
 #pragma GCC unroll 16
     for (int m = 0; m < rows; m++) {
@@ -134,8 +144,8 @@ FR_INLINE void steps_of_four(const int rows, const int first, const int vectors,
     while (a_at[0] != end) {
 #pragma GCC unroll 16
         for (int k = 0; k < 4; k++) outer_product(rows, first, vectors, sum, a_at, a_row, w_at, k);
-        advance((rows + FR_SPAN - 1) / FR_SPAN, a_at, 4);
-        advance((first + vectors + GROUP_VECTORS - 1) / GROUP_VECTORS, w_at, 4 * FR_GROUP);
+        advance(spans_of(rows), a_at, 4);
+        advance(groups_of(first, vectors), w_at, 4 * FR_GROUP);
         if (next) {
             __builtin_prefetch(next, 0, 2);
             __builtin_prefetch(next + FR_GROUP, 0, 2);
@@ -150,8 +160,7 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
                     const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
                     float *c, ptrdiff_t c_row, ptrdiff_t c_group, const float *next)
 {
-    const int groups = (first + vectors + GROUP_VECTORS - 1) / GROUP_VECTORS;
-    const int spans = (rows + FR_SPAN - 1) / FR_SPAN;
+    const int spans = spans_of(rows), groups = groups_of(first, vectors);
     const float *a_at[FR_ROWS], *w_at[8];
     vec sum[FR_ROWS][8];  /* the compiler keeps it in registers: every index below is a constant once unrolled */
 #pragma GCC unroll 16
@@ -163,14 +172,14 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
     for (int i = 0; i < spans; i++) a_at[i] = a + i * FR_SPAN * a_row;
 #pragma GCC unroll 16
     for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
-    if (FR_AHEAD && rows > 6 && K >= 128)  /* C of the tile below, which is most often the next one */
+    if (ASKS_AHEAD(rows) && K >= 128)  /* C of the tile below, which is most often the next one */
 #pragma GCC unroll 16
         for (int m = 0; m < rows; m++)
 #pragma GCC unroll 16
             for (int v = 0; v < vectors; v++)
                 __builtin_prefetch(c + (rows + m) * c_row + column_of(first, v, c_group), 1);
     const float *const end = a + (K & -4);  /* for a pointer that moves anyhow: no register counts steps */
-    if (FR_AHEAD && rows > 6 && next) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, next);
+    if (ASKS_AHEAD(rows) && next) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, next);
     else steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, NULL);
     for (K &= 3; K > 0; K--) {
         outer_product(rows, first, vectors, sum, a_at, a_row, w_at, 0);
@@ -250,16 +259,16 @@ static void gemm_block(const fr_product *p)
     for (size_t n = 0; left > 0;) {
         int width = strip_width(left, most);
         ptrdiff_t tiles = pieces(p->M, tile_rows[width]);
-        for (ptrdiff_t i = 1, m = 0, next; i <= tiles; i++, m = next) {
-            next = piece_end(p->M, i, tiles);
-            any_tile((int)(next - m), width, m, n, p, strip_to_come(p, n + (size_t)width, i - 1, width));
+        for (ptrdiff_t i = 1, m = 0, end; i <= tiles; i++, m = end) {
+            end = piece_end(p->M, i, tiles);
+            any_tile((int)(end - m), width, m, n, p, strip_to_come(p, n + (size_t)width, i - 1, width));
         }
         n += (size_t)width, left -= (size_t)width;
     }
     ptrdiff_t tiles = ragged ? pieces(p->M, tile_rows[GROUP_VECTORS]) : 0;
-    for (ptrdiff_t i = 1, m = 0, next; i <= tiles; i++, m = next) {
-        next = piece_end(p->M, i, tiles);
-        edge_tile((int)(next - m), m, p->groups - 1, p);
+    for (ptrdiff_t i = 1, m = 0, end; i <= tiles; i++, m = end) {
+        end = piece_end(p->M, i, tiles);
+        edge_tile((int)(end - m), m, p->groups - 1, p);
     }
 }
 
@@ -273,10 +282,10 @@ static void gemm(const fr_product *whole)
     }
     ptrdiff_t row_blocks = pieces(M, M_BLOCK), deep_blocks = pieces(K, K_BLOCK);
     if (deep_blocks > 1) most = ((K + deep_blocks - 1) / deep_blocks + 3) & ~(ptrdiff_t)3;  /* steps come in fours */
-    for (ptrdiff_t i = 1, m = 0, next; i <= row_blocks; i++, m = next) {
+    for (ptrdiff_t i = 1, m = 0, end; i <= row_blocks; i++, m = end) {
         fr_product p = *whole;
-        next = piece_end(M, i, row_blocks);
-        p.M = next - m;
+        end = piece_end(M, i, row_blocks);
+        p.M = end - m;
         p.c += m * p.c_row;
         if (p.init) p.init += m * p.init_row;
         for (ptrdiff_t k = 0; k < K; k += most) {
