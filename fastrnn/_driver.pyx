@@ -37,10 +37,10 @@ from fastrnn._memory import empty
 cdef float[:, ::1] no_matrix = np.zeros((0, 0), dtype=np.float32)
 
 cdef enum:
-    # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2.
+    # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2. Where the
+    # input panels are larger, half as many as they have: with fewer, reading panels again costs more than the gates do.
     PROJECTED_FLOATS = 49152
-    # Rows of x that one thread projects at once where the input panels exceed SHARED_FLOATS, however long gate rows
-    # are: the most that a product of any ISA takes before it reads its panels again.
+    # The most rows for that, which is as many as a product of any ISA takes before it reads its panels again.
     PROJECTED_ROWS = 256
     # Floats of recurrent panels between two turns to the equations when there are few rows: 128 KiB.
     SWEEP_FLOATS = 32768
@@ -144,10 +144,8 @@ cdef void meet(Share *share) noexcept nogil:
 
 cdef Py_ssize_t time_block(Panels w, Py_ssize_t T, Py_ssize_t rows) noexcept nogil:
     """Time steps to project at once."""
-    cdef Py_ssize_t steps = max(<Py_ssize_t> 1, PROJECTED_FLOATS // (w.row * rows))
-    if w.inputs * w.row > SHARED_FLOATS:
-        steps = max(steps, PROJECTED_ROWS // rows)
-    return min(T, steps)
+    cdef Py_ssize_t floats = max(<Py_ssize_t> PROJECTED_FLOATS, min(w.inputs // 2, PROJECTED_ROWS) * w.row)
+    return min(T, max(<Py_ssize_t> 1, floats // (w.row * rows)))
 
 
 cdef Py_ssize_t gate_steps(Panels w, Py_ssize_t T, Py_ssize_t B) noexcept:
