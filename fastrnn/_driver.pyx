@@ -214,8 +214,13 @@ cdef void step(Panels w, Py_ssize_t t, bint at_rest, fr_forward_block *at, Share
             group = share.begin + (blocks - 1 - block if t & 1 else block) * most
             width = min(most, share.end - group)
             target = at.gates + stage.first * w.Hp + group * FR_GROUP
+            at.begin, at.end = group * FR_GROUP, min((group + width) * FR_GROUP, w.H)
             if at_rest:
                 pass
+            elif width == groups:  # all slots in one product
+                product.groups, product.w_group, product.c_group = stage.count * groups, panel, FR_GROUP
+                product.w, product.c, product.init = &w.recurrent[done], target, target
+                kernels.gemm(&product)
             elif width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
                 product.groups, product.w_group, product.c_group = stage.count, groups * panel, w.Hp
                 for i in range(width):
@@ -228,7 +233,6 @@ cdef void step(Panels w, Py_ssize_t t, bint at_rest, fr_forward_block *at, Share
                     product.w = &w.recurrent[done + (i * groups + group) * panel]
                     product.c = product.init = target + i * w.Hp
                     kernels.gemm(&product)
-            at.begin, at.end = group * FR_GROUP, min((group + width) * FR_GROUP, w.H)
             stage.forward(at)
         meet(share)
         done += stage.count * groups * panel
