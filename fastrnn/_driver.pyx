@@ -42,8 +42,10 @@ cdef enum:
     PROJECTED_FLOATS = 49152
     # The most rows for that, which is as many as a product of any ISA takes before it reads its panels again.
     PROJECTED_ROWS = 256
-    # Floats of recurrent panels between two turns to the equations when there are few rows: 128 KiB.
-    SWEEP_FLOATS = 32768
+    # Floats of recurrent panels between two turns to the equations when there are few rows: 256 KiB.
+    SWEEP_FLOATS = 65536
+    # Groups of units that one turn takes whatever the rows: a product of several slots at once is the better one.
+    WHOLE_GROUPS = 8
     # Floats of da between two turns to its weight gradients, 4 MiB, in whole blocks of GRADIENT_ROWS rows.
     GRADIENT_FLOATS = 1048576
     GRADIENT_ROWS = 256
@@ -102,11 +104,11 @@ cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double work) noexcep
 cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) noexcept nogil:
     """Groups of units to take from product to equations at once, for so many rows.
 
-    Four, which fill the widest tile and divide by the others. Three rows and fewer live off the speed at which panels
-    are read: as many as SWEEP_FLOATS of panels hold.
+    Four, which fill the widest tile and divide by the others, or all of a small layer. Three rows and fewer live off the
+    speed at which panels are read: as many as SWEEP_FLOATS of panels hold.
     """
     if rows > 3:
-        return 4
+        return WHOLE_GROUPS if w.Hp <= WHOLE_GROUPS * FR_GROUP else 4
     return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
 
 
