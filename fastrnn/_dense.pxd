@@ -1,6 +1,8 @@
 from fastrnn._kernels cimport FR_MAX_SLOTS
 
 cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil
+cdef Py_ssize_t panel_floats(Py_ssize_t K) noexcept nogil
+cdef Py_ssize_t packed_floats(Py_ssize_t K, Py_ssize_t N) noexcept nogil
 cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil
 
 cdef struct WeightGradient:
@@ -16,6 +18,6 @@ cdef void weight_gradients(
 ) noexcept nogil
 
 cdef void product_rows(
-    Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *panels, const float *init,
+    Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *w, const float *init,
     Py_ssize_t N, float *y, Py_ssize_t part, Py_ssize_t parts,
 ) noexcept nogil

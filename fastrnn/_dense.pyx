@@ -29,6 +29,17 @@ cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
     return (n + FR_GROUP - 1) // FR_GROUP * FR_GROUP
 
 
+cdef Py_ssize_t panel_floats(Py_ssize_t K) noexcept nogil:
+    """Floats from one column group of packed weights to the next: one line more than K, because groups 4 KiB apart
+    would share one set of L1, and a product of one row reads eight of them side by side."""
+    return (K + 1) * FR_GROUP
+
+
+cdef Py_ssize_t packed_floats(Py_ssize_t K, Py_ssize_t N) noexcept nogil:
+    """Floats of the packed weights of N columns."""
+    return padded(N) // FR_GROUP * panel_floats(K)
+
+
 cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil:
     """Floats that one thread of weight_gradients needs for operands of N columns in all, each padded."""
     return K_BLOCK * N + FR_COLUMNS * COLUMN
@@ -107,8 +118,8 @@ cdef class LinearPanels:
         self.source_bias = bias
         self.outputs, self.inputs = weight.shape
         self.bias = np.zeros(padded(self.outputs), dtype=np.float32)
-        self.forward = empty((padded(self.outputs) * self.inputs,))
-        self.transposed = empty((padded(self.inputs) * self.outputs,))
+        self.forward = empty((packed_floats(self.inputs, self.outputs),))
+        self.transposed = empty((packed_floats(self.outputs, self.inputs),))
         self.stale = True
 
     def refresh(self):
@@ -118,22 +129,22 @@ cdef class LinearPanels:
         if self.source_bias is not None:
             np.asarray(self.bias)[:self.outputs] = self.source_bias
         kernels.pack(self.inputs, self.outputs, &self.weight[0, 0], 1, self.inputs,
-                     &self.forward[0], self.inputs * FR_GROUP)
+                     &self.forward[0], panel_floats(self.inputs))
         kernels.pack(self.outputs, self.inputs, &self.weight[0, 0], self.inputs, 1,
-                     &self.transposed[0], self.outputs * FR_GROUP)
+                     &self.transposed[0], panel_floats(self.outputs))
         self.stale = False
 
 
-cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *panels,
+cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *w,
                        const float *init, Py_ssize_t N, float *y, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """y (rows, N) = init + x (rows, K at stride x_row) @ panels, this part of the rows"""
+    """y (rows, N) = init + x (rows, K at stride x_row) @ packed w, this part of the rows"""
     cdef Py_ssize_t first = rows * part // parts, last = rows * (part + 1) // parts
     cdef unsigned before = fr_flush_begin()
     cdef fr_product product
     if first < last:
         product = fr_product(
-            M=last - first, groups=padded(N) // FR_GROUP, K=K, a=x + first * x_row, a_row=x_row, w=panels,
-            w_group=K * FR_GROUP, init=init, init_row=0, c=y + first * N, c_row=N, c_group=FR_GROUP,
+            M=last - first, groups=padded(N) // FR_GROUP, K=K, a=x + first * x_row, a_row=x_row, w=w,
+            w_group=panel_floats(K), init=init, init_row=0, c=y + first * N, c_row=N, c_group=FR_GROUP,
             edge=N - padded(N) + FR_GROUP,
         )
         kernels.gemm(&product)

@@ -24,7 +24,9 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from fastrnn._dense cimport WeightGradient, gradient_scratch, padded, product_rows, weight_gradients
+from fastrnn._dense cimport (
+    WeightGradient, gradient_scratch, packed_floats, padded, panel_floats, product_rows, weight_gradients
+)
 from fastrnn._kernels cimport (
     FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_product, fr_stage,
     kernels
@@ -37,8 +39,8 @@ from fastrnn._memory import empty
 cdef float[:, ::1] no_matrix = np.zeros((0, 0), dtype=np.float32)
 
 cdef enum:
-    # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2. Where the
-    # input panels are larger, half as many as they have: with fewer, reading panels again costs more than the gates do.
+    # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2. Half as
+    # many as input panels have, where that is more: with fewer, reading panels again costs more than the gates do.
     PROJECTED_FLOATS = 49152
     # The most rows for that, which is as many as a product of any ISA takes before it reads its panels again.
     PROJECTED_ROWS = 256
@@ -104,8 +106,8 @@ cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double work) noexcep
 cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) noexcept nogil:
     """Groups of units to take from product to equations at once, for so many rows.
 
-    Four, which fill the widest tile and divide by the others, or all of a small layer. Three rows and fewer live off the
-    speed at which panels are read: as many as SWEEP_FLOATS of panels hold.
+    Four, which fill the widest tile and divide by the others, or all of a small layer. Three rows and fewer live off
+    the speed at which panels are read: as many as SWEEP_FLOATS of panels hold.
     """
     if rows > 3:
         return WHOLE_GROUPS if w.Hp <= WHOLE_GROUPS * FR_GROUP else 4
@@ -162,7 +164,8 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
     gates: where row (start, share.first) stands
     """
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, width = share.end - share.begin, slots = w.cell.gates, copied = 0
-    cdef Py_ssize_t rows = share.last - share.first, block, slot, column, t, b, steps = 1
+    cdef Py_ssize_t panel = panel_floats(w.inputs), rows = share.last - share.first, steps = 1
+    cdef Py_ssize_t block, slot, column, t, b
     cdef const float *source
     cdef fr_product product
     if not indices.shape[0]:
@@ -176,7 +179,7 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
                 column = (slot * groups + share.begin) * FR_GROUP
                 product = fr_product(
                     M=rows, groups=width, K=w.inputs, a=&x[t, share.first, 0], a_row=w.inputs,
-                    w=&w.input[column * w.inputs], w_group=w.inputs * FR_GROUP, init=&w.bias[column], init_row=0,
+                    w=&w.input[column // FR_GROUP * panel], w_group=panel, init=&w.bias[column], init_row=0,
                     c=gates + block * gates_step + column, c_row=w.row, c_group=FR_GROUP, edge=FR_GROUP,
                 )
                 kernels.gemm(&product)
@@ -199,8 +202,8 @@ cdef void step(Panels w, Py_ssize_t t, bint at_rest, fr_forward_block *at, Share
     at_rest: h and c are 0, so the product adds nothing
     at: where step t's arrays stand: gates IN projections OUT activations (rows, row), h c h_next c_next aux (rows, H)
     """
-    cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = w.H * FR_GROUP, done = 0, block, blocks, group, most, width, s, i
-    cdef Py_ssize_t own = share.end - share.begin
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = panel_floats(w.H), done = 0, own = share.end - share.begin
+    cdef Py_ssize_t block, blocks, group, most, width, s, i
     cdef const fr_stage *stage
     cdef float *target
     cdef fr_product product
@@ -322,7 +325,7 @@ cdef void step_backward(Panels w, fr_backward_block *at, const float *dy, Share 
 
     at: where the step's arrays stand: gates IN activations OUT da (rows, row)
     """
-    cdef Py_ssize_t done = w.cell.gates * w.Hp * w.Hp, K, s
+    cdef Py_ssize_t done = w.recurrent_transposed.shape[0], panel, K, s
     cdef const fr_stage *stage
     cdef float *target
     cdef fr_product product
@@ -334,11 +337,12 @@ cdef void step_backward(Panels w, fr_backward_block *at, const float *dy, Share 
         # dh (or daux) += da[stage] @ weight_hh[stage]
         target = (at.daux if stage.from_aux else at.dh) + at.begin
         K = stage.count * w.Hp
-        done -= K * w.Hp
+        panel = panel_floats(K)
+        done -= packed_floats(K, w.H)
         product = fr_product(
             M=at.rows, groups=share.end - share.begin, K=K, a=at.gates + stage.first * w.Hp, a_row=w.row,
-            w=&w.recurrent_transposed[done + at.begin * K], w_group=K * FR_GROUP, init=target, init_row=w.Hp,
-            c=target, c_row=w.Hp, c_group=FR_GROUP, edge=FR_GROUP,
+            w=&w.recurrent_transposed[done + share.begin * panel], w_group=panel, init=target, init_row=w.Hp, c=target,
+            c_row=w.Hp, c_group=FR_GROUP, edge=FR_GROUP,
         )
         kernels.gemm(&product)
 

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from fastrnn._dense cimport padded
+from fastrnn._dense cimport packed_floats, padded, panel_floats
 from fastrnn._kernels cimport FR_GROUP, fr_stage, kernels
 
 from fastrnn._memory import empty
@@ -14,7 +14,7 @@ from fastrnn._threads import renew_in_children
 cdef class Panels:
     """One layer's weights, packed for the kernels; packed again at the first use after a change.
 
-    A panel is 16 columns wide: panels[group][k][lane]. Groups of `input` and `recurrent` are in the order of the gate
+    A panel is 16 columns wide: panels[group][k][lane], panel_floats apart. Groups of `input` and `recurrent` are in the order of the gate
     buffer's columns, slot by slot.
     """
 
@@ -86,48 +86,52 @@ cdef class Panels:
     cdef _pack_input(self):
         cdef int slot
         if self.input is None:
-            self.input = empty((self.cell.gates * self.Hp * self.inputs,))
+            self.input = empty((self.cell.gates * packed_floats(self.inputs, self.H),))
         for slot in range(self.cell.gates):
             # input[slot] = weight_ih[gate].T
             kernels.pack(self.inputs, self.H, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], 1, self.inputs,
-                         &self.input[slot * self.Hp * self.inputs], self.inputs * FR_GROUP)
+                         &self.input[slot * packed_floats(self.inputs, self.H)], panel_floats(self.inputs))
 
     cdef _pack_recurrent(self):
         if self.recurrent is None:
-            self.recurrent = empty((self.cell.gates * self.Hp * self.H,))
+            self.recurrent = empty((self.cell.gates * packed_floats(self.H, self.H),))
         cdef Py_ssize_t at = 0
         cdef int s, i
         for s in range(self.cell.stages):
             for i in range(self.cell.stage[s].count):
                 # recurrent[stage][slot] = weight_hh[gate].T
                 kernels.pack(self.H, self.H, &self.weight_hh[self.cell.stage[s].gates[i] * self.H, 0], 1, self.H,
-                             &self.recurrent[at], self.H * FR_GROUP)
-                at += self.Hp * self.H
+                             &self.recurrent[at], panel_floats(self.H))
+                at += packed_floats(self.H, self.H)
 
     cdef _pack_recurrent_transposed(self):
-        cdef Py_ssize_t at = 0
+        cdef Py_ssize_t at = 0, K
         cdef const fr_stage *stage
         cdef int s, i
         if self.recurrent_transposed is None:
-            self.recurrent_transposed = empty((self.cell.gates * self.Hp * self.Hp,))
+            for s in range(self.cell.stages):
+                at += packed_floats(self.cell.stage[s].count * self.Hp, self.H)
+            self.recurrent_transposed = empty((at,))
             self.recurrent_transposed[:] = 0
+        at = 0
         for s in range(self.cell.stages):
             stage = &self.cell.stage[s]
+            K = stage.count * self.Hp
             for i in range(stage.count):
-                # Rows slot*Hp + unit of a stage's panels = weight_hh[gate]; the padding's rows stay 0.
+                # Lines slot*Hp + unit of a stage's panels = weight_hh[gate]; the padding's lines stay 0.
                 kernels.pack(self.H, self.H, &self.weight_hh[stage.gates[i] * self.H, 0], self.H, 1,
-                             &self.recurrent_transposed[at + i * self.Hp * FR_GROUP], stage.count * self.Hp * FR_GROUP)
-            at += stage.count * self.Hp * self.Hp
+                             &self.recurrent_transposed[at + i * self.Hp * FR_GROUP], panel_floats(K))
+            at += packed_floats(K, self.H)
 
     cdef _pack_input_transposed(self):
         cdef Py_ssize_t K = self.cell.gates * self.Hp
         cdef int slot
         if self.input_transposed is None:
-            self.input_transposed = empty((K * padded(self.inputs),))
+            self.input_transposed = empty((packed_floats(K, self.inputs),))
             self.input_transposed[:] = 0
         for slot in range(self.cell.gates):
             kernels.pack(self.H, self.inputs, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], self.inputs, 1,
-                         &self.input_transposed[slot * self.Hp * FR_GROUP], K * FR_GROUP)
+                         &self.input_transposed[slot * self.Hp * FR_GROUP], panel_floats(K))
 
     cdef _pack_table(self):
         """table[v] = bias + W onehot(v), a ready row of the gate buffer for every index."""
