@@ -14,8 +14,8 @@ from fastrnn._threads import renew_in_children
 cdef class Panels:
     """One layer's weights, packed for the kernels; packed again at the first use after a change.
 
-    A panel is 16 columns wide: panels[group][k][lane], panel_floats apart. Groups of `input` and `recurrent` are in the order of the gate
-    buffer's columns, slot by slot.
+    A panel is 16 columns wide: panels[group][k][lane], panel_floats apart. Groups of `input` and `recurrent` are in the
+    order of the gate buffer's columns, slot by slot.
     """
 
     def __init__(self, cell, weight_ih, weight_hh, bias_ih=None, bias_hh=None):
