@@ -53,8 +53,10 @@ cdef enum:
     GRADIENT_ROWS = 256
     # Floats of recurrent panels that one thread reads every step although others have the same rows to spare: 2 MiB.
     SHARED_FLOATS = 524288
-    # Floats of panels to read between two meetings, for every thread: 1 us. Every three rows cost as much again.
+    # Floats of panels to read between two meetings, for every thread: 1 us. Every FEW_ROWS rows cost as much again.
     STAGE_FLOATS = 24576
+    # One row takes as long as so many, because panels have to be read.
+    FEW_ROWS = 3
 
 
 cdef struct Grid:
@@ -75,6 +77,11 @@ cdef struct Share:
 # ---------------------------------------------------------------------------------------------------- threads
 
 
+cdef Py_ssize_t timed_rows(Py_ssize_t rows) noexcept nogil:
+    """As many rows as the time that so many take is worth."""
+    return max(<Py_ssize_t> FEW_ROWS, rows)
+
+
 cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
     """Rows are split first, down to four a thread: they need no meeting. Units are where that does not occupy all
     threads, or where each would read large recurrent panels as a whole."""
@@ -85,7 +92,7 @@ cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
     cdef Py_ssize_t panels = w.cell.gates * w.Hp * w.H
     cdef int wanted = <int> max((threads + grid.rows - 1) // grid.rows, (panels + SHARED_FLOATS - 1) // SHARED_FLOATS)
     cdef int most = <int> min(w.Hp // FR_GROUP,
-                              panels * max(<Py_ssize_t> 3, B // grid.rows) // (3 * w.cell.stages * STAGE_FLOATS))
+                              panels * timed_rows(B // grid.rows) // (FEW_ROWS * w.cell.stages * STAGE_FLOATS))
     if wanted > 1 and most > 1 and grid.rows <= FR_MAX_TEAM:
         threads = min(threads, FR_MAX_TEAM)
         grid.rows = max(1, min(grid.rows, threads // min(wanted, most)))
@@ -106,10 +113,10 @@ cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double work) noexcep
 cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) noexcept nogil:
     """Groups of units to take from product to equations at once, for so many rows.
 
-    Four, which fill the widest tile and divide by the others, or all of a small layer. Three rows and fewer live off
-    the speed at which panels are read: as many as SWEEP_FLOATS of panels hold.
+    Four, which fill the widest tile and divide by the others, or all of a small layer. Few rows live off the speed
+    at which panels are read: as many as SWEEP_FLOATS of panels hold.
     """
-    if rows > 3:
+    if rows > FEW_ROWS:
         return WHOLE_GROUPS if w.Hp <= WHOLE_GROUPS * FR_GROUP else 4
     return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
 
@@ -294,7 +301,7 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     """
     cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1]
     cdef Py_ssize_t terms = (T - at_rest) * w.H + (0 if indices.shape[0] else T * w.inputs)
-    cdef Grid grid = grid_for(w, B, num_threads, <double> B * w.row * terms)
+    cdef Grid grid = grid_for(w, B, num_threads, <double> timed_rows(B) * w.row * terms)
     cdef int threads = grid.rows * grid.units
     cdef fr_progress places[FR_MAX_TEAM]
     cdef fr_progress *progress = places
@@ -432,7 +439,7 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
     cdef Py_ssize_t block, start, stop, part
     cdef Py_ssize_t inputs = 0 if indices.shape[0] else w.inputs
     cdef double work = <double> steps * B * w.row
-    cdef Grid grid = grid_for(w, B, num_threads, work * w.H)
+    cdef Grid grid = grid_for(w, B, num_threads, <double> steps * timed_rows(B) * w.row * w.H)
     cdef int threads = grid.rows * grid.units
     # At least as many as before: OpenMP ends the threads that a smaller team leaves over, and starts them again.
     cdef int parts = max(threads, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
