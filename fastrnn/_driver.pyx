@@ -55,8 +55,10 @@ cdef enum:
     SHARED_FLOATS = 524288
     # Floats of panels to read between two meetings, for every thread: 1 us. Every FEW_ROWS rows cost as much again.
     STAGE_FLOATS = 24576
-    # One row takes as long as so many, because panels have to be read.
+    # One row takes as long as so many, because panels have to be read; as four times so many where one step's panels
+    # exceed CACHED_FLOATS, 1 MiB, and come from beyond L2.
     FEW_ROWS = 3
+    CACHED_FLOATS = 262144
 
 
 cdef struct Grid:
@@ -77,11 +79,6 @@ cdef struct Share:
 # ---------------------------------------------------------------------------------------------------- threads
 
 
-cdef Py_ssize_t timed_rows(Py_ssize_t rows) noexcept nogil:
-    """As many rows as the time that so many take is worth."""
-    return max(<Py_ssize_t> FEW_ROWS, rows)
-
-
 cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
     """Rows are split first, down to four a thread: they need no meeting. Units are where that does not occupy all
     threads, or where each would read large recurrent panels as a whole."""
@@ -91,8 +88,8 @@ cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
         return grid
     cdef Py_ssize_t panels = w.cell.gates * w.Hp * w.H
     cdef int wanted = <int> max((threads + grid.rows - 1) // grid.rows, (panels + SHARED_FLOATS - 1) // SHARED_FLOATS)
-    cdef int most = <int> min(w.Hp // FR_GROUP,
-                              panels * timed_rows(B // grid.rows) // (FEW_ROWS * w.cell.stages * STAGE_FLOATS))
+    cdef Py_ssize_t read = panels * max(<Py_ssize_t> FEW_ROWS, B // grid.rows) // FEW_ROWS  # with what rows add in time
+    cdef int most = <int> min(w.Hp // FR_GROUP, read // (w.cell.stages * STAGE_FLOATS))
     if wanted > 1 and most > 1 and grid.rows <= FR_MAX_TEAM:
         threads = min(threads, FR_MAX_TEAM)
         grid.rows = max(1, min(grid.rows, threads // min(wanted, most)))
@@ -100,9 +97,10 @@ cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
     return grid
 
 
-cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double work) noexcept nogil:
-    """The grid of the threads that `work` multiply-adds are worth, without any that would have nothing to do."""
-    cdef int threads = team(num_threads, B * w.Hp // FR_GROUP, work)
+cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double row_work) noexcept nogil:
+    """The grid of the threads that a row's multiply-adds are worth, without any that would have nothing to do."""
+    cdef Py_ssize_t few = FEW_ROWS if w.row * (w.inputs + w.H) <= CACHED_FLOATS else 4 * FEW_ROWS
+    cdef int threads = team(num_threads, B * w.Hp // FR_GROUP, max(few, B) * row_work)
     cdef Grid grid = grid_of(w, B, threads)
     while grid.rows * grid.units < threads:
         threads = grid.rows * grid.units
@@ -301,7 +299,7 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     """
     cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1]
     cdef Py_ssize_t terms = (T - at_rest) * w.H + (0 if indices.shape[0] else T * w.inputs)
-    cdef Grid grid = grid_for(w, B, num_threads, <double> timed_rows(B) * w.row * terms)
+    cdef Grid grid = grid_for(w, B, num_threads, <double> w.row * terms)
     cdef int threads = grid.rows * grid.units
     cdef fr_progress places[FR_MAX_TEAM]
     cdef fr_progress *progress = places
@@ -439,7 +437,7 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
     cdef Py_ssize_t block, start, stop, part
     cdef Py_ssize_t inputs = 0 if indices.shape[0] else w.inputs
     cdef double work = <double> steps * B * w.row
-    cdef Grid grid = grid_for(w, B, num_threads, <double> steps * timed_rows(B) * w.row * w.H)
+    cdef Grid grid = grid_for(w, B, num_threads, <double> steps * w.row * w.H)
     cdef int threads = grid.rows * grid.units
     # At least as many as before: OpenMP ends the threads that a smaller team leaves over, and starts them again.
     cdef int parts = max(threads, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
