@@ -361,7 +361,8 @@ cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1
     if first == share.last:
         return
     at.rows, at.begin, at.end = share.last - first, share.begin * FR_GROUP, min(share.end * FR_GROUP, w.H)
-    at.gates_row, at.slot, at.state_row, at.dy_row, at.carry_row = w.row, w.Hp, w.H, w.H, w.Hp
+    at.gates_row, at.slot, at.gates_step = w.row, w.Hp, gates.shape[1] * w.row
+    at.state_row, at.dy_row, at.carry_row = w.H, w.H, w.Hp
     at.c = at.c_next = at.dc = at.daux = NULL
     at.dh = &dh[first, 0]
     if c.shape[0]:

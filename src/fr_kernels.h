@@ -29,7 +29,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t rows, begin, end;
     float *gates;                /* IN activations, OUT gradients of the pre-activations */
-    ptrdiff_t gates_row, slot;
+    ptrdiff_t gates_row, slot, gates_step;  /* the last one between steps, of which step t-1 will be next */
     const float *h, *c, *c_next; /* IN slots t, t, t+1 */
     const float *dy;             /* IN gradient of the output at this step, or NULL */
     ptrdiff_t state_row, dy_row;

@@ -59,8 +59,8 @@ FR_INLINE void backward_block(void (*equations)(const fr_backward_point *), cons
 {
     const fr_backward_block copy = *block, *b = &copy;
     for (ptrdiff_t row = 0; row < b->rows; row++) {
-        /* After the last one the first of the step before, if these rows are the whole batch. */
-        ptrdiff_t unit = b->begin, next = (row + 1 < b->rows ? 1 : 1 - 2 * b->rows) * b->gates_row;
+        /* After the last one the first of the step before. */
+        ptrdiff_t unit = b->begin, next = row + 1 < b->rows ? b->gates_row : -b->gates_step - row * b->gates_row;
         for (; unit + VL <= b->end; unit += VL) backward_at(equations, slots, b, row, unit, VL, next);
         if (unit < b->end) backward_at(equations, slots, b, row, unit, b->end - unit, next);
     }
