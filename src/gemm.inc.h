@@ -154,11 +154,17 @@ FR_INLINE void steps_of_four(const int rows, const int first, const int vectors,
     }
 }
 
+/* What a tile asks for while it computes. */
+typedef struct {
+    const float *panel;  /* K / 2 lines that L2 will be asked for soon, or NULL */
+    int below;           /* C of as many rows below this tile. Never beyond C: what another thread writes would be taken away */
+} to_come;
+
 /* C (rows, vectors) = init + A @ W with every size but K known to the compiler; w, init and c are those of the column
- * group whose vector `first` is C's first one. `next`: K / 2 lines that L2 will be asked for soon, or NULL. */
+ * group whose vector `first` is C's first one. */
 FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_t K, const float *a, ptrdiff_t a_row,
                     const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
-                    float *c, ptrdiff_t c_row, ptrdiff_t c_group, const float *next)
+                    float *c, ptrdiff_t c_row, ptrdiff_t c_group, to_come next)
 {
     const int spans = spans_of(rows), groups = groups_of(first, vectors);
     const float *a_at[FR_ROWS], *w_at[8];
@@ -172,14 +178,14 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
     for (int i = 0; i < spans; i++) a_at[i] = a + i * FR_SPAN * a_row;
 #pragma GCC unroll 16
     for (int g = 0; g < groups; g++) w_at[g] = w + g * w_group;
-    if (ASKS_AHEAD(rows) && K >= 128)  /* C of the tile below, which is most often the next one */
+    if (ASKS_AHEAD(rows) && next.below)
 #pragma GCC unroll 16
         for (int m = 0; m < rows; m++)
 #pragma GCC unroll 16
             for (int v = 0; v < vectors; v++)
                 __builtin_prefetch(c + (rows + m) * c_row + column_of(first, v, c_group), 1);
     const float *const end = a + (K & -4);  /* for a pointer that moves anyhow: no register counts steps */
-    if (ASKS_AHEAD(rows) && next) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, next);
+    if (ASKS_AHEAD(rows) && next.panel) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, next.panel);
     else steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, NULL);
     for (K &= 3; K > 0; K--) {
         outer_product(rows, first, vectors, sum, a_at, a_row, w_at, 0);
@@ -194,7 +200,7 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
 }
 
 /* The tile of that size whose first element is row m and vector n of C. */
-static void any_tile(int rows, int vectors, ptrdiff_t m, size_t n, const fr_product *p, const float *next)
+static void any_tile(int rows, int vectors, ptrdiff_t m, size_t n, const fr_product *p, to_come next)
 {
     const ptrdiff_t group = (ptrdiff_t)(n / GROUP_VECTORS);
     const float *a = p->a + m * p->a_row, *w = p->w + group * p->w_group;
@@ -220,7 +226,7 @@ static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
     if (p->init)
         for (int i = 0; i < rows; i++)
             memcpy(whole + i * FR_GROUP, p->init + (m + i) * p->init_row + n * p->c_group, (size_t)p->edge * sizeof *c);
-    any_tile(rows, GROUP_VECTORS, 0, 0, &one, NULL);
+    any_tile(rows, GROUP_VECTORS, 0, 0, &one, (to_come){NULL, 0});
     for (int i = 0; i < rows; i++) memcpy(c + i * p->c_row, whole + i * FR_GROUP, (size_t)p->edge * sizeof *c);
 }
 
@@ -245,7 +251,7 @@ FR_INLINE int strip_width(size_t left, int most)
 
 /* Tile i asks for half a panel of the strip that comes after its own, from vector n on. Panels of 512 lines and more are
  * of weights beyond L2; shorter ones would only cost the instructions. */
-FR_INLINE const float *strip_to_come(const fr_product *p, size_t n, ptrdiff_t i, int width)
+FR_INLINE const float *panel_to_come(const fr_product *p, size_t n, ptrdiff_t i, int width)
 {
     if (!FR_AHEAD || p->K < 512 || i >= 2 * width) return NULL;
     return p->w + ((ptrdiff_t)(n / GROUP_VECTORS) + i / 2) * p->w_group + i % 2 * (p->K / 2) * FR_GROUP;
@@ -261,7 +267,8 @@ static void gemm_block(const fr_product *p)
         ptrdiff_t tiles = pieces(p->M, tile_rows[width]);
         for (ptrdiff_t i = 1, m = 0, end; i <= tiles; i++, m = end) {
             end = piece_end(p->M, i, tiles);
-            any_tile((int)(end - m), width, m, n, p, strip_to_come(p, n + (size_t)width, i - 1, width));
+            to_come next = {panel_to_come(p, n + (size_t)width, i - 1, width), FR_AHEAD && p->K >= 128 && i < tiles};
+            any_tile((int)(end - m), width, m, n, p, next);
         }
         n += (size_t)width, left -= (size_t)width;
     }
