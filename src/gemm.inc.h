@@ -157,7 +157,7 @@ FR_INLINE void steps_of_four(const int rows, const int first, const int vectors,
 /* What a tile asks for while it computes. */
 typedef struct {
     const float *panel;  /* K / 2 lines that L2 will be asked for soon, or NULL */
-    int below;           /* C of as many rows below. Those further down may be another thread's, which would lose them */
+    int below;           /* C of as many rows below. Others may be another thread's, which would lose them */
 } to_come;
 
 /* C (rows, vectors) = init + A @ W with every size but K known to the compiler; w, init and c are those of the column
