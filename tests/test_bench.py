@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn.bench import cases, cores, machine, measure, peers, problem, report
+from fastrnn.bench import cases, command, cores, machine, measure, peers, problem, report
 from fastrnn.charlm import cli
 
 ONE_STEP = "inference:1,1,8,8"
@@ -161,6 +161,17 @@ def test_table_and_json_of_a_tiny_run(tmp_path, capsys):
     assert {(m["mode"], m["peer"]) for m in document["means"]} == {
         (mode, peer) for mode in cases.MODES for peer in ("best", "numpy")
     }
+
+
+def test_a_mode_is_one_table_whatever_the_order_of_the_words():
+    words = ["3,1,2,4", "training:5,1,2,4", "inference:7,1,2,4"]
+    chosen = command.choose_cases(words, ["gru", "lstm"], quick=False)
+    assert [(case.mode, case.batch, case.cell) for case in chosen] == [
+        (mode, batch, cell)
+        for mode, batches in (("inference", (3, 7)), ("training", (3, 5)))
+        for batch in batches
+        for cell in ("gru", "lstm")
+    ]
 
 
 @pytest.mark.skipif(not hasattr(cores.os, "sched_setaffinity"), reason="this system cannot pin")

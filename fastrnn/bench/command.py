@@ -159,7 +159,7 @@ def _document(request: Request, records: Sequence[Record]) -> Record:
 
 
 def choose_cases(words: Sequence[str] | None, cells: Sequence[str], quick: bool) -> list[Case]:
-    """The cases of the command line: its words, else the quick ones or both tables."""
-    if words is not None:
-        return [case for word in words for case in parse(word, cells)]
-    return [case for case in (QUICK if quick else table()) if case.cell in cells]
+    """The cases of the command line: its words, else the quick ones or both tables; a mode's together, in one table."""
+    if words is None:
+        return [case for case in (QUICK if quick else table()) if case.cell in cells]
+    return sorted((case for word in words for case in parse(word, cells)), key=lambda case: case.training)
