@@ -89,7 +89,6 @@ modules = cythonize(
         "wraparound": False,
         "initializedcheck": checked,
         "cdivision": True,
-        "freethreading_compatible": True,
     },
 )
 if switches_changed:
