@@ -33,7 +33,7 @@ cdef class Panels:
         self.row = self.columns + FR_GROUP  # else the rows of a tile would fall on the same few sets of the caches
         self.states, self.aux = self.cell.states, self.cell.aux
         self.input = self.recurrent = self.input_transposed = self.recurrent_transposed = None
-        self.table = None
+        self.bias = self.table = None
         self._renew_lock()
         renew_in_children(self)
         self.stale()
@@ -72,6 +72,8 @@ cdef class Panels:
 
     cdef _pack_bias(self):
         """bias[slot] = b_ih where W x is added to the slot, plus b_hh where R h is."""
+        if self.bias is None:
+            self.bias = np.empty(self.columns, dtype=np.float32)
         bias = np.zeros((self.cell.slots, self.Hp), dtype=np.float32)
         cdef const fr_stage *stage
         if self.bias_ih is not None:
@@ -81,7 +83,7 @@ cdef class Panels:
                 stage = &self.cell.stage[s]
                 for i in range(stage.count):
                     bias[stage.first + i, :self.H] += self.bias_hh.reshape(-1, self.H)[stage.gates[i]]
-        self.bias = bias.reshape(-1)
+        np.asarray(self.bias)[:] = bias.reshape(-1)  # in place, like all panels: another thread's call may be reading them
 
     cdef _pack_input(self):
         cdef int slot
