@@ -88,7 +88,8 @@ class Linear(Module):
         rows = np.ascontiguousarray(x).reshape(-1, self.in_features)
         y: FloatArray = _memory.empty((len(rows), self.out_features))
         self._refresh()
-        _dense.linear_forward(self._panels, rows, y, threads)
+        if len(rows):
+            _dense.linear_forward(self._panels, rows, y, threads)
         return y.reshape(*x.shape[:-1], self.out_features), rows
 
     def _refresh(self) -> None:
@@ -115,11 +116,14 @@ class Linear(Module):
         threads = _threads.resolve(who, num_threads)
         x = self._tape_input(tape)
         dy = _check.shape(who, "dy", dy, (*x.shape[:-1], self.out_features), "(..., out_features)")
-        tape._x = None
         dx: FloatArray = _memory.empty(x.shape)
         grad = self.grads.get("bias", np.zeros(0, np.float32))
-        self._refresh()
         with self._lock:
+            self._tape_input(tape)  # again: another thread may have been first
+            tape._x = None
+            self._panels.refresh()
+            if not x.size:
+                return dx
             _dense.linear_backward(
                 self._panels,
                 x.reshape(-1, self.in_features),

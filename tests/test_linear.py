@@ -70,6 +70,17 @@ def test_leading_axes_are_rows(lead):
     np.testing.assert_array_equal(layer.flat_grads, flat.flat_grads)
 
 
+@pytest.mark.parametrize("lead", [(0,), (3, 0), (0, 2)])
+def test_no_rows_are_no_work(lead):
+    layer = make(5, 9)
+    before = layer.flat_grads.copy()
+    y, tape = layer.forward(np.zeros((*lead, 5), np.float32))
+    assert y.shape == (*lead, 9)
+    dx = layer.backward(tape, y)
+    assert dx.shape == (*lead, 5)
+    np.testing.assert_array_equal(layer.flat_grads, before)
+
+
 @pytest.mark.parametrize("inputs, outputs", [(1, 70), (64, 65), (128, 17), (40, 300)])
 def test_bits_do_not_depend_on_threads_or_on_other_rows(inputs, outputs):
     """2500 rows are worth several threads."""

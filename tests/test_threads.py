@@ -74,6 +74,57 @@ def test_threads_may_train_a_layer_side_by_side(name):
     np.testing.assert_array_equal(layer.flat_grads, sums)
 
 
+def test_packing_again_leaves_a_call_that_runs_what_it_reads():
+    """The weights are marked as changed and packed anew, to the same values, while another thread is in the layer."""
+    layer = fastrnn.LSTM(8, 100, seed=0)
+    x = np.random.default_rng(0).standard_normal((2000, 1, 8)).astype(np.float32)
+    expected, _ = layer(x, num_threads=1)
+    done = threading.Event()
+
+    def edit():
+        while not done.is_set():
+            with layer.editing():
+                pass
+            layer(x[:1], num_threads=1)
+            [np.full(size, 1e6, np.float32) for size in (448,) * 50]  # freed memory would be theirs
+
+    editor = threading.Thread(target=edit)
+    editor.start()
+    try:
+        results = [layer(x, num_threads=1)[0] for _ in range(100)]
+    finally:
+        done.set()
+        editor.join()
+    for y in results:
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_a_linear_tape_is_used_once(monkeypatch):
+    """Two threads that both find it unused, the second one waiting for the lock."""
+    head = fastrnn.Linear(3, 2, seed=0)
+    y, tape = head.forward(np.ones((4, 3), np.float32))
+    both, lock = threading.Barrier(2), head._lock
+    checked = head._tape_input
+
+    def check(tape):
+        x = checked(tape)
+        if not lock.locked():
+            both.wait()
+        return x
+
+    monkeypatch.setattr(head, "_tape_input", check)
+
+    def use(_):
+        try:
+            return head.backward(tape, y)
+        except ValueError as error:
+            return str(error)
+
+    errors = [result for result in at_once(use, 2) if isinstance(result, str)]
+    assert len(errors) == 1 and "used up" in errors[0]
+    np.testing.assert_array_equal(head.grads["bias"], y.sum(axis=0))
+
+
 def test_threads_may_have_streams_of_one_layer():
     step = make_step("gru", (30, CALLERS, 20, 33), layers=2)
     expected = step.infer()["y"]
