@@ -17,7 +17,7 @@ cdef extern from "fr_kernels.h":
         float *aux
 
     ctypedef struct fr_backward_block:
-        Py_ssize_t rows, begin, end, gates_row, slot, gates_step, state_row, dy_row, carry_row
+        Py_ssize_t rows, begin, end, gates_row, slot, gates_step, state_row, carry_row
         float *gates
         const float *h
         const float *c

@@ -32,7 +32,7 @@ typedef struct {
     ptrdiff_t gates_row, slot, gates_step;  /* the last one between steps, of which step t-1 will be next */
     const float *h, *c, *c_next; /* IN slots t, t, t+1 */
     const float *dy;             /* IN gradient of the output at this step, or NULL */
-    ptrdiff_t state_row, dy_row;
+    ptrdiff_t state_row;         /* row stride of h, c, c_next, dy */
     float *dh, *dc;              /* IN gradient carried from step t+1, OUT the part that bypasses the product */
     float *daux;                 /* OUT zeroed by the last stage, IN complete in the one before */
     ptrdiff_t carry_row;         /* row stride of dh, dc, daux (padded to whole groups) */
@@ -123,6 +123,19 @@ static inline unsigned fr_flush_begin(void)
 }
 
 static inline void fr_flush_end(unsigned before) { _mm_setcsr(before); }
+#elif defined(__aarch64__)
+static inline void fr_flush_end(unsigned before)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)before) : "memory");
+}
+
+static inline unsigned fr_flush_begin(void)
+{
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before) : : "memory");
+    fr_flush_end((unsigned)before | 1u << 24);  /* FZ */
+    return (unsigned)before;
+}
 #else
 static inline unsigned fr_flush_begin(void) { return 0; }
 static inline void fr_flush_end(unsigned before) { (void)before; }

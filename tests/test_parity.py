@@ -47,6 +47,19 @@ def assert_matches_twin(step, actual):
         assert_close(key, actual[key], value, bound(step.length(), factor))
 
 
+@pytest.mark.parametrize("hidden", [8, 16, 17, 28, 65])
+@every_cell
+def test_an_infinite_input_spoils_what_it_spoils_in_the_twin(name, hidden):
+    """Nothing else: 0 times infinity stands in the padding of the gates, which products run over."""
+    step = make_step(name, (4, 3, 5, hidden))
+    step.x[2, 1, 3] = np.inf
+    actual = step.run()
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = step.twin()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(np.isfinite(actual[key]), np.isfinite(value), key)
+
+
 @every_shape
 @every_cell
 def test_step_matches_twin_for_any_number_of_threads(name, shape, layers):

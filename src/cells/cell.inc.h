@@ -47,12 +47,23 @@ FR_INLINE void backward_at(void (*equations)(const fr_backward_point *), const i
     ptrdiff_t state = row * b->state_row + unit, carry = row * b->carry_row + unit;
     fr_backward_point p = {{0}, AT(b->h, state), AT(b->c, state), AT(b->c_next, state), v_load(b->dh + carry),
                            b->dh + carry, AT(b->dc, carry), AT(b->daux, carry), n};
-    if (b->dy) p.dh = v_add(p.dh, v_load_n(b->dy + row * b->dy_row + unit, n));
+    if (b->dy) p.dh = v_add(p.dh, v_load_n(b->dy + state, n));
     for (int g = 0; g < slots; g++) {
         p.gate[g] = b->gates + row * b->gates_row + g * b->slot + unit;
         __builtin_prefetch(p.gate[g] + next, 1);
     }
     equations(&p);
+}
+
+/* An infinite x has left NaN in the padding of the gates, which the products with da run over. */
+FR_INLINE void clear_padding(const int slots, const fr_backward_block *b, ptrdiff_t row)
+{
+    ptrdiff_t unit = b->end - b->end % VL, n = b->end % VL;
+    for (; unit % FR_GROUP || n; unit += VL, n = 0)
+        for (int g = 0; g < slots; g++) {
+            float *gate = b->gates + row * b->gates_row + g * b->slot + unit;
+            v_store(gate, v_load_n(gate, n));
+        }
 }
 
 FR_INLINE void backward_block(void (*equations)(const fr_backward_point *), const int slots, const fr_backward_block *block)
@@ -61,6 +72,7 @@ FR_INLINE void backward_block(void (*equations)(const fr_backward_point *), cons
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         /* After the last one the first of the step before. */
         ptrdiff_t unit = b->begin, next = row + 1 < b->rows ? b->gates_row : -b->gates_step - row * b->gates_row;
+        clear_padding(slots, b, row);
         for (; unit + VL <= b->end; unit += VL) backward_at(equations, slots, b, row, unit, VL, next);
         if (unit < b->end) backward_at(equations, slots, b, row, unit, b->end - unit, next);
     }
