@@ -1,5 +1,8 @@
 from fastrnn._kernels cimport FR_MAX_SLOTS
 
+cdef enum:
+    GRADIENT_ROWS = 256  # the most rows of da whose products with the operands are one block
+
 cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil
 cdef Py_ssize_t panel_floats(Py_ssize_t K) noexcept nogil
 cdef Py_ssize_t packed_floats(Py_ssize_t K, Py_ssize_t N) noexcept nogil

@@ -3,7 +3,7 @@
 Design
 a) Threads split what is written, never what is summed: rows of an output, or 16-unit groups of a weight gradient. So
    every element has one owner and one order of summation, and no bit depends on the number of threads.
-b) A weight gradient is one product with K = T*B, cut into blocks of at most K_BLOCK rows that stay in L2 as panels.
+b) A weight gradient is one product with K = T*B, cut into blocks of at most GRADIENT_ROWS rows that stay in L2 as panels.
    Each thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a
    block. Products over the same da (of W with x, of R with h) share its columns, which become rows once.
 """
@@ -20,8 +20,7 @@ from fastrnn._team cimport team
 from fastrnn._memory import empty
 
 cdef enum:
-    K_BLOCK = 256
-    COLUMN = K_BLOCK + FR_GROUP  # one column of da after the other, on different sets of the caches
+    COLUMN = GRADIENT_ROWS + FR_GROUP  # one column of da after the other, on different sets of the caches
 
 
 cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
@@ -42,7 +41,7 @@ cdef Py_ssize_t packed_floats(Py_ssize_t K, Py_ssize_t N) noexcept nogil:
 
 cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil:
     """Floats that one thread of weight_gradients needs for operands of N columns in all, each padded."""
-    return K_BLOCK * N + FR_COLUMNS * COLUMN
+    return GRADIENT_ROWS * N + FR_COLUMNS * COLUMN
 
 
 cdef void weight_gradients(
@@ -56,7 +55,7 @@ cdef void weight_gradients(
     """
     cdef Py_ssize_t per_slot = padded(units) // FR_GROUP
     cdef Py_ssize_t begin = per_slot * slots * part // parts, end = per_slot * slots * (part + 1) // parts
-    cdef Py_ssize_t blocks = (K + K_BLOCK - 1) // K_BLOCK, block, k, depth, group, slot, unit, width, pieces, columns
+    cdef Py_ssize_t blocks = (K + GRADIENT_ROWS - 1) // GRADIENT_ROWS, block, k, depth, group, slot, unit, width, pieces, columns
     cdef Py_ssize_t row, m, N
     cdef int p
     cdef float *column = scratch
@@ -205,13 +204,19 @@ def cross_entropy(const float[:, ::1] logits, const int64_t[::1] targets, float 
         loss_rows(logits, targets, scale, dlogits, losses, rows * part // parts, rows * (part + 1) // parts)
 
 
+cdef void dropout_share(const float[::1] source, float[::1] target, float p, uint64_t key, Py_ssize_t first,
+                        Py_ssize_t last) noexcept nogil:
+    cdef unsigned before = fr_flush_begin()
+    kernels.dropout(last - first, key, first, p, &source[first], &target[first])
+    fr_flush_end(before)
+
+
 def dropout(const float[::1] source, float[::1] target, float p, uint64_t key, int num_threads):
     """target = source with the elements dropped that (key, index) selects at probability p, the rest times 1/(1-p).
 
     source IN, target OUT, may be the same array. The same call on a gradient is dropout's backward.
     """
-    cdef Py_ssize_t n = source.shape[0], part, first
+    cdef Py_ssize_t n = source.shape[0], part
     cdef int parts = team(num_threads, n, 4.0 * n)
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
-        first = n * part // parts
-        kernels.dropout(n * (part + 1) // parts - first, key, first, p, &source[first], &target[first])
+        dropout_share(source, target, p, key, n * part // parts, n * (part + 1) // parts)

@@ -25,7 +25,7 @@ from libc.string cimport memcpy
 import numpy as np
 
 from fastrnn._dense cimport (
-    WeightGradient, gradient_scratch, packed_floats, padded, panel_floats, product_rows, weight_gradients
+    GRADIENT_ROWS, WeightGradient, gradient_scratch, packed_floats, padded, panel_floats, product_rows, weight_gradients
 )
 from fastrnn._kernels cimport (
     FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_product, fr_stage,
@@ -50,7 +50,6 @@ cdef enum:
     WHOLE_GROUPS = 8
     # Floats of da between two turns to its weight gradients, 4 MiB, in whole blocks of GRADIENT_ROWS rows.
     GRADIENT_FLOATS = 1048576
-    GRADIENT_ROWS = 256
     # Floats of recurrent panels that one thread reads every step although others have the same rows to spare: 2 MiB.
     SHARED_FLOATS = 524288
     # Floats of panels to read between two meetings, for every thread: 1 us. Every FEW_ROWS rows cost as much again.
@@ -152,14 +151,9 @@ cdef void meet(Share *share) noexcept nogil:
 
 
 cdef Py_ssize_t time_block(Panels w, Py_ssize_t T, Py_ssize_t rows) noexcept nogil:
-    """Time steps to project at once."""
+    """Time steps to project at once, which is what inference has gate buffers for."""
     cdef Py_ssize_t floats = max(<Py_ssize_t> PROJECTED_FLOATS, min(w.inputs // 2, PROJECTED_ROWS) * w.row)
     return min(T, max(<Py_ssize_t> 1, floats // (w.row * rows)))
-
-
-cdef Py_ssize_t gate_steps(Panels w, Py_ssize_t T, Py_ssize_t B) noexcept:
-    """Steps of gate buffer that inference needs: one block's."""
-    return time_block(w, T, B)
 
 
 cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float *gates,
@@ -362,7 +356,7 @@ cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1
         return
     at.rows, at.begin, at.end = share.last - first, share.begin * FR_GROUP, min(share.end * FR_GROUP, w.H)
     at.gates_row, at.slot, at.gates_step = w.row, w.Hp, gates.shape[1] * w.row
-    at.state_row, at.dy_row, at.carry_row = w.H, w.H, w.Hp
+    at.state_row, at.carry_row = w.H, w.Hp
     at.c = at.c_next = at.dc = at.daux = NULL
     at.dh = &dh[first, 0]
     if c.shape[0]:
@@ -412,9 +406,11 @@ cdef void index_gradient(Panels w, float[:, :, ::1] da, const int64_t[:, ::1] in
     """sums[indices[t, b]] += da[t, b] over steps start..stop and the input slots, this part's columns"""
     cdef Py_ssize_t groups = w.cell.gates * w.Hp // FR_GROUP, t, b
     cdef Py_ssize_t begin = groups * part // parts * FR_GROUP, end = groups * (part + 1) // parts * FR_GROUP
+    cdef unsigned before = fr_flush_begin()
     for t in range(start, stop):
         for b in range(da.shape[1]):
             kernels.add(end - begin, &da[t, b, begin], &sums[indices[t, b], begin])
+    fr_flush_end(before)
 
 
 cdef Py_ssize_t gradient_steps(Panels w, Py_ssize_t B) noexcept:

@@ -20,39 +20,7 @@ not overlap; lengths are checked here because a wrong one would write outside th
 
 from libc.math cimport sqrtf
 
-cdef extern from *:
-    """
-    /* Flush subnormals for this thread, and put the caller's mode back. */
-    #if defined(__SSE__) || defined(_M_X64)
-    #include <xmmintrin.h>
-    typedef unsigned int fr_float_mode;
-    static fr_float_mode fr_flush_subnormals(void) {
-        const fr_float_mode before = _mm_getcsr();
-        _mm_setcsr(before | 0x8040u); /* flush to zero, denormals are zero */
-        return before;
-    }
-    static void fr_restore_float_mode(fr_float_mode before) { _mm_setcsr(before); }
-    #elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
-    typedef unsigned long long fr_float_mode;
-    static void fr_restore_float_mode(fr_float_mode before) {
-        __asm__ volatile("msr fpcr, %0" : : "r"(before) : "memory");
-    }
-    static fr_float_mode fr_flush_subnormals(void) {
-        fr_float_mode before;
-        __asm__ volatile("mrs %0, fpcr" : "=r"(before) : : "memory");
-        fr_restore_float_mode(before | (1ull << 24)); /* FZ */
-        return before;
-    }
-    #else
-    typedef int fr_float_mode;
-    static fr_float_mode fr_flush_subnormals(void) { return 0; }
-    static void fr_restore_float_mode(fr_float_mode before) { (void)before; }
-    #endif
-    """
-    ctypedef unsigned int fr_float_mode
-    fr_float_mode fr_flush_subnormals() noexcept nogil
-    void fr_restore_float_mode(fr_float_mode before) noexcept nogil
-
+from fastrnn._kernels cimport fr_flush_begin, fr_flush_end
 
 # Running sums of `sum_of_squares`: enough independent ones to hide the latency of an addition on
 # every vector width in use. Changing it changes the last bits of norms.
@@ -124,19 +92,19 @@ def sgd(
     double momentum,
 ):
     """velocity = momentum * velocity + grads;  params -= lr * velocity"""
-    cdef fr_float_mode mode
+    cdef unsigned mode
     _same_length("sgd", params.shape[0], grads.shape[0])
     if velocity is None:
         with nogil:
-            mode = fr_flush_subnormals()
+            mode = fr_flush_begin()
             _sgd(params, grads, <float>lr)
-            fr_restore_float_mode(mode)
+            fr_flush_end(mode)
         return
     _same_length("sgd", params.shape[0], velocity.shape[0])
     with nogil:
-        mode = fr_flush_subnormals()
+        mode = fr_flush_begin()
         _sgd_momentum(params, grads, velocity, <float>lr, <float>momentum)
-        fr_restore_float_mode(mode)
+        fr_flush_end(mode)
 
 
 def rmsprop(
@@ -149,15 +117,15 @@ def rmsprop(
 ):
     """square_avg = alpha * square_avg + (1 - alpha) * grads**2
     params -= lr * grads / (sqrt(square_avg) + eps)"""
-    cdef fr_float_mode mode
+    cdef unsigned mode
     _same_length("rmsprop", params.shape[0], grads.shape[0])
     _same_length("rmsprop", params.shape[0], square_avg.shape[0])
     with nogil:
-        mode = fr_flush_subnormals()
+        mode = fr_flush_begin()
         _rmsprop(
             params, grads, square_avg, <float>lr, <float>alpha, <float>(1.0 - alpha), <float>eps
         )
-        fr_restore_float_mode(mode)
+        fr_flush_end(mode)
 
 
 def adagrad(
@@ -168,13 +136,13 @@ def adagrad(
     double eps,
 ):
     """square_sum += grads**2;  params -= lr * grads / (sqrt(square_sum) + eps)"""
-    cdef fr_float_mode mode
+    cdef unsigned mode
     _same_length("adagrad", params.shape[0], grads.shape[0])
     _same_length("adagrad", params.shape[0], square_sum.shape[0])
     with nogil:
-        mode = fr_flush_subnormals()
+        mode = fr_flush_begin()
         _adagrad(params, grads, square_sum, <float>lr, <float>eps)
-        fr_restore_float_mode(mode)
+        fr_flush_end(mode)
 
 
 def adam(
@@ -191,7 +159,7 @@ def adam(
     """exp_avg += (1 - beta1) * (grads - exp_avg)
     exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * grads**2
     params -= lr / (1 - beta1**step) * exp_avg / (sqrt(exp_avg_sq / (1 - beta2**step)) + eps)"""
-    cdef fr_float_mode mode
+    cdef unsigned mode
     cdef double step_size, root_scale
     if step < 1:
         raise ValueError(f"adam: step is {step}; expected at least 1")
@@ -201,13 +169,13 @@ def adam(
     step_size = lr / (1.0 - beta1**<double>step)
     root_scale = (1.0 - beta2**<double>step) ** -0.5
     with nogil:
-        mode = fr_flush_subnormals()
+        mode = fr_flush_begin()
         _adam(
             params, grads, exp_avg, exp_avg_sq,
             <float>(1.0 - beta1), <float>beta2, <float>(1.0 - beta2),
             <float>step_size, <float>root_scale, <float>eps,
         )
-        fr_restore_float_mode(mode)
+        fr_flush_end(mode)
 
 
 # ---------------------------------------------------------------------------------------- clipping

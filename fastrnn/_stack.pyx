@@ -11,7 +11,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._driver cimport backward_layer, forward_layer, gate_steps
+from fastrnn._driver cimport backward_layer, forward_layer, time_block
 from fastrnn._panels cimport Panels
 
 from fastrnn._dense import dropout
@@ -86,7 +86,7 @@ cdef class Record:
             self.indices = x
         else:
             self.x = x
-        self.gates = new(T if tape else gate_steps(panels, T, B), B, panels.row)
+        self.gates = new(T if tape else time_block(panels, T, B), B, panels.row)
         self.h = self.states = new(T + 1, B, panels.H)
         self.c = self.aux = no_sequence
         if panels.states == 2:

@@ -7,7 +7,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._driver cimport forward_layer, gate_steps
+from fastrnn._driver cimport forward_layer
 from fastrnn._panels cimport Panels
 
 from fastrnn._memory import empty
@@ -38,7 +38,7 @@ cdef class LayerState(Source):
 
     def __init__(self, Panels panels, Py_ssize_t batch):
         self.panels = panels
-        self.gates = empty((gate_steps(panels, 1, batch), batch, panels.row))
+        self.gates = empty((1, batch, panels.row))
         self.h = np.zeros((2, batch, panels.H), dtype=np.float32)
         self.c = np.zeros((panels.cell.states - 1, batch, panels.H), dtype=np.float32)
         self.aux = np.zeros((panels.cell.aux, batch, panels.H), dtype=np.float32)
