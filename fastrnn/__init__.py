@@ -8,6 +8,14 @@
 README.md has the tour, `fastrnn.reference` the same equations in plain NumPy.
 """
 
+from importlib.util import find_spec as _find_spec
+
+if _find_spec("fastrnn._kernels") is None:
+    raise ImportError(
+        f"fastrnn: {__path__[0]} is the source, without its compiled modules; expected to be imported from "
+        "another folder, or after `pip install -e .` in this one"
+    )
+
 from fastrnn._threads import get_num_threads, set_num_threads
 from fastrnn._version import __version__
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_

@@ -3,6 +3,10 @@
 import json
 import os
 import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from tolerance import BACKWARD, assert_close, bound
 import fastrnn
 from fastrnn import _kernels
 
+SOURCES = Path(fastrnn.__file__).parent
 ISAS = fastrnn.config()["isas"]
 VECTORS = {"baseline": 4, "avx2": 8, "avx512": 16}
 REPORT = """
@@ -119,3 +124,11 @@ def test_nothing_but_the_forced_name_changes_at_run_time(monkeypatch):
     monkeypatch.setenv("FASTRNN_ISA", "baseline")
     make_step("rnn", (2, 3, 4, 5)).run()
     assert fastrnn.config()["isa"] == before
+
+
+def test_a_source_folder_that_was_not_built_says_so(tmp_path):
+    shutil.copytree(SOURCES, tmp_path / "fastrnn", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
+    call = [sys.executable, "-S", "-c", "import fastrnn"]  # without what an editable installation adds
+    result = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "without its compiled modules" in result.stderr.splitlines()[-1]

@@ -15,12 +15,16 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
-def test_python_block_runs_and_learns(capsys):
-    (block,) = blocks("python")
+def test_python_blocks_run_one_after_the_other_and_learn(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {}
-    exec(block, names)
+    training, tour = blocks("python")
+    exec(training, names)
     assert names["loss"] < 0.05
     assert capsys.readouterr().out.startswith("loss 0.0")
+    exec(tour, names)
+    assert names["y_t"].shape == (1, 32)
+    assert [path.name for path in tmp_path.iterdir()] == ["lstm.npz"]
 
 
 def test_every_command_line_parses():
