@@ -67,6 +67,7 @@ def test_a_wrong_case_is_one_line(text, capsys):
         (["--cores", "9999"], "--cores"),
         (["--rounds", "0"], "--rounds"),
         (["--peers", "abacus"], "abacus"),
+        (["--memory"], "--memory"),
         (["--json", "no/such/folder/bench.json"], "no such folder"),
     ],
 )

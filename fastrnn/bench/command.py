@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -56,10 +56,10 @@ def run(request: Request) -> None:
 
     Raises
     ------
-    ValueError, ImportError
-        A file could not be written or drawn; found before anything is measured.
+    ValueError
+        A file could not be written or drawn, or there is nothing to weigh; found before anything is measured.
     """
-    _check_files(request)
+    _check(request)
     installed = [("fastrnn", config()["fastrnn"]), *((p.name, p.version()) for p in request.rivals)]
     print(versions(installed))
     _warn_if_busy()
@@ -81,12 +81,15 @@ def run(request: Request) -> None:
         plot.draw(report.records, request.plot, title)
 
 
-def _check_files(request: Request) -> None:
+def _check(request: Request) -> None:
     for path in filter(None, (request.json, request.plot)):
         if not Path(path).absolute().parent.is_dir():
             raise ValueError(f"{path}: there is no such folder")
+    if request.memory and not any(case.training for case in request.cases):
+        raise ValueError("--memory weighs the training steps of --cases; there are none")
     if request.plot:
-        importlib.import_module("matplotlib")
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ValueError("--plot needs the package matplotlib: pip install matplotlib")
         if not any(peer.supports(case) for peer in request.rivals for case in request.cases):
             raise ValueError("--plot draws cases beside peers; there are none")
 

@@ -26,7 +26,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--cell", nargs="+", choices=_CELLS, default=_CELLS, help="only these cells"
     )
-    parser.add_argument("--cores", nargs="+", type=int, default=[1], metavar="INT", help="[1]")
+    parser.add_argument(
+        "--cores", nargs="+", type=int, default=[1], metavar="INT", help="one table for each number of cores [1]"
+    )
     parser.add_argument(
         "--peers",
         nargs="*",

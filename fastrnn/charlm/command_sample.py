@@ -27,7 +27,7 @@ def add_parser(commands: Commands) -> None:
         type=float,
         default=0.8,
         metavar="FLOAT",
-        help="below 1 bolder, above 1 wilder; 0: always the likeliest character [0.8]",
+        help="below 1 the likely ones more often, above 1 less; 0: always the likeliest character [0.8]",
     )
     parser.add_argument(
         "--top-k", type=int, default=0, metavar="INT", help="draw from the K likeliest only"
