@@ -40,6 +40,22 @@ def probability(who: str, name: str, value: Any) -> float:
     return float(value)
 
 
+def flag(who: str, name: str, value: Any) -> bool:
+    """Return value if it is true or false."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{who}: {name} is {value!r}; expected True or False")
+    return bool(value)
+
+
+def generator(who: str, seed: Any) -> np.random.Generator:
+    """Return the random numbers that a seed stands for."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        expected = "expected a non-negative integer, a numpy.random.SeedSequence or None"
+        raise type(error)(f"{who}: seed is {seed!r}; {expected}") from None
+
+
 def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
     """Return value if it is one of the allowed names."""
     if value not in allowed:
@@ -55,24 +71,30 @@ def parameter_bytes(who: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
     return total
 
 
-def float32(who: str, name: str, array: Any) -> FloatArray:
-    """Return array if it is a float32 ndarray of this machine's byte order: nothing is cast. Aligned, for C."""
+def float32(who: str, name: str, array: Any, otherwise: str = "") -> FloatArray:
+    """Return array if it is a float32 ndarray of this machine's byte order: nothing is cast. Aligned, for C.
+
+    The name may go on after a blank; `otherwise` says what else would have done.
+    """
+    code = name.split(" (")[0]
     if not isinstance(array, np.ndarray):
         raise TypeError(
             f"{who}: {name} is a {type(array).__name__}; expected a float32 numpy array "
-            f"(np.asarray({name}, dtype=np.float32))"
+            f"(np.asarray({code}, dtype=np.float32)){otherwise}"
         )
     if array.dtype != np.float32:
         raise TypeError(
             f"{who}: {name} has dtype {array.dtype}; expected float32, the type fastrnn computes in "
-            f"({name}.astype(np.float32))"
+            f"({code}.astype(np.float32)){otherwise}"
         )
     return array if array.flags.aligned else array.copy()
 
 
-def shape(who: str, name: str, array: Any, expected: tuple[int, ...], meaning: str) -> FloatArray:
-    """Return array as a C-contiguous float32 array of exactly that shape."""
-    array = float32(who, name, array)
+def shape(
+    who: str, name: str, array: Any, expected: tuple[int, ...], meaning: str, otherwise: str = ""
+) -> FloatArray:
+    """Return array as a C-contiguous float32 array of exactly that shape; `otherwise` as for `float32`."""
+    array = float32(who, name, array, otherwise)
     if array.shape != expected:
         raise ValueError(
             f"{who}: {name} has shape {array.shape}; expected {meaning} = {expected}"
@@ -115,7 +137,7 @@ def sequence(
     """Return x, float32 (T, B, features) or integers (T, B), with neither T nor B zero."""
     if is_index(x):
         return indices(who, "x", x, ", ".join(axes), features, meaning)
-    vectors = float32(who, "x", x)
+    vectors = float32(who, "x", x, f", or integers ({', '.join(axes)})")
     expected = f"({', '.join(axes)}, {meaning}={features})"
     if vectors.ndim != 3 or vectors.shape[2] != features:
         raise ValueError(f"{who}: x has shape {vectors.shape}; expected {expected}")

@@ -3,9 +3,9 @@
 Design
 a) Threads split what is written, never what is summed: rows of an output, or 16-unit groups of a weight gradient. So
    every element has one owner and one order of summation, and no bit depends on the number of threads.
-b) A weight gradient is one product with K = T*B, cut into blocks of at most GRADIENT_ROWS rows that stay in L2 as panels.
-   Each thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a barrier a
-   block. Products over the same da (of W with x, of R with h) share its columns, which become rows once.
+b) A weight gradient is one product with K = T*B, cut into blocks of at most GRADIENT_ROWS rows that stay in L2 as
+   panels. Each thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a
+   barrier a block. Products over the same da (of W with x, of R with h) share its columns, which become rows once.
 """
 
 from cython.parallel cimport prange
@@ -55,8 +55,8 @@ cdef void weight_gradients(
     """
     cdef Py_ssize_t per_slot = padded(units) // FR_GROUP
     cdef Py_ssize_t begin = per_slot * slots * part // parts, end = per_slot * slots * (part + 1) // parts
-    cdef Py_ssize_t blocks = (K + GRADIENT_ROWS - 1) // GRADIENT_ROWS, block, k, depth, group, slot, unit, width, pieces, columns
-    cdef Py_ssize_t row, m, N
+    cdef Py_ssize_t blocks = (K + GRADIENT_ROWS - 1) // GRADIENT_ROWS, block, k, depth, group, slot, unit, width
+    cdef Py_ssize_t pieces, columns, row, m, N
     cdef int p
     cdef float *column = scratch
     cdef float *panels

@@ -83,7 +83,7 @@ cdef class Panels:
                 stage = &self.cell.stage[s]
                 for i in range(stage.count):
                     bias[stage.first + i, :self.H] += self.bias_hh.reshape(-1, self.H)[stage.gates[i]]
-        np.asarray(self.bias)[:] = bias.reshape(-1)  # in place, like all panels: another thread's call may be reading them
+        np.asarray(self.bias)[:] = bias.reshape(-1)  # in place, like all: another thread's call may be reading them
 
     cdef _pack_input(self):
         cdef int slot

@@ -102,7 +102,9 @@ def _dicts(who: str, grads: Gradients | Sequence[Gradients]) -> list[Gradients]:
     dicts = [grads] if isinstance(grads, Mapping) else grads
     if not isinstance(dicts, Sequence) or not all(isinstance(d, Mapping) for d in dicts):
         got = type(grads).__name__
-        raise TypeError(f"{who}: grads is a {got}; expected a dict of arrays or a list of such")
+        raise TypeError(
+            f"{who}: grads is a {got}; expected a layer's grads or a list of such ([lstm.grads, head.grads])"
+        )
     for index, one in enumerate(dicts):
         if any(one is other for other in dicts[:index]):
             raise ValueError(f"{who}: grads[{index}] comes twice; expected distinct dicts")

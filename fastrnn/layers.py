@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
@@ -69,6 +70,7 @@ class Recurrent(Module):
         Whether x and y are (B, T, features) instead of (T, B, features). States are (layers, B, H) either way.
     dropout : float in [0, 1)
         Between layers, in `forward` alone: the share of a layer's outputs that is zeroed; the rest grow by 1/(1-p).
+        One layer has no such place: a warning says so.
     seed : int, numpy.random.SeedSequence or None
         Of the initial weights and of dropout. None draws one from the operating system.
     init : callable (name, shape, rng) -> array or None, optional
@@ -110,14 +112,19 @@ class Recurrent(Module):
         self.hidden_size = _check.count(self._who, "hidden_size", hidden_size)
         self.num_layers = _check.count(self._who, "num_layers", num_layers, most=MOST_LAYERS)
         self.dropout = _check.probability(self._who, "dropout", dropout)
-        self.bias = bool(bias)
-        self.batch_first = bool(batch_first)
-        if bidirectional or proj_size:
-            raise NotImplementedError(
-                f"{self._who}: bidirectional={bidirectional}, proj_size={proj_size}; this version has "
-                "neither, expected False and 0"
+        self.bias = _check.flag(self._who, "bias", bias)
+        self.batch_first = _check.flag(self._who, "batch_first", batch_first)
+        for name, value, none in (("bidirectional", bidirectional, False), ("proj_size", proj_size, 0)):
+            if value:
+                raise NotImplementedError(
+                    f"{self._who}: {name} is {value!r}; this version does without, expected {none}"
+                )
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(
+                f"{self._who}: dropout is {dropout}; between layers, so with num_layers=1 there is none",
+                stacklevel=2,
             )
-        self.rng = np.random.default_rng(seed)
+        self.rng = _check.generator(self._who, seed)
         self._create(self._parameter_shapes(), self._default, init, self.rng)
 
     def _default(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
@@ -315,7 +322,7 @@ class Recurrent(Module):
 class RNN(Recurrent):
     """Elman RNN, h' = f(W x + b + R h + b') with f one of tanh, relu, sigmoid (Elman, 1990).
 
-    Parameters are those of `Recurrent`, and
+    Parameters are those of `fastrnn.layers.Recurrent`, and
 
     nonlinearity : {"tanh", "relu", "sigmoid"}
     """
@@ -362,7 +369,7 @@ class LSTM(Recurrent):
     i, f, o = s(.), g = tanh(.) of W x + b + R h + b';  c' = f*c + i*g;  h' = o*tanh(c')
     (Hochreiter and Schmidhuber, 1997; the forget gate is of Gers, Schmidhuber and Cummins, 2000.)
 
-    Parameters are those of `Recurrent`.
+    Parameters are those of `fastrnn.layers.Recurrent`.
     """
 
     NAME = "LSTM"
@@ -378,7 +385,7 @@ class GRU(Recurrent):
     (Cho et al., 2014).
     Texts that write h' = (1-z)*h + z*n mean this z negated: `load_state_dict(..., blend="cho")` converts their weights.
 
-    Parameters are those of `Recurrent`, and
+    Parameters are those of `fastrnn.layers.Recurrent`, and
 
     reset_after : bool
     """
@@ -400,7 +407,7 @@ class GRU(Recurrent):
         seed: int | np.random.SeedSequence | None = None,
         init: Initialiser | None = None,
     ) -> None:
-        self.reset_after = bool(reset_after)
+        self.reset_after = _check.flag("GRU", "reset_after", reset_after)
         super().__init__(
             input_size,
             hidden_size,
@@ -442,7 +449,7 @@ class UGRNN(Recurrent):
 
     g = s(W_g x + R_g h + b_g);  c = tanh(W_c x + R_c h + b_c);  h' = g*h + (1-g)*c
 
-    Parameters are those of `Recurrent`.
+    Parameters are those of `fastrnn.layers.Recurrent`.
     """
 
     NAME = "UGRNN"

@@ -53,9 +53,9 @@ class Linear(Module):
         self.in_features = _check.count("Linear", "in_features", in_features)
         self.out_features = _check.count("Linear", "out_features", out_features)
         shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
-        if bias:
+        if _check.flag("Linear", "bias", bias):
             shapes["bias"] = (self.out_features,)
-        self._create(shapes, self._default, init, np.random.default_rng(seed))
+        self._create(shapes, self._default, init, _check.generator("Linear", seed))
 
     def _compile(self) -> None:
         self._panels = _dense.LinearPanels(self.params["weight"], self.params.get("bias"))

@@ -333,7 +333,7 @@ def _modules(who: str, modules: Module | Sequence[Module]) -> tuple[Module, ...]
     for index, module in enumerate(found):
         if not all(hasattr(module, n) for n in ("flat_params", "flat_grads", "editing")):
             got = type(module).__name__
-            raise TypeError(f"{who}: modules has a {got}; expected a layer or a list of layers")
+            raise TypeError(f"{who}: modules has a {got}; expected a layer or a list of layers ([lstm, head])")
         if any(module is other for other in found[:index]):
             raise ValueError(
                 f"{who}: modules[{index}] is also modules"

@@ -74,7 +74,7 @@ class Stream:
         """x as exactly what the core takes, or the error that says why it cannot be."""
         who, B, inputs = f"{self._who}.step", self.batch_size, self._layer.input_size
         if not _check.is_index(x):
-            return _check.shape(who, "x_t", x, (B, inputs), "(B, input_size)")
+            return _check.shape(who, "x_t", x, (B, inputs), "(B, input_size)", ", or integers (B,)")
         indices = _check.indices(who, "x_t", x, "B", inputs, "input_size")
         if indices.shape != (B,):
             raise ValueError(f"{who}: x_t has shape {indices.shape}; expected (B,) = {(B,)}")

@@ -83,15 +83,15 @@ class Rows(list):
                 lambda w, value=value: call(w, value),
             )
 
-    def add_dtypes(self, who, name, array, call):
-        """Nothing is cast and nothing is converted."""
+    def add_dtypes(self, who, name, array, call, otherwise=""):
+        """Nothing is cast and nothing is converted; `otherwise` ends the message where integers would do, too."""
         wrong = [array.astype(t) for t in (np.float64, np.float16, ">f4", object, bool, complex, "S4")]
         for other in wrong:
             self.add(
                 f"{who} {name} {other.dtype.str}",
                 TypeError,
                 f"{who}: {name} has dtype {other.dtype}; expected float32, the type fastrnn computes in "
-                f"({name}.astype(np.float32))",
+                f"({name}.astype(np.float32)){otherwise}",
                 lambda w, other=other: call(w, other),
             )
         for other in (array.tolist(), tuple(array.tolist()), 3.0, None, memoryview(array)):
@@ -101,7 +101,7 @@ class Rows(list):
                 f"{who} {name} {type(other).__name__}",
                 TypeError,
                 f"{who}: {name} is a {type(other).__name__}; expected a float32 numpy array "
-                f"(np.asarray({name}, dtype=np.float32))",
+                f"(np.asarray({name}, dtype=np.float32)){otherwise}",
                 lambda w, other=other: call(w, other),
             )
 

@@ -191,8 +191,8 @@ def test_limit_of_wrong_type(clip, limit):
 @pytest.mark.parametrize(
     ("grads", "error", "message"),
     [
-        (np.zeros(3, np.float32), TypeError, "grads is a ndarray; expected a dict"),
-        ([np.zeros(3, np.float32)], TypeError, "grads is a list; expected a dict"),
+        (np.zeros(3, np.float32), TypeError, "grads is a ndarray; expected a layer's grads"),
+        ([np.zeros(3, np.float32)], TypeError, "grads is a list; expected a layer's grads"),
         (None, TypeError, "grads is a NoneType"),
         ({"w": np.zeros(3, np.int64)}, TypeError, "w is of type int64; expected an array"),
         ({"w": [1.0]}, TypeError, "w is of type list; expected an array of floats"),

@@ -50,16 +50,37 @@ ROWS.add(
     "RNN: nonlinearity is 'gelu'; expected one of tanh, relu, sigmoid",
     lambda w: fastrnn.RNN(3, 4, nonlinearity="gelu"),
 )
+for who, name, make in (
+    ("LSTM", "bias", lambda v: fastrnn.LSTM(3, 4, bias=v)),
+    ("UGRNN", "batch_first", lambda v: fastrnn.UGRNN(3, 4, batch_first=v)),
+    ("GRU", "reset_after", lambda v: fastrnn.GRU(3, 4, reset_after=v)),
+    ("Linear", "bias", lambda v: fastrnn.Linear(3, 4, bias=v)),
+):
+    for value in ("no", None, 1):
+        ROWS.add(
+            f"{who} {name} {value}",
+            TypeError,
+            f"{who}: {name} is {value!r}; expected True or False",
+            lambda w, make=make, value=value: make(value),
+        )
+for who, make in (("RNN", lambda v: fastrnn.RNN(3, 4, seed=v)), ("Linear", lambda v: fastrnn.Linear(3, 4, seed=v))):
+    for value, error in ((-1, ValueError), (1.5, TypeError), ("seed", TypeError)):
+        ROWS.add(
+            f"{who} seed {value}",
+            error,
+            f"{who}: seed is {value!r}; expected a non-negative integer, a numpy.random.SeedSequence or None",
+            lambda w, make=make, value=value: make(value),
+        )
 ROWS.add(
     "bidirectional",
     NotImplementedError,
-    "GRU: bidirectional=True, proj_size=0; this version has neither, expected False and 0",
+    "GRU: bidirectional is True; this version does without, expected False",
     lambda w: fastrnn.GRU(3, 4, bidirectional=True),
 )
 ROWS.add(
     "proj_size",
     NotImplementedError,
-    "LSTM: bidirectional=False, proj_size=2; this version has neither, expected False and 0",
+    "LSTM: proj_size is 2; this version does without, expected 0",
     lambda w: fastrnn.LSTM(3, 4, proj_size=2),
 )
 ROWS.add(

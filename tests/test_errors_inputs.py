@@ -8,10 +8,10 @@ ROWS = Rows()
 
 # -------------------------------------------------------------------------------------------------- input
 
-ROWS.add_dtypes("LSTM", "x", floats(T, B, I), lambda w, x: w.lstm(x))
-ROWS.add_dtypes("LSTM.forward", "x", floats(T, B, I), lambda w, x: w.lstm.forward(x))
+ROWS.add_dtypes("LSTM", "x", floats(T, B, I), lambda w, x: w.lstm(x), ", or integers (T, B)")
+ROWS.add_dtypes("LSTM.forward", "x", floats(T, B, I), lambda w, x: w.lstm.forward(x), ", or integers (T, B)")
 ROWS.add_dtypes("Linear", "x", floats(T, B, H), lambda w, x: w.head(x))
-ROWS.add_dtypes("LSTM.stream.step", "x_t", floats(B, I), lambda w, x: w.stream.step(x))
+ROWS.add_dtypes("LSTM.stream.step", "x_t", floats(B, I), lambda w, x: w.stream.step(x), ", or integers (B,)")
 ROWS.add_dtypes("LSTM.stream.step", "out", floats(B, H), lambda w, out: w.stream.step(w.x[0], out))
 
 wrong_ranks = [(), (I,), (B, I), (1, T, B, I), (1, 1, T, B, I), (T, B, I + 1), (T, B, I - 1), (T, B, 0), (T, I, B)]
@@ -169,7 +169,7 @@ def state_rows(who, name, lstm, gru):
         f"LSTM{who} {name} c a list",
         TypeError,
         f"LSTM{who}: {name}[1] (c) is a list; expected a float32 numpy array "
-        f"(np.asarray({name}[1] (c), dtype=np.float32))",
+        f"(np.asarray({name}[1], dtype=np.float32))",
         lambda w: lstm(w, (w.h, w.c.tolist())),
     )
 
