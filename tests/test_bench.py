@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -162,6 +163,20 @@ def test_table_and_json_of_a_tiny_run(tmp_path, capsys):
     assert {(m["mode"], m["peer"]) for m in document["means"]} == {
         (mode, peer) for mode in cases.MODES for peer in ("best", "numpy")
     }
+
+
+def test_stolen_time_is_said_and_written(tmp_path, monkeypatch, capsys):
+    statistics, path = tmp_path / "stat", tmp_path / "bench.json"
+    statistics.write_text("cpu  1 2 3 4 5 6 7 250 9 10\ncpu0 1 2 3 4 5 6 7 250 9 10\n")
+    monkeypatch.setattr(cores, "_STATISTICS", statistics)
+    assert cores.stolen_seconds() == 250 / os.sysconf("SC_CLK_TCK")
+    seconds = iter([10.0, 1e6])
+    monkeypatch.setattr(command, "stolen_seconds", lambda: next(seconds))
+    assert bench("--cases", "training:2,3,5,7", "--cell", "lstm", "--json", str(path)) == 0
+    assert "other virtual machines got" in capsys.readouterr().err
+    assert json.loads(path.read_text())["stolen"] > command.STOLEN
+    monkeypatch.setattr(cores, "_STATISTICS", tmp_path / "none")
+    assert cores.stolen_seconds() == 0
 
 
 def test_a_mode_is_one_table_whatever_the_order_of_the_words():

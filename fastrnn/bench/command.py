@@ -18,11 +18,13 @@ from fastrnn import _machine, config
 from . import peers, plot, worker
 from .cases import QUICK, Case, parse, table
 from .charmodel import RIVALS
+from .cores import stolen_seconds
 from .report import Report, geometric_means, versions
 
 Record = dict[str, Any]
 
 BUSY = 0.3  # load beyond this many running processes is said aloud
+STOLEN = 0.02  # and so is time beyond this share that other virtual machines got
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def run(request: Request) -> None:
     installed = [("fastrnn", config()["fastrnn"]), *((p.name, p.version()) for p in request.rivals)]
     print(versions(installed))
     _warn_if_busy()
+    stolen, start = stolen_seconds(), time.monotonic()
     report = Report([peer.name for peer in request.rivals])
     for plan in _plans(request):
         for record in worker.records(plan):
@@ -72,8 +75,11 @@ def run(request: Request) -> None:
         for record in _memory(request):
             report.show(record)
     report.end()
+    share = (stolen_seconds() - stolen) / (time.monotonic() - start) / (os.cpu_count() or 1)
+    if share > STOLEN:
+        _warn(f"other virtual machines got {share:.0%} of this one's processors")
     if request.json:
-        text = json.dumps(_document(request, report.records), indent=1)
+        text = json.dumps({**_document(request, report.records), "stolen": share}, indent=1)
         Path(request.json).write_text(text + "\n")
     if request.plot:
         machine = next(r for r in report.records if r["kind"] == "machine")
@@ -97,8 +103,11 @@ def _check(request: Request) -> None:
 def _warn_if_busy() -> None:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY:
-        message = f"the machine is busy (load {load:.1f}): do not trust these figures"
-        print(f"fastrnn bench: {message}", file=sys.stderr)
+        _warn(f"the machine is busy (load {load:.1f})")
+
+
+def _warn(why: str) -> None:
+    print(f"fastrnn bench: {why}: do not trust these figures", file=sys.stderr)
 
 
 def _plans(request: Request) -> Iterator[worker.Plan]:

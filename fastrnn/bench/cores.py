@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _CPUS = Path("/sys/devices/system/cpu")
+_STATISTICS = Path("/proc/stat")
 
 # Every library's own setting; XLA has none and goes by the affinity alone.
 _THREAD_VARIABLES = (
@@ -120,3 +121,13 @@ def model_name() -> str:
         return "unknown"
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else "unknown"
+
+
+def stolen_seconds() -> float:
+    """Processor time that a hypervisor has given to others while processes here wanted it; 0 where nobody counts it."""
+    try:
+        fields = _STATISTICS.read_text().split(maxsplit=9)
+    except OSError:
+        return 0.0
+    # cpu user nice system idle iowait irq softirq steal, in ticks, all processors together
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
