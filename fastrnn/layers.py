@@ -114,6 +114,7 @@ class Recurrent(Module):
         self.dropout = _check.probability(self._who, "dropout", dropout)
         self.bias = _check.flag(self._who, "bias", bias)
         self.batch_first = _check.flag(self._who, "batch_first", batch_first)
+        # Both are PyTorch's, in this place, and come in a later version (README, "What is not there").
         for name, value, none in (("bidirectional", bidirectional, False), ("proj_size", proj_size, 0)):
             if value:
                 raise NotImplementedError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
@@ -93,11 +92,8 @@ def _check(request: Request) -> None:
             raise ValueError(f"{path}: there is no such folder")
     if request.memory and not any(case.training for case in request.cases):
         raise ValueError("--memory weighs the training steps of --cases; there are none")
-    if request.plot:
-        if importlib.util.find_spec("matplotlib") is None:
-            raise ValueError("--plot needs the package matplotlib: pip install matplotlib")
-        if not any(peer.supports(case) for peer in request.rivals for case in request.cases):
-            raise ValueError("--plot draws cases beside peers; there are none")
+    if request.plot and not any(peer.supports(case) for peer in request.rivals for case in request.cases):
+        raise ValueError("--plot draws cases beside peers; there are none")
 
 
 def _warn_if_busy() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import math
 
+from . import progress
 from .errors import UserError
 from .options import Commands
 
@@ -66,6 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--seconds is {seconds}; expected at least 0")
     if rounds < 1:
         raise UserError(f"--rounds is {rounds}; expected at least 1")
+    if arguments.plot:
+        progress.require_matplotlib()
     try:
         for count in arguments.cores:
             cores.choose(count)
