@@ -94,7 +94,7 @@ cdef void weight_gradients(
                     target = products[p].dweight + row * N
                     product = fr_product(
                         M=columns, groups=padded(N) // FR_GROUP, K=depth, a=column, a_row=COLUMN,
-                        w=panels, w_group=depth * FR_GROUP, init=target, init_row=N, c=target, c_row=N,
+                        w=panels, w_group=depth * FR_GROUP, far=False, init=target, init_row=N, c=target, c_row=N,
                         c_group=FR_GROUP, edge=N - padded(N) + FR_GROUP,
                     )
                     kernels.gemm(&product)
@@ -143,8 +143,8 @@ cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t
     if first < last:
         product = fr_product(
             M=last - first, groups=padded(N) // FR_GROUP, K=K, a=x + first * x_row, a_row=x_row, w=w,
-            w_group=panel_floats(K), init=init, init_row=0, c=y + first * N, c_row=N, c_group=FR_GROUP,
-            edge=N - padded(N) + FR_GROUP,
+            w_group=panel_floats(K), far=packed_floats(K, N) > FAR_FLOATS, init=init, init_row=0, c=y + first * N,
+            c_row=N, c_group=FR_GROUP, edge=N - padded(N) + FR_GROUP,
         )
         kernels.gemm(&product)
     fr_flush_end(before)

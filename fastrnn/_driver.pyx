@@ -25,7 +25,8 @@ from libc.string cimport memcpy
 import numpy as np
 
 from fastrnn._dense cimport (
-    GRADIENT_ROWS, WeightGradient, gradient_scratch, packed_floats, padded, panel_floats, product_rows, weight_gradients
+    FAR_FLOATS, GRADIENT_ROWS, WeightGradient, gradient_scratch, packed_floats, padded, panel_floats, product_rows,
+    weight_gradients
 )
 from fastrnn._kernels cimport (
     FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_product, fr_stage,
@@ -178,8 +179,9 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
                 column = (slot * groups + share.begin) * FR_GROUP
                 product = fr_product(
                     M=rows, groups=width, K=w.inputs, a=&x[t, share.first, 0], a_row=w.inputs,
-                    w=&w.input[column // FR_GROUP * panel], w_group=panel, init=&w.bias[column], init_row=0,
-                    c=gates + block * gates_step + column, c_row=w.row, c_group=FR_GROUP, edge=FR_GROUP,
+                    w=&w.input[column // FR_GROUP * panel], w_group=panel, far=w.row * w.inputs > FAR_FLOATS,
+                    init=&w.bias[column], init_row=0, c=gates + block * gates_step + column, c_row=w.row,
+                    c_group=FR_GROUP, edge=FR_GROUP,
                 )
                 kernels.gemm(&product)
         copied = w.cell.gates
@@ -207,6 +209,7 @@ cdef void step(Panels w, Py_ssize_t t, bint at_rest, fr_forward_block *at, Share
     cdef float *target
     cdef fr_product product
     product.M, product.K, product.a_row = at.rows, w.H, w.H
+    product.far = w.row * w.H > FAR_FLOATS
     product.init_row, product.c_row, product.edge = w.row, w.row, FR_GROUP
     for s in range(w.cell.stages):
         stage = &w.cell.stage[s]
@@ -340,8 +343,9 @@ cdef void step_backward(Panels w, fr_backward_block *at, const float *dy, Share 
         done -= packed_floats(K, w.H)
         product = fr_product(
             M=at.rows, groups=share.end - share.begin, K=K, a=at.gates + stage.first * w.Hp, a_row=w.row,
-            w=&w.recurrent_transposed[done + share.begin * panel], w_group=panel, init=target, init_row=w.Hp, c=target,
-            c_row=w.Hp, c_group=FR_GROUP, edge=FR_GROUP,
+            w=&w.recurrent_transposed[done + share.begin * panel], w_group=panel,
+            far=packed_floats(K, w.H) > FAR_FLOATS, init=target, init_row=w.Hp, c=target, c_row=w.Hp,
+            c_group=FR_GROUP, edge=FR_GROUP,
         )
         kernels.gemm(&product)
 

@@ -43,6 +43,7 @@ cdef extern from "fr_kernels.h":
         Py_ssize_t M, groups, K, a_row, w_group, init_row, c_row, c_group, edge
         const float *a
         const float *w
+        bint far
         const float *init
         float *c
 

@@ -66,6 +66,7 @@ typedef struct {
     ptrdiff_t a_row;
     const float *w;              /* in panels of 16 columns, w_group apart */
     ptrdiff_t w_group;
+    int far;                     /* w comes from beyond L2: ask for a strip of it while the one before is used */
     const float *init;           /* NULL means 0; init_row 0 repeats one row; column groups as C's */
     ptrdiff_t init_row;
     float *c;                    /* column group n starts at n * c_group, the last has `edge` (1..16) columns */

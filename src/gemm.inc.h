@@ -11,6 +11,7 @@
 enum {
     K_BLOCK = VL == 4 ? 256 : VL == 8 ? 512 : 1024,  /* a group's panel of it, 16 to 64 KiB, stays near under all rows */
     M_BLOCK = VL < 16 ? 128 : 256,  /* its rows of K_BLOCK, up to 256 KiB, on AVX-512 1 MiB, stay in L2 under all groups */
+    KEPT_FLOATS = 6144,  /* a strip's panels that are still in L1 when the next tile wants them: 24 KiB */
     ROWS_AHEAD = 16  /* what copies read a line or three of every row is asked for so early: no processor sees it coming */
 };
 
@@ -91,9 +92,10 @@ FR_INLINE int groups_of(const int first, const int vectors)
 #define ASKS_AHEAD(ROWS) (FR_AHEAD && (ROWS) > 6)
 
 /* sum += A[:, k] W[k, :]. The shorter of the two sides waits in registers for the other one. The first of the rows that
- * share a pointer is multiplied straight from memory: fewer instructions, and a load more for every vector. */
+ * share a pointer is multiplied straight from memory: fewer instructions, and a load more for every vector. W is asked
+ * for `ahead` lines before its turn, 0 for never. */
 FR_INLINE void outer_product(const int rows, const int first, const int vectors, vec sum[][8], const float *const *a,
-                             ptrdiff_t a_row, const float *const *w, const int k)
+                             ptrdiff_t a_row, const float *const *w, const int k, const int ahead)
 {
     vec waiting[8];
     if (rows < vectors) {
@@ -110,7 +112,7 @@ FR_INLINE void outer_product(const int rows, const int first, const int vectors,
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {
         waiting[v] = v_load(weights_of(first, v, w, k));
-        if (ASKS_AHEAD(rows)) __builtin_prefetch(weights_of(first, v, w, k + FR_AHEAD));
+        if (ahead) __builtin_prefetch(weights_of(first, v, w, k + ahead));
     }
 #pragma GCC unroll 16
     for (int m = 0; m < rows; m++) {
@@ -139,11 +141,12 @@ FR_INLINE void advance(const int count, const float **at, const int floats)
 
 /* All whole fours of steps: unrolled, they share the loop's counting. */
 FR_INLINE void steps_of_four(const int rows, const int first, const int vectors, vec sum[][8], const float **a_at,
-                             ptrdiff_t a_row, const float **w_at, const float *const end, const float *next)
+                             ptrdiff_t a_row, const float **w_at, const float *const end, const int ahead,
+                             const float *next)
 {
     while (a_at[0] != end) {
 #pragma GCC unroll 16
-        for (int k = 0; k < 4; k++) outer_product(rows, first, vectors, sum, a_at, a_row, w_at, k);
+        for (int k = 0; k < 4; k++) outer_product(rows, first, vectors, sum, a_at, a_row, w_at, k, ahead);
         advance(spans_of(rows), a_at, 4);
         advance(groups_of(first, vectors), w_at, 4 * FR_GROUP);
         if (next) {
@@ -157,6 +160,7 @@ FR_INLINE void steps_of_four(const int rows, const int first, const int vectors,
 /* What a tile asks for while it computes. */
 typedef struct {
     const float *panel;  /* K / 2 lines that L2 will be asked for soon, or NULL */
+    int kept;            /* nothing of its own panels: L1 has them */
     int below;           /* C of as many rows below. Others may be another thread's, which would lose them */
 } to_come;
 
@@ -185,10 +189,11 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
             for (int v = 0; v < vectors; v++)
                 __builtin_prefetch(c + (rows + m) * c_row + column_of(first, v, c_group), 1);
     const float *const end = a + (K & -4);  /* for a pointer that moves anyhow: no register counts steps */
-    if (ASKS_AHEAD(rows) && next.panel) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, next.panel);
-    else steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, NULL);
+    if (!ASKS_AHEAD(rows) || next.kept) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, 0, NULL);
+    else if (!next.panel) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, FR_AHEAD, NULL);
+    else steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, FR_AHEAD, next.panel);
     for (K &= 3; K > 0; K--) {
-        outer_product(rows, first, vectors, sum, a_at, a_row, w_at, 0);
+        outer_product(rows, first, vectors, sum, a_at, a_row, w_at, 0, 0);
         advance(spans, a_at, 1);
         advance(groups, w_at, FR_GROUP);
     }
@@ -226,7 +231,7 @@ static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
     if (p->init)
         for (int i = 0; i < rows; i++)
             memcpy(whole + i * FR_GROUP, p->init + (m + i) * p->init_row + n * p->c_group, (size_t)p->edge * sizeof *c);
-    any_tile(rows, GROUP_VECTORS, 0, 0, &one, (to_come){NULL, 0});
+    any_tile(rows, GROUP_VECTORS, 0, 0, &one, (to_come){NULL, 1, 0});
     for (int i = 0; i < rows; i++) memcpy(c + i * p->c_row, whole + i * FR_GROUP, (size_t)p->edge * sizeof *c);
 }
 
@@ -249,11 +254,10 @@ FR_INLINE int strip_width(size_t left, int most)
     return (int)left;
 }
 
-/* Tile i asks for half a panel of the strip that comes after its own, from vector n on. Panels of 512 lines and more are
- * of weights beyond L2; shorter ones would only cost the instructions. */
+/* Tile i asks for half a panel of the strip that comes after its own, from vector n on. */
 FR_INLINE const float *panel_to_come(const fr_product *p, size_t n, ptrdiff_t i, int width)
 {
-    if (!FR_AHEAD || p->K < 512 || i >= 2 * width) return NULL;
+    if (!FR_AHEAD || !p->far || i >= 2 * width) return NULL;
     return p->w + ((ptrdiff_t)(n / GROUP_VECTORS) + i / 2) * p->w_group + i % 2 * (p->K / 2) * FR_GROUP;
 }
 
@@ -267,7 +271,9 @@ static void gemm_block(const fr_product *p)
         ptrdiff_t tiles = pieces(p->M, tile_rows[width]);
         for (ptrdiff_t i = 1, m = 0, end; i <= tiles; i++, m = end) {
             end = piece_end(p->M, i, tiles);
-            to_come next = {panel_to_come(p, n + (size_t)width, i - 1, width), FR_AHEAD && p->K >= 128 && i < tiles};
+            to_come next = {panel_to_come(p, n + (size_t)width, i - 1, width),
+                            FR_AHEAD && i > 1 && p->K * width * VL <= KEPT_FLOATS,
+                            FR_AHEAD && p->K >= 128 && i < tiles};
             any_tile((int)(end - m), width, m, n, p, next);
         }
         n += (size_t)width, left -= (size_t)width;
