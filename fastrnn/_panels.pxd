@@ -5,7 +5,8 @@ cdef class Panels:
     cdef readonly Py_ssize_t inputs, H, Hp, columns, row
     cdef readonly int states, aux
     cdef const float[:, ::1] weight_ih, weight_hh
-    cdef object bias_ih, bias_hh, __weakref__
+    cdef const float[::1] bias_ih, bias_hh  # or None
+    cdef object __weakref__
     cdef readonly object lock
     cdef float[::1] bias, input, recurrent, input_transposed, recurrent_transposed
     cdef float[:, ::1] table

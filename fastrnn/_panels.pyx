@@ -72,18 +72,22 @@ cdef class Panels:
 
     cdef _pack_bias(self):
         """bias[slot] = b_ih where W x is added to the slot, plus b_hh where R h is."""
-        if self.bias is None:
-            self.bias = np.empty(self.columns, dtype=np.float32)
-        bias = np.zeros((self.cell.slots, self.Hp), dtype=np.float32)
         cdef const fr_stage *stage
-        if self.bias_ih is not None:
-            for slot in range(self.cell.gates):
-                bias[slot, :self.H] = self.bias_ih.reshape(-1, self.H)[self.cell.input_gates[slot]]
-            for s in range(self.cell.stages):
-                stage = &self.cell.stage[s]
-                for i in range(stage.count):
-                    bias[stage.first + i, :self.H] += self.bias_hh.reshape(-1, self.H)[stage.gates[i]]
-        np.asarray(self.bias)[:] = bias.reshape(-1)  # in place, like all: another thread's call may be reading them
+        cdef int slot, s
+        cdef Py_ssize_t unit
+        cdef float bias
+        if self.bias is None:
+            self.bias = np.zeros(self.columns, dtype=np.float32)
+        if self.bias_ih is None:
+            return
+        for slot in range(self.cell.slots):
+            for unit in range(self.H):
+                bias = self.bias_ih[self.cell.input_gates[slot] * self.H + unit] if slot < self.cell.gates else 0
+                for s in range(self.cell.stages):
+                    stage = &self.cell.stage[s]
+                    if 0 <= slot - stage.first < stage.count:
+                        bias += self.bias_hh[stage.gates[slot - stage.first] * self.H + unit]
+                self.bias[slot * self.Hp + unit] = bias  # once, in place: another thread's call may be reading it
 
     cdef _pack_input(self):
         cdef int slot

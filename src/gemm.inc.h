@@ -15,26 +15,6 @@ enum {
     ROWS_AHEAD = 16  /* what copies read a line or three of every row is asked for so early: no processor sees it coming */
 };
 
-/* Copies N columns of K values, 16 to a panel; the missing columns of the last panel are zeros. */
-static void pack(ptrdiff_t K, ptrdiff_t N, const float *source, ptrdiff_t source_k, ptrdiff_t source_n,
-                 float *panel, ptrdiff_t panel_group)
-{
-    for (ptrdiff_t n = 0; n < N; n += FR_GROUP, source += FR_GROUP * source_n, panel += panel_group) {
-        ptrdiff_t lanes = N - n < FR_GROUP ? N - n : FR_GROUP;
-        for (ptrdiff_t k = 0; k < K; k++) {
-            const float *from = source + k * source_k;
-            float *to = panel + k * FR_GROUP;
-            if (source_n == 1 && lanes == FR_GROUP) {
-                __builtin_prefetch(from + ROWS_AHEAD * source_k);
-                memcpy(to, from, FR_GROUP * sizeof *to);
-                continue;
-            }
-            for (ptrdiff_t lane = 0; lane < lanes; lane++) to[lane] = from[lane * source_n];
-            for (ptrdiff_t lane = lanes; lane < FR_GROUP; lane++) to[lane] = 0;
-        }
-    }
-}
-
 typedef float quad __attribute__((vector_size(16)));
 
 /* to[j * to_row + i] = from[i * from_row + j], 4 x 4 */
@@ -47,6 +27,27 @@ FR_INLINE void transpose_quads(const float *from, ptrdiff_t from_row, float *to,
     x[0] = FR_SHUFFLE(ab, cd, 0, 1, 4, 5), x[1] = FR_SHUFFLE(ab, cd, 2, 3, 6, 7);
     x[2] = FR_SHUFFLE(ab_high, cd_high, 0, 1, 4, 5), x[3] = FR_SHUFFLE(ab_high, cd_high, 2, 3, 6, 7);
     for (int i = 0; i < 4; i++) memcpy(to + i * to_row, &x[i], sizeof *x);
+}
+
+/* Copies N columns of K values, 16 to a panel; the missing columns of the last panel are zeros. */
+static void pack(ptrdiff_t K, ptrdiff_t N, const float *source, ptrdiff_t source_k, ptrdiff_t source_n,
+                 float *panel, ptrdiff_t panel_group)
+{
+    for (ptrdiff_t n = 0; n < N; n += FR_GROUP, source += FR_GROUP * source_n, panel += panel_group) {
+        ptrdiff_t lanes = N - n < FR_GROUP ? N - n : FR_GROUP, k = 0;
+        if (source_n == 1 && lanes == FR_GROUP)
+            for (; k < K; k++) {
+                __builtin_prefetch(source + (k + ROWS_AHEAD) * source_k);
+                memcpy(panel + k * FR_GROUP, source + k * source_k, FR_GROUP * sizeof *panel);
+            }
+        else if (source_k == 1 && lanes == FR_GROUP)
+            for (; k + 4 <= K; k += 4)
+                for (ptrdiff_t lane = 0; lane < FR_GROUP; lane += 4)
+                    transpose_quads(source + lane * source_n + k, source_n, panel + k * FR_GROUP + lane, FR_GROUP);
+        for (; k < K; k++)
+            for (ptrdiff_t lane = 0; lane < FR_GROUP; lane++)
+                panel[k * FR_GROUP + lane] = lane < lanes ? source[k * source_k + lane * source_n] : 0;
+    }
 }
 
 static void transpose(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, ptrdiff_t out_row,
