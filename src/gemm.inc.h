@@ -190,9 +190,11 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
             for (int v = 0; v < vectors; v++)
                 __builtin_prefetch(c + (rows + m) * c_row + column_of(first, v, c_group), 1);
     const float *const end = a + (K & -4);  /* for a pointer that moves anyhow: no register counts steps */
-    if (!ASKS_AHEAD(rows) || next.kept) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, 0, NULL);
-    else if (!next.panel) steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, FR_AHEAD, NULL);
-    else steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, FR_AHEAD, next.panel);
+    if (ASKS_AHEAD(rows) && next.panel)
+        steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, FR_AHEAD, next.panel);
+    else if (ASKS_AHEAD(rows) && !next.kept)
+        steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, FR_AHEAD, NULL);
+    else steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, 0, NULL);
     for (K &= 3; K > 0; K--) {
         outer_product(rows, first, vectors, sum, a_at, a_row, w_at, 0, 0);
         advance(spans, a_at, 1);
