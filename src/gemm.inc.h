@@ -234,7 +234,7 @@ static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
     if (p->init)
         for (int i = 0; i < rows; i++)
             memcpy(whole + i * FR_GROUP, p->init + (m + i) * p->init_row + n * p->c_group, (size_t)p->edge * sizeof *c);
-    any_tile(rows, GROUP_VECTORS, 0, 0, &one, (to_come){NULL, 1, 0});
+    any_tile(rows, GROUP_VECTORS, 0, 0, &one, (to_come){NULL, 0, 0});
     for (int i = 0; i < rows; i++) memcpy(c + i * p->c_row, whole + i * FR_GROUP, (size_t)p->edge * sizeof *c);
 }
 
