@@ -2,7 +2,7 @@ from fastrnn._kernels cimport FR_MAX_SLOTS
 
 cdef enum:
     GRADIENT_ROWS = 256  # the most rows of da whose products with the operands are one block
-    FAR_FLOATS = 327680  # the most floats of panels that are read from L2 for the most part: 1.25 MiB, L2 having 1
+    L2_FLOATS = 270336  # the most floats of panels that are read from L2 for the most part: 1 MiB and some lines
 
 cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil
 cdef Py_ssize_t panel_floats(Py_ssize_t K) noexcept nogil

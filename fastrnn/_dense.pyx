@@ -143,7 +143,7 @@ cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t
     if first < last:
         product = fr_product(
             M=last - first, groups=padded(N) // FR_GROUP, K=K, a=x + first * x_row, a_row=x_row, w=w,
-            w_group=panel_floats(K), far=packed_floats(K, N) > FAR_FLOATS, init=init, init_row=0, c=y + first * N,
+            w_group=panel_floats(K), far=packed_floats(K, N) > L2_FLOATS, init=init, init_row=0, c=y + first * N,
             c_row=N, c_group=FR_GROUP, edge=N - padded(N) + FR_GROUP,
         )
         kernels.gemm(&product)

@@ -25,7 +25,7 @@ from libc.string cimport memcpy
 import numpy as np
 
 from fastrnn._dense cimport (
-    FAR_FLOATS, GRADIENT_ROWS, WeightGradient, gradient_scratch, packed_floats, padded, panel_floats, product_rows,
+    GRADIENT_ROWS, L2_FLOATS, WeightGradient, gradient_scratch, packed_floats, padded, panel_floats, product_rows,
     weight_gradients
 )
 from fastrnn._kernels cimport (
@@ -51,14 +51,13 @@ cdef enum:
     WHOLE_GROUPS = 8
     # Floats of da between two turns to its weight gradients, 4 MiB, in whole blocks of GRADIENT_ROWS rows.
     GRADIENT_FLOATS = 1048576
-    # Floats of recurrent panels that one thread reads every step although others have the same rows to spare: 2 MiB.
-    SHARED_FLOATS = 524288
+    # Floats of recurrent panels that one thread reads every step although others have the same rows to spare.
+    SHARED_FLOATS = 2 * L2_FLOATS
     # Floats of panels to read between two meetings, for every thread: 1 us. Every FEW_ROWS rows cost as much again.
     STAGE_FLOATS = 24576
     # One row takes as long as so many, because panels have to be read; as four times so many where one step's panels
-    # exceed CACHED_FLOATS, 1 MiB, and come from beyond L2.
+    # come from beyond L2.
     FEW_ROWS = 3
-    CACHED_FLOATS = 262144
 
 
 cdef struct Grid:
@@ -86,9 +85,10 @@ cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
     grid.rows, grid.units = max(1, min(threads, <int> (B // 4))), 1
     if threads == 1:
         return grid
-    cdef Py_ssize_t panels = w.cell.gates * w.Hp * w.H
-    cdef int wanted = <int> max((threads + grid.rows - 1) // grid.rows, (panels + SHARED_FLOATS - 1) // SHARED_FLOATS)
-    cdef Py_ssize_t read = panels * max(<Py_ssize_t> FEW_ROWS, B // grid.rows) // FEW_ROWS  # with what rows add in time
+    cdef Py_ssize_t shares = (w.recurrent_floats + SHARED_FLOATS - 1) // SHARED_FLOATS
+    cdef int wanted = <int> max((threads + grid.rows - 1) // grid.rows, shares)
+    # What a step reads of panels, and what its rows add to that in time.
+    cdef Py_ssize_t read = w.recurrent_floats * max(<Py_ssize_t> FEW_ROWS, B // grid.rows) // FEW_ROWS
     cdef int most = <int> min(w.Hp // FR_GROUP, read // (w.cell.stages * STAGE_FLOATS))
     if wanted > 1 and most > 1 and grid.rows <= FR_MAX_TEAM:
         threads = min(threads, FR_MAX_TEAM)
@@ -99,7 +99,7 @@ cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
 
 cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double row_work) noexcept nogil:
     """The grid of the threads that a row's multiply-adds are worth, without any that would have nothing to do."""
-    cdef Py_ssize_t few = FEW_ROWS if w.row * (w.inputs + w.H) <= CACHED_FLOATS else 4 * FEW_ROWS
+    cdef Py_ssize_t few = FEW_ROWS if w.input_floats + w.recurrent_floats <= L2_FLOATS else 4 * FEW_ROWS
     cdef int threads = team(num_threads, B * w.Hp // FR_GROUP, max(few, B) * row_work)
     cdef Grid grid = grid_of(w, B, threads)
     while grid.rows * grid.units < threads:
@@ -179,7 +179,7 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
                 column = (slot * groups + share.begin) * FR_GROUP
                 product = fr_product(
                     M=rows, groups=width, K=w.inputs, a=&x[t, share.first, 0], a_row=w.inputs,
-                    w=&w.input[column // FR_GROUP * panel], w_group=panel, far=w.row * w.inputs > FAR_FLOATS,
+                    w=&w.input[column // FR_GROUP * panel], w_group=panel, far=w.input_floats > L2_FLOATS,
                     init=&w.bias[column], init_row=0, c=gates + block * gates_step + column, c_row=w.row,
                     c_group=FR_GROUP, edge=FR_GROUP,
                 )
@@ -209,7 +209,7 @@ cdef void step(Panels w, Py_ssize_t t, bint at_rest, fr_forward_block *at, Share
     cdef float *target
     cdef fr_product product
     product.M, product.K, product.a_row = at.rows, w.H, w.H
-    product.far = w.row * w.H > FAR_FLOATS
+    product.far = w.recurrent_floats > L2_FLOATS
     product.init_row, product.c_row, product.edge = w.row, w.row, FR_GROUP
     for s in range(w.cell.stages):
         stage = &w.cell.stage[s]
@@ -344,7 +344,7 @@ cdef void step_backward(Panels w, fr_backward_block *at, const float *dy, Share 
         product = fr_product(
             M=at.rows, groups=share.end - share.begin, K=K, a=at.gates + stage.first * w.Hp, a_row=w.row,
             w=&w.recurrent_transposed[done + share.begin * panel], w_group=panel,
-            far=packed_floats(K, w.H) > FAR_FLOATS, init=target, init_row=w.Hp, c=target, c_row=w.Hp,
+            far=w.recurrent_floats > L2_FLOATS, init=target, init_row=w.Hp, c=target, c_row=w.Hp,
             c_group=FR_GROUP, edge=FR_GROUP,
         )
         kernels.gemm(&product)

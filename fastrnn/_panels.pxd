@@ -2,7 +2,7 @@ from fastrnn._kernels cimport fr_cell
 
 cdef class Panels:
     cdef const fr_cell *cell
-    cdef readonly Py_ssize_t inputs, H, Hp, columns, row
+    cdef readonly Py_ssize_t inputs, H, Hp, columns, row, input_floats, recurrent_floats
     cdef readonly int states, aux
     cdef const float[:, ::1] weight_ih, weight_hh
     cdef const float[::1] bias_ih, bias_hh  # or None

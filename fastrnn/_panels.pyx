@@ -31,6 +31,8 @@ cdef class Panels:
         self.Hp = padded(self.H)
         self.columns = self.cell.slots * self.Hp
         self.row = self.columns + FR_GROUP  # else the rows of a tile would fall on the same few sets of the caches
+        self.input_floats = self.cell.gates * packed_floats(self.inputs, self.H)
+        self.recurrent_floats = self.cell.gates * packed_floats(self.H, self.H)
         self.states, self.aux = self.cell.states, self.cell.aux
         self.input = self.recurrent = self.input_transposed = self.recurrent_transposed = None
         self.bias = self.table = None
@@ -92,7 +94,7 @@ cdef class Panels:
     cdef _pack_input(self):
         cdef int slot
         if self.input is None:
-            self.input = empty((self.cell.gates * packed_floats(self.inputs, self.H),))
+            self.input = empty((self.input_floats,))
         for slot in range(self.cell.gates):
             # input[slot] = weight_ih[gate].T
             kernels.pack(self.inputs, self.H, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], 1, self.inputs,
@@ -100,7 +102,7 @@ cdef class Panels:
 
     cdef _pack_recurrent(self):
         if self.recurrent is None:
-            self.recurrent = empty((self.cell.gates * packed_floats(self.H, self.H),))
+            self.recurrent = empty((self.recurrent_floats,))
         cdef Py_ssize_t at = 0
         cdef int s, i
         for s in range(self.cell.stages):
