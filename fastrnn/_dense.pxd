@@ -1,4 +1,5 @@
 from fastrnn._kernels cimport FR_MAX_SLOTS
+from fastrnn._team cimport fr_team
 
 cdef enum:
     GRADIENT_ROWS = 256  # the most rows of da whose products with the operands are one block
@@ -18,10 +19,10 @@ cdef struct WeightGradient:
 
 cdef void weight_gradients(
     Py_ssize_t units, int slots, Py_ssize_t slot_columns, Py_ssize_t K, const float *da, Py_ssize_t da_row,
-    const WeightGradient *products, int count, float *scratch, Py_ssize_t part, Py_ssize_t parts,
+    const WeightGradient *products, int count, float *scratch, const fr_team *crew, int part, int parts,
 ) noexcept nogil
 
 cdef void product_rows(
     Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *w, const float *init,
-    Py_ssize_t N, float *y, Py_ssize_t part, Py_ssize_t parts,
+    Py_ssize_t N, float *y, const fr_team *crew, int part, int parts,
 ) noexcept nogil

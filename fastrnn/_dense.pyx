@@ -15,7 +15,7 @@ import numpy as np
 
 from fastrnn._kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, fr_product, kernels
 
-from fastrnn._team cimport team
+from fastrnn._team cimport cut, fr_team, gather, team
 
 from fastrnn._memory import empty
 
@@ -46,7 +46,7 @@ cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil:
 
 cdef void weight_gradients(
     Py_ssize_t units, int slots, Py_ssize_t slot_columns, Py_ssize_t K, const float *da, Py_ssize_t da_row,
-    const WeightGradient *products, int count, float *scratch, Py_ssize_t part, Py_ssize_t parts,
+    const WeightGradient *products, int count, float *scratch, const fr_team *crew, int part, int parts,
 ) noexcept nogil:
     """dweight[gate * units + u] += da[:, slot, u].T @ operand and dbias[gate * units + u] += da[:, slot, u].sum()
 
@@ -54,7 +54,8 @@ cdef void weight_gradients(
     da (K, slots at stride slot_columns, units); each product an operand (K, N), dweight (G * units, N)
     """
     cdef Py_ssize_t per_slot = padded(units) // FR_GROUP
-    cdef Py_ssize_t begin = per_slot * slots * part // parts, end = per_slot * slots * (part + 1) // parts
+    cdef Py_ssize_t begin = cut(crew, per_slot * slots, part, parts, 0, 1)
+    cdef Py_ssize_t end = cut(crew, per_slot * slots, part + 1, parts, 0, 1)
     cdef Py_ssize_t blocks = (K + GRADIENT_ROWS - 1) // GRADIENT_ROWS, block, k, depth, group, slot, unit, width
     cdef Py_ssize_t pieces, columns, row, m, N
     cdef int p
@@ -135,9 +136,10 @@ cdef class LinearPanels:
 
 
 cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *w,
-                       const float *init, Py_ssize_t N, float *y, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+                       const float *init, Py_ssize_t N, float *y,
+                       const fr_team *crew, int part, int parts) noexcept nogil:
     """y (rows, N) = init + x (rows, K at stride x_row) @ packed w, this part of the rows"""
-    cdef Py_ssize_t first = rows * part // parts, last = rows * (part + 1) // parts
+    cdef Py_ssize_t first = cut(crew, rows, part, parts, 0, 1), last = cut(crew, rows, part + 1, parts, 0, 1)
     cdef unsigned before = fr_flush_begin()
     cdef fr_product product
     if first < last:
@@ -152,10 +154,13 @@ cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t
 
 def linear_forward(LinearPanels w, const float[:, ::1] x, float[:, ::1] y, int num_threads):
     """y = x @ weight.T + bias;  x IN (rows, inputs), y OUT (rows, outputs)"""
-    cdef Py_ssize_t rows = x.shape[0], part
-    cdef int parts = team(num_threads, rows // 4, <double> rows * w.inputs * w.outputs)
+    cdef Py_ssize_t rows = x.shape[0]
+    cdef int part, parts = team(num_threads, rows // 4, <double> rows * w.inputs * w.outputs)
+    cdef fr_team crew
+    gather(&crew, parts)
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
-        product_rows(rows, w.inputs, &x[0, 0], w.inputs, &w.forward[0], &w.bias[0], w.outputs, &y[0, 0], part, parts)
+        product_rows(rows, w.inputs, &x[0, 0], w.inputs, &w.forward[0], &w.bias[0], w.outputs, &y[0, 0],
+                     &crew, part, parts)
 
 
 def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dx,
@@ -164,22 +169,26 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
 
     x IN (rows, inputs), dy IN (rows, outputs), dx OUT (rows, inputs), dweight IN and OUT, dbias IN and OUT or empty
     """
-    cdef Py_ssize_t rows = x.shape[0], part, need = gradient_scratch(padded(w.inputs))
-    cdef int parts = team(num_threads, padded(w.outputs) // FR_GROUP, <double> rows * w.inputs * w.outputs)
+    cdef Py_ssize_t rows = x.shape[0], need = gradient_scratch(padded(w.inputs))
+    cdef int part, parts = team(num_threads, padded(w.outputs) // FR_GROUP, <double> rows * w.inputs * w.outputs)
     cdef float *bias = &dbias[0] if dbias.shape[0] else NULL
     cdef float[:, ::1] scratch = empty((parts, need))
+    cdef fr_team crew
+    gather(&crew, parts)
     for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
-        product_rows(rows, w.outputs, &dy[0, 0], w.outputs, &w.transposed[0], NULL, w.inputs, &dx[0, 0], part, parts)
-        linear_gradient(x, dy, dweight, bias, &scratch[part, 0], part, parts)
+        product_rows(rows, w.outputs, &dy[0, 0], w.outputs, &w.transposed[0], NULL, w.inputs, &dx[0, 0],
+                     &crew, part, parts)
+        linear_gradient(x, dy, dweight, bias, &scratch[part, 0], &crew, part, parts)
 
 
 cdef void linear_gradient(const float[:, ::1] x, const float[:, ::1] dy, float[:, ::1] dweight, float *dbias,
-                          float *scratch, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+                          float *scratch, const fr_team *crew, int part, int parts) noexcept nogil:
     cdef WeightGradient product
     cdef unsigned before = fr_flush_begin()
     product.operand, product.N, product.dweight, product.dbias = &x[0, 0], x.shape[1], &dweight[0, 0], dbias
     product.gates[0] = 0
-    weight_gradients(dy.shape[1], 1, 0, x.shape[0], &dy[0, 0], dy.shape[1], &product, 1, scratch, part, parts)
+    weight_gradients(dy.shape[1], 1, 0, x.shape[0], &dy[0, 0], dy.shape[1], &product, 1, scratch, crew, part,
+                     parts)
     fr_flush_end(before)
 
 

@@ -13,7 +13,8 @@ c) States have T+1 slots, slot 0 the initial one, so no step is special. A strea
    same code with fewer slots: c is updated in place, gates hold one block of steps.
 d) A thread owns some batch rows, or some units of them, and walks time with them, in backward a block of it. Rows do
    not depend on each other; those who have the same rows meet after every stage, whose results the next one reads.
-   Weight gradients are split by units too (_dense.pyx). Each sum has one order, whatever the number of threads.
+   Weight gradients are split by units too (_dense.pyx). Faster threads get more (_team.pyx). Each sum has one order,
+   whatever the number of threads and who does what.
 e) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the
    memory and traffic saved. From there on the buffer is called `da`.
 """
@@ -33,7 +34,10 @@ from fastrnn._kernels cimport (
     kernels
 )
 from fastrnn._panels cimport Panels
-from fastrnn._team cimport FR_MAX_TEAM, Region, enter, fr_meet, fr_progress, fr_start, fr_team_size, leave, team
+from fastrnn._team cimport (
+    FR_MAX_TEAM, Region, cut, enter, fr_meet, fr_progress, fr_start, fr_team, fr_team_size, fr_ticks, gather, learn,
+    leave, team
+)
 
 from fastrnn._memory import empty
 
@@ -70,9 +74,10 @@ cdef struct Share:
     Py_ssize_t first, last  # batch rows
     Py_ssize_t begin, end  # groups of units
     Py_ssize_t most[FR_MAX_STAGES]  # groups of each stage to take from product to equations at once
-    fr_progress *team
+    fr_progress *team  # NULL where they are too many to be watched
     int me, count
     long stages
+    long long ticks  # that it was at work, see begin_work
 
 
 # ---------------------------------------------------------------------------------------------------- threads
@@ -119,33 +124,49 @@ cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) n
     return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
 
 
-cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_progress *progress) noexcept nogil:
-    """The share of one of so many threads: no rows if there are none left for it."""
+cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_team *crew) noexcept nogil:
+    """The share of one of so many threads of a team: no rows if there are none left for it."""
     cdef Grid grid
     cdef Share share
-    cdef Py_ssize_t groups = w.Hp // FR_GROUP, part, s
-    share.team, share.me, share.count, share.stages = progress, 0, 1, 0
+    cdef int units, part
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, s
+    share.team, share.me, share.count, share.stages = NULL, 0, 1, 0
     share.first, share.last, share.begin, share.end = 0, B, 0, groups
     if threads > 1:  # the one step of a stream has no time for divisions by 1
         grid = grid_of(w, B, threads)
-        part = thread // grid.units
-        share.me, share.count = thread % grid.units, grid.units
-        if grid.units > 1:
-            share.team += part * grid.units
-        share.first, share.last = B * part // grid.rows, B * (part + 1) // grid.rows
-        share.begin, share.end = groups * share.me // grid.units, groups * (share.me + 1) // grid.units
+        units, part = grid.units, thread // grid.units
+        share.me, share.count = thread % units, units
         if part >= grid.rows:
             share.first = share.last = B
+        else:
+            if crew.threads:
+                share.team = &crew.places[part * units]
+            share.first = cut(crew, B, part, grid.rows, 0, units)
+            share.last = cut(crew, B, part + 1, grid.rows, 0, units)
+            share.begin = cut(crew, groups, share.me, units, part * units, 1)
+            share.end = cut(crew, groups, share.me + 1, units, part * units, 1)
     for s in range(w.cell.stages):
         share.most[s] = block_groups(w, &w.cell.stage[s], share.last - share.first)
     return share
+
+
+cdef void begin_work(Share *share) noexcept nogil:
+    if share.team != NULL:
+        share.ticks = -fr_ticks()
+
+
+cdef void end_work(const Share *share) noexcept nogil:
+    """Say how fast this thread was."""
+    if share.team != NULL:
+        share.team[share.me].work = <double> (share.last - share.first) * (share.end - share.begin)
+        share.team[share.me].ticks = share.ticks + fr_ticks()
 
 
 cdef void meet(Share *share) noexcept nogil:
     """Wait until the other units of these rows have been through the stage."""
     if share.count > 1:
         share.stages += 1
-        fr_meet(share.team, share.count, share.me, share.stages)
+        share.ticks -= fr_meet(share.team, share.count, share.me, share.stages)
 
 
 # ---------------------------------------------------------------------------------------------------- forward
@@ -269,6 +290,7 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     at.gates = own
     cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, share.last - first))
     cdef unsigned before = fr_flush_begin()
+    begin_work(&share)
     for block in range((T + span - 1) // span):
         start = block * span
         stop = min(start + span, T)
@@ -280,6 +302,7 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
             at.gates += gates_step
             at.h, at.h_next = at.h_next, at.h_next + state_step
             at.c, at.c_next, at.aux = at.c_next, at.c_next + c_step, at.aux + aux_step
+    end_work(&share)
     fr_flush_end(before)
 
 
@@ -298,17 +321,18 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     cdef Py_ssize_t terms = (T - at_rest) * w.H + (0 if indices.shape[0] else T * w.inputs)
     cdef Grid grid = grid_for(w, B, num_threads, <double> w.row * terms)
     cdef int threads = grid.rows * grid.units
-    cdef fr_progress places[FR_MAX_TEAM]
-    cdef fr_progress *progress = places
+    cdef fr_team crew
     cdef Region region
     if threads == 1:
-        forward_share(w, x, indices, gates, h, c, aux, at_rest, share_of(w, B, 0, 1, progress))
+        forward_share(w, x, indices, gates, h, c, aux, at_rest, share_of(w, B, 0, 1, NULL))
         return
-    fr_start(progress, min(threads, <int> FR_MAX_TEAM))
+    gather(&crew, threads)
+    fr_start(&crew)
     region = enter()
     with parallel(num_threads=threads):
         forward_share(w, x, indices, gates, h, c, aux, at_rest,
-                      share_of(w, B, threadid(), min(threads, fr_team_size()), progress))
+                      share_of(w, B, threadid(), min(threads, fr_team_size()), &crew))
+    learn(&crew)
     leave(region, threads)
 
 
@@ -368,18 +392,20 @@ cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1
     if daux.shape[0]:
         at.daux = &daux[first, 0]
     cdef unsigned before = fr_flush_begin()
+    begin_work(&share)
     for t in range(stop - 1, start - 1, -1):
         at.gates, at.h = &gates[t, first, 0], &h[t, first, 0]
         if c.shape[0]:
             at.c, at.c_next = &c[t, first, 0], &c[t + 1, first, 0]
         step_backward(w, &at, &dy[t, first, 0] if dy.shape[0] else NULL, &share)
+    end_work(&share)
     fr_flush_end(before)
 
 
 cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, const float[:, :, ::1] h,
                     const float[:, :, ::1] aux, float[:, ::1] dweight_ih, float[:, ::1] dweight_hh,
                     float *dbias_ih, float *dbias_hh, Py_ssize_t start, Py_ssize_t stop,
-                    float *scratch, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+                    float *scratch, const fr_team *crew, int part, int parts) noexcept nogil:
     """dweight_ih += da.T @ x and dweight_hh += da.T @ h[:-1] over the rows of steps start..stop, this part's units."""
     cdef WeightGradient products[1 + FR_MAX_STAGES]
     cdef WeightGradient *product = products
@@ -400,16 +426,17 @@ cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, con
             product.gates[slot] = stage.gates[slot - stage.first] if 0 <= slot - stage.first < stage.count else -1
         product += 1
     weight_gradients(w.H, w.cell.slots, w.Hp, (stop - start) * da.shape[1], &da[start, 0, 0], w.row,
-                     products, product - products, scratch, part, parts)
+                     products, product - products, scratch, crew, part, parts)
     fr_flush_end(before)
 
 
 cdef void index_gradient(Panels w, float[:, :, ::1] da, const int64_t[:, ::1] indices, float[:, ::1] sums,
                          Py_ssize_t start, Py_ssize_t stop,
-                         Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+                         const fr_team *crew, int part, int parts) noexcept nogil:
     """sums[indices[t, b]] += da[t, b] over steps start..stop and the input slots, this part's columns"""
     cdef Py_ssize_t groups = w.cell.gates * w.Hp // FR_GROUP, t, b
-    cdef Py_ssize_t begin = groups * part // parts * FR_GROUP, end = groups * (part + 1) // parts * FR_GROUP
+    cdef Py_ssize_t begin = cut(crew, groups, part, parts, 0, 1) * FR_GROUP
+    cdef Py_ssize_t end = cut(crew, groups, part + 1, parts, 0, 1) * FR_GROUP
     cdef unsigned before = fr_flush_begin()
     for t in range(start, stop):
         for b in range(da.shape[1]):
@@ -435,15 +462,14 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
     dx OUT (T, B, I) or empty;  dweight and dbias IN and OUT: added to; biases empty when there are none
     """
     cdef Py_ssize_t T = gates.shape[0], B = gates.shape[1], steps = min(T, gradient_steps(w, B))
-    cdef Py_ssize_t block, start, stop, part
+    cdef Py_ssize_t block, start, stop
     cdef Py_ssize_t inputs = 0 if indices.shape[0] else w.inputs
     cdef double work = <double> steps * B * w.row
     cdef Grid grid = grid_for(w, B, num_threads, <double> steps * w.row * w.H)
     cdef int threads = grid.rows * grid.units
     # At least as many as before: OpenMP ends the threads that a smaller team leaves over, and starts them again.
-    cdef int parts = max(threads, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
-    cdef fr_progress places[FR_MAX_TEAM]
-    cdef fr_progress *progress = places
+    cdef int part, parts = max(threads, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
+    cdef fr_team crew
     cdef float *bias_ih = &dbias_ih[0] if dbias_ih.shape[0] else NULL
     cdef float *bias_hh = &dbias_hh[0] if dbias_hh.shape[0] else NULL
     cdef float[:, ::1] daux = no_matrix, sums = no_matrix
@@ -458,19 +484,22 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
     for block in range((T + steps - 1) // steps):
         stop = T - block * steps
         start = max(<Py_ssize_t> 0, stop - steps)
-        fr_start(progress, min(threads, <int> FR_MAX_TEAM))
+        gather(&crew, threads)
+        fr_start(&crew)
         with nogil, parallel(num_threads=threads):
             backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop,
-                           share_of(w, B, threadid(), min(threads, fr_team_size()), progress))
+                           share_of(w, B, threadid(), min(threads, fr_team_size()), &crew))
+        learn(&crew)
+        gather(&crew, parts)
         for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
             gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, start, stop,
-                      &scratch[part, 0], part, parts)
+                      &scratch[part, 0], &crew, part, parts)
             if indices.shape[0]:
-                index_gradient(w, gates, indices, sums, start, stop, part, parts)
+                index_gradient(w, gates, indices, sums, start, stop, &crew, part, parts)
             if dx.shape[0]:
                 # dx = da[input slots] @ weight_ih
                 product_rows((stop - start) * B, w.cell.gates * w.Hp, &gates[start, 0, 0], w.row,
-                             &w.input_transposed[0], NULL, w.inputs, &dx[start, 0, 0], part, parts)
+                             &w.input_transposed[0], NULL, w.inputs, &dx[start, 0, 0], &crew, part, parts)
     if threads > 1:
         leave(region, threads)
     if indices.shape[0]:

@@ -1,9 +1,23 @@
-"""How many threads share a piece of work: as many as are worth their while, and as other processes leave cores.
+"""How many threads share a piece of work: as many as are worth their while, and as other processes leave cores. And how
+much of it each one gets.
 
 A parallel region is entered only when every thread gets WORK_PER_THREAD; long ones stand between `enter` and `leave`.
+
+Cores differ: a neighbour on its other hardware thread takes up to half of one for a while, and some processors have
+small cores beside large ones. So time loops tell how fast each thread was, and later shares are cut to end together.
+Which thread does what changes no bit of a result.
 """
 
 from libc.limits cimport INT_MAX
+
+cdef extern from *:
+    """
+    #include "threads/meeting.h"
+
+    /* For each calling thread, which has a team of its own: how much faster than the mean of the team each one was. */
+    static _Thread_local double fr_leads[FR_MAX_TEAM];
+    """
+    double *fr_leads
 
 cdef extern from "threads/neighbours.h":
     ctypedef struct fr_sample:
@@ -16,6 +30,10 @@ cdef extern from "threads/neighbours.h":
 # Multiply-adds, 40 to 100 us. With less a second thread may cost more than it brings: waking one that sleeps takes
 # 10 us, on a virtual machine 60.
 cdef double WORK_PER_THREAD = 2.5e6
+
+# What a region says of a lead counts a quarter, for a thread may have lost its core for once, and is a half at most.
+cdef double BELIEF = 0.25
+cdef double MOST_LEAD = 0.5
 
 # OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
 cdef int most_threads = 512
@@ -33,6 +51,22 @@ def room():
     return None if most == INT_MAX else most
 
 
+def observe(work, ticks):
+    """Learn that threads 0, 1, ... of the caller's team have done so much in so long. For tests of what follows."""
+    cdef fr_team crew
+    gather(&crew, len(work))
+    for i in range(crew.threads):
+        crew.places[i].work, crew.places[i].ticks = work[i], ticks[i]
+    learn(&crew)
+
+
+def shares(Py_ssize_t n, int threads):
+    """Where the shares of n things would begin, and n."""
+    cdef fr_team crew
+    gather(&crew, threads)
+    return [cut(&crew, n, i, threads, 0, 1) for i in range(threads + 1)]
+
+
 cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil:
     """How many threads `work` multiply-adds in `shares` separable parts are worth."""
     cdef double worth = work / WORK_PER_THREAD
@@ -42,6 +76,44 @@ cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil:
     if n > 1:
         n = min(n, <Py_ssize_t> fr_room())
     return <int> max(n, 1)
+
+
+cdef void gather(fr_team *crew, int threads) noexcept nogil:
+    """A team of so many threads, each with the speed it had lately."""
+    cdef int i
+    crew.threads = threads if threads <= FR_MAX_TEAM else 0
+    crew.before[0] = 0
+    for i in range(crew.threads):
+        crew.before[i + 1] = crew.before[i] + 1 + fr_leads[i]
+
+
+cdef Py_ssize_t cut(const fr_team *crew, Py_ssize_t n, int part, int parts, int first, int each) noexcept nogil:
+    """Where part 0..parts of n things begins, each part for so many threads of the team, from thread `first` on.
+
+    Few things, and those of a team too large to be watched, are cut evenly.
+    """
+    cdef double begin, end
+    if part == 0 or part == parts:
+        return n if part else 0
+    if n < 4 * parts or not crew.threads:
+        return n * part // parts
+    begin, end = crew.before[first], crew.before[first + parts * each]
+    return <Py_ssize_t> (n * ((crew.before[first + part * each] - begin) / (end - begin)) + 0.5)
+
+
+cdef void learn(const fr_team *crew) noexcept nogil:
+    """Take from a time loop how fast its threads were."""
+    cdef const fr_progress *at
+    cdef double mean = 0, lead
+    cdef int i
+    for i in range(crew.threads):
+        at = &crew.places[i]
+        if at.work <= 0 or at.ticks <= 0:
+            return
+        mean += at.work / at.ticks / crew.threads
+    for i in range(crew.threads):
+        lead = crew.places[i].work / crew.places[i].ticks / mean - 1
+        fr_leads[i] += BELIEF * (min(MOST_LEAD, max(-MOST_LEAD, lead)) - fr_leads[i])
 
 
 cdef Region enter() noexcept nogil:

@@ -11,6 +11,7 @@ from runs import every_cell, make_step
 from tolerance import assert_same_bits
 
 import fastrnn
+from fastrnn import _team
 
 CALLERS = 8
 needs_openmp = pytest.mark.skipif(not fastrnn.config()["openmp"], reason="built without OpenMP")
@@ -215,6 +216,85 @@ for shape in ((80, 1, 20, 240), (24, 11, 30, 240), (40, 24, 64, 64)):
 print("done")
 """
     assert output(script, OMP_THREAD_LIMIT=limit) == "done"
+
+
+# ------------------------------------------------------------------------------------------- shares
+
+
+@pytest.fixture
+def team():
+    """This caller's team without anything learnt of it: equal threads take a quarter of all leads away each time."""
+    for _ in range(200):
+        _team.observe([1] * 64, [1] * 64)
+    return _team
+
+
+def test_threads_get_shares_by_what_they_did_lately(team):
+    assert team.shares(32, 2) == [0, 16, 32]
+    assert team.shares(9, 4) == [0, 2, 4, 6, 9]
+    team.observe([16, 16], [1000, 2000])  # speeds 4/3 and 2/3 of their mean: a quarter of that is believed
+    assert team.shares(1200, 2) == [0, 650, 1200]
+    for _ in range(100):
+        team.observe([20, 12], [1000, 1200])
+    assert team.shares(32, 2) == [0, 21, 32]
+    assert team.shares(7, 2) == [0, 3, 7], "few things are cut evenly"
+
+
+def test_no_share_is_less_than_a_third_of_another_nor_empty(team):
+    for _ in range(100):
+        team.observe([1000, 1], [1, 1000])
+    assert team.shares(400, 2) == [0, 300, 400]
+    for n in range(8, 40):
+        _, middle, _ = team.shares(n, 2)
+        assert 0 < middle < n
+
+
+def test_a_team_that_came_without_a_thread_teaches_nothing(team):
+    team.observe([16, 0], [1000, 0])
+    assert team.shares(1200, 2) == [0, 600, 1200]
+    assert team.shares(1000, 100) == list(range(0, 1001, 10)), "as many as are not watched"
+
+
+def test_callers_learn_of_their_own_teams(team):
+    team.observe([16, 16], [1000, 2000])
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(team.shares, 1200, 2).result() == [0, 600, 1200]
+
+
+@every_cell
+def test_shares_change_no_bit(name, team):
+    """Rows, units and both; a block of da and several; a row whose gates are projected in other blocks."""
+    for shape in ((40, 24, 40, 100), (80, 1, 20, 240), (30, 37, 30, 300)):
+        step = make_step(name, shape)
+        expected = step.run(num_threads=1), step.infer(num_threads=1)
+        for seed in range(3):
+            speeds = np.random.default_rng(seed).uniform(0.5, 1.5, 5).tolist()
+            for num_threads in (2, 3, 5):
+                for _ in range(20):
+                    team.observe(speeds, [1] * 5)
+                actual = step.run(num_threads=num_threads), step.infer(num_threads=num_threads)
+                assert_same_bits(actual[0], expected[0])
+                assert_same_bits(actual[1], expected[1])
+
+
+@needs_openmp
+@pytest.mark.parametrize("shape", [(40, 24, 40, 100), (80, 1, 20, 240)], ids=["rows", "units"])
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_time_loops_teach(shape, backward, team):
+    """What they say is the machine's affair, but not call after call what they were told before."""
+    step = make_step("lstm", shape)
+    for _ in range(100):
+        team.observe([1000, 1], [1, 1000])
+
+    def run():
+        if backward:
+            _, _, tape = step.forward(num_threads=1)
+            step.layer.backward(tape, step.dy, num_threads=2)
+        else:
+            step.infer(num_threads=2)
+        return team.shares(1_000_000, 2)
+
+    assert any(run() != [0, 750_000, 1_000_000] for _ in range(200))
 
 
 # -------------------------------------------------------------------------------- other processes

@@ -1,12 +1,15 @@
-/* What the threads that share a time loop need of each other: their number, and a place to meet after every stage. */
+/* What the threads that share a time loop need of each other: their number, how the work is cut, and a place to meet after
+ * every stage. */
 #ifndef FR_MEETING_H
 #define FR_MEETING_H
 
 #include <stdatomic.h>
+#include <stdint.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 #include <sched.h>
+#include <time.h>
 
 enum {
     FR_MAX_TEAM = 64,
@@ -15,10 +18,19 @@ enum {
     FR_LOOKS = 1000
 };
 
-/* How many stages a thread has finished. Lines are fetched in pairs: each thread writes to a pair of its own. */
+/* How many stages a thread has finished; at the end what it has done in all, and how many ticks of a clock it took
+ * without those it waited. Lines are fetched in pairs: each thread writes to a pair of its own. */
 typedef struct {
     _Alignas(128) atomic_long stages;
+    double work;
+    int64_t ticks;
 } fr_progress;
+
+typedef struct {
+    int threads;                     /* 0 if they are too many for the places below */
+    double before[FR_MAX_TEAM + 1];  /* the speeds of threads 0..i-1 added up */
+    fr_progress places[FR_MAX_TEAM];
+} fr_team;
 
 static inline int fr_team_size(void)
 {
@@ -38,21 +50,43 @@ static inline void fr_pause(void)
 #endif
 }
 
-static inline void fr_start(fr_progress *team, int count)
+static inline int64_t fr_ticks(void)
 {
-    for (int i = 0; i < count; i++) atomic_init(&team[i].stages, 0);
+#if defined(__x86_64__) || defined(__i386__)
+    return (int64_t)__builtin_ia32_rdtsc();
+#else
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+#endif
+}
+
+/* Before a time loop. */
+static inline void fr_start(fr_team *team)
+{
+    for (int i = 0; i < team->threads; i++) {
+        atomic_init(&team->places[i].stages, 0);
+        team->places[i].work = 0, team->places[i].ticks = 0;
+    }
 }
 
 /* Says that thread `me` has finished `stages` stages and waits until all have. What they wrote before is then visible
- * here. No thread writes what another one reads: OpenMP's own barrier takes 400 ns for two, this one 30 to 90. */
-static inline void fr_meet(fr_progress *team, int count, int me, long stages)
+ * here. No thread writes what another one reads: OpenMP's own barrier takes 400 ns for two, this one 30 to 90. Returns the
+ * ticks waited. */
+static inline int64_t fr_meet(fr_progress *all, int count, int me, long stages)
 {
-    atomic_store_explicit(&team[me].stages, stages, memory_order_release);
-    for (int i = 0; i < count; i++)
-        for (int looks = 0; atomic_load_explicit(&team[i].stages, memory_order_acquire) < stages;) {
+    int64_t waited = 0;
+    atomic_store_explicit(&all[me].stages, stages, memory_order_release);
+    for (int i = 0; i < count; i++) {
+        if (atomic_load_explicit(&all[i].stages, memory_order_acquire) >= stages) continue;
+        waited -= fr_ticks();
+        for (int looks = 0; atomic_load_explicit(&all[i].stages, memory_order_acquire) < stages;) {
             if (looks < FR_LOOKS) fr_pause(), looks++;
             else sched_yield();
         }
+        waited += fr_ticks();
+    }
+    return waited;
 }
 
 #endif
