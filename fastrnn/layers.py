@@ -121,9 +121,10 @@ class Recurrent(Module):
                     f"{self._who}: {name} is {value!r}; this version does without, expected {none}"
                 )
         if self.dropout and self.num_layers == 1:
+            constructors = [kind for kind in type(self).__mro__ if "__init__" in vars(kind)]
             warnings.warn(
                 f"{self._who}: dropout is {dropout}; between layers, so with num_layers=1 there is none",
-                stacklevel=2,
+                stacklevel=2 + constructors.index(Recurrent),  # whoever called the first of them
             )
         self.rng = _check.generator(self._who, seed)
         self._create(self._parameter_shapes(), self._default, init, self.rng)

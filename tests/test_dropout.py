@@ -187,6 +187,16 @@ def test_nothing_is_drawn_where_nothing_is_dropped(kind, layers, p):
     assert layer.rng.bit_generator.state == before
 
 
+@every_class
+def test_the_warning_points_at_whoever_made_the_layer(kind):
+    named = type("Named", (kind,), {})
+    own = type("Own", (kind,), {"__init__": lambda self: kind.__init__(self, I, H, dropout=0.5)})
+    for make in (lambda: kind(I, H, dropout=0.5), lambda: named(I, H, dropout=0.5), own):
+        with pytest.warns(UserWarning, match="there is none") as caught:
+            make()
+        assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_every_run_and_every_layer_has_a_mask_of_its_own():
     layer = fastrnn.GRU(I, H, L, dropout=0.5, seed=6)
     masks = [*masks_of(layer)]
