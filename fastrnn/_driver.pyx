@@ -35,8 +35,7 @@ from fastrnn._kernels cimport (
 )
 from fastrnn._panels cimport Panels
 from fastrnn._team cimport (
-    FR_MAX_TEAM, Region, cut, enter, fr_meet, fr_progress, fr_start, fr_team, fr_team_size, fr_ticks, gather, learn,
-    leave, team
+    FR_MAX_TEAM, Region, cut, enter, fr_meet, fr_progress, fr_team, fr_team_size, fr_ticks, gather, learn, leave, team
 )
 
 from fastrnn._memory import empty
@@ -74,13 +73,19 @@ cdef struct Share:
     Py_ssize_t first, last  # batch rows
     Py_ssize_t begin, end  # groups of units
     Py_ssize_t most[FR_MAX_STAGES]  # groups of each stage to take from product to equations at once
-    fr_progress *team  # NULL where they are too many to be watched
+    fr_progress *team  # NULL for one thread, and for those without a place
     int me, count
     long stages
-    long long ticks  # that it was at work, see begin_work
+    Py_ssize_t few  # rows that take no longer than fewer would
+    long long ticks  # at work so far, less the clock's at the start
 
 
 # ---------------------------------------------------------------------------------------------------- threads
+
+
+cdef Py_ssize_t few_rows(Panels w) noexcept nogil:
+    """As many rows take as long as one, because panels have to be read."""
+    return FEW_ROWS if w.input_floats + w.recurrent_floats <= L2_FLOATS else 4 * FEW_ROWS
 
 
 cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
@@ -104,8 +109,7 @@ cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
 
 cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double row_work) noexcept nogil:
     """The grid of the threads that a row's multiply-adds are worth, without any that would have nothing to do."""
-    cdef Py_ssize_t few = FEW_ROWS if w.input_floats + w.recurrent_floats <= L2_FLOATS else 4 * FEW_ROWS
-    cdef int threads = team(num_threads, B * w.Hp // FR_GROUP, max(few, B) * row_work)
+    cdef int threads = team(num_threads, B * w.Hp // FR_GROUP, max(few_rows(w), B) * row_work)
     cdef Grid grid = grid_of(w, B, threads)
     while grid.rows * grid.units < threads:
         threads = grid.rows * grid.units
@@ -130,7 +134,7 @@ cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_team *cr
     cdef Share share
     cdef int units, part
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, s
-    share.team, share.me, share.count, share.stages = NULL, 0, 1, 0
+    share.team, share.me, share.count, share.stages, share.few = NULL, 0, 1, 0, 0
     share.first, share.last, share.begin, share.end = 0, B, 0, groups
     if threads > 1:  # the one step of a stream has no time for divisions by 1
         grid = grid_of(w, B, threads)
@@ -139,8 +143,8 @@ cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_team *cr
         if part >= grid.rows:
             share.first = share.last = B
         else:
-            if crew.threads:
-                share.team = &crew.places[part * units]
+            if thread < crew.threads:
+                share.team, share.few = &crew.places[part * units], few_rows(w)
             share.first = cut(crew, B, part, grid.rows, 0, units)
             share.last = cut(crew, B, part + 1, grid.rows, 0, units)
             share.begin = cut(crew, groups, share.me, units, part * units, 1)
@@ -156,9 +160,9 @@ cdef void begin_work(Share *share) noexcept nogil:
 
 
 cdef void end_work(const Share *share) noexcept nogil:
-    """Say how fast this thread was."""
+    """Say how much this thread has done in how long."""
     if share.team != NULL:
-        share.team[share.me].work = <double> (share.last - share.first) * (share.end - share.begin)
+        share.team[share.me].work = <double> max(share.few, share.last - share.first) * (share.end - share.begin)
         share.team[share.me].ticks = share.ticks + fr_ticks()
 
 
@@ -327,7 +331,6 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
         forward_share(w, x, indices, gates, h, c, aux, at_rest, share_of(w, B, 0, 1, NULL))
         return
     gather(&crew, threads)
-    fr_start(&crew)
     region = enter()
     with parallel(num_threads=threads):
         forward_share(w, x, indices, gates, h, c, aux, at_rest,
@@ -485,7 +488,6 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
         stop = T - block * steps
         start = max(<Py_ssize_t> 0, stop - steps)
         gather(&crew, threads)
-        fr_start(&crew)
         with nogil, parallel(num_threads=threads):
             backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop,
                            share_of(w, B, threadid(), min(threads, fr_team_size()), &crew))

@@ -11,6 +11,8 @@ class Panels:
     Hp: int
     columns: int
     row: int
+    input_floats: int
+    recurrent_floats: int
     states: int
     aux: int
     lock: Lock

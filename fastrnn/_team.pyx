@@ -1,11 +1,11 @@
-"""How many threads share a piece of work: as many as are worth their while, and as other processes leave cores. And how
-much of it each one gets.
+"""How many threads share a piece of work: as many as are worth their while, and as other processes leave cores.
+And how much of it each one gets.
 
 A parallel region is entered only when every thread gets WORK_PER_THREAD; long ones stand between `enter` and `leave`.
 
 Cores differ: a neighbour on its other hardware thread takes up to half of one for a while, and some processors have
-small cores beside large ones. So time loops tell how fast each thread was, and later shares are cut to end together.
-Which thread does what changes no bit of a result.
+small cores beside large ones. So time loops tell how fast each thread was, and later shares are cut for all to work as
+long as each other. Which thread does what changes no bit of a result.
 """
 
 from libc.limits cimport INT_MAX
@@ -32,8 +32,10 @@ cdef extern from "threads/neighbours.h":
 cdef double WORK_PER_THREAD = 2.5e6
 
 # What a region says of a lead counts a quarter, for a thread may have lost its core for once, and is a half at most.
+# Leads fade by a hundredth a region, for those that use them need not teach.
 cdef double BELIEF = 0.25
 cdef double MOST_LEAD = 0.5
+cdef double FADING = 0.99
 
 # OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
 cdef int most_threads = 512
@@ -79,23 +81,25 @@ cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil:
 
 
 cdef void gather(fr_team *crew, int threads) noexcept nogil:
-    """A team of so many threads, each with the speed it had lately."""
+    """A team of so many threads that have done nothing yet, each with the speed it had lately."""
     cdef int i
-    crew.threads = threads if threads <= FR_MAX_TEAM else 0
+    crew.threads = min(threads, <int> FR_MAX_TEAM)
     crew.before[0] = 0
     for i in range(crew.threads):
         crew.before[i + 1] = crew.before[i] + 1 + fr_leads[i]
+        fr_leads[i] *= FADING
+    fr_start(crew)
 
 
 cdef Py_ssize_t cut(const fr_team *crew, Py_ssize_t n, int part, int parts, int first, int each) noexcept nogil:
     """Where part 0..parts of n things begins, each part for so many threads of the team, from thread `first` on.
 
-    Few things, and those of a team too large to be watched, are cut evenly.
+    Few things, and those of more threads than have a place in the team, are cut evenly.
     """
     cdef double begin, end
     if part == 0 or part == parts:
         return n if part else 0
-    if n < 4 * parts or not crew.threads:
+    if n < 4 * parts or first + parts * each > crew.threads:
         return n * part // parts
     begin, end = crew.before[first], crew.before[first + parts * each]
     return <Py_ssize_t> (n * ((crew.before[first + part * each] - begin) / (end - begin)) + 0.5)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -208,10 +209,10 @@ def test_fewer_threads_than_asked_for_do_all_the_work(limit):
 from runs import make_step
 from tolerance import assert_same_bits
 
-for shape in ((80, 1, 20, 240), (24, 11, 30, 240), (40, 24, 64, 64)):
+for shape in ((80, 1, 20, 240), (24, 11, 30, 240), (40, 24, 64, 64), (2, 400, 8, 440)):
     step = make_step("gru", shape)
     expected = step.run(num_threads=1)
-    for num_threads in (2, 4, 7):
+    for num_threads in (2, 4, 7, 100):
         assert_same_bits(step.run(num_threads=num_threads), expected)
 print("done")
 """
@@ -241,12 +242,19 @@ def test_threads_get_shares_by_what_they_did_lately(team):
 
 
 def test_no_share_is_less_than_a_third_of_another_nor_empty(team):
-    for _ in range(100):
-        team.observe([1000, 1], [1, 1000])
-    assert team.shares(400, 2) == [0, 300, 400]
-    for n in range(8, 40):
-        _, middle, _ = team.shares(n, 2)
-        assert 0 < middle < n
+    for n in range(8, 400):
+        for _ in range(10):
+            team.observe([1000, 1], [1, 1000])
+        assert team.shares(n, 2)[1] <= 0.75 * n + 0.5 < n
+        many = team.shares(4 * n, n)
+        assert many == sorted(set(many)), "some are empty"
+
+
+def test_what_was_learnt_fades(team):
+    team.observe([16, 16], [1000, 2000])
+    for _ in range(500):
+        team.shares(1200, 2)
+    assert team.shares(1200, 2) == [0, 600, 1200]
 
 
 def test_a_team_that_came_without_a_thread_teaches_nothing(team):
@@ -263,13 +271,13 @@ def test_callers_learn_of_their_own_teams(team):
 
 @every_cell
 def test_shares_change_no_bit(name, team):
-    """Rows, units and both; a block of da and several; a row whose gates are projected in other blocks."""
-    for shape in ((40, 24, 40, 100), (80, 1, 20, 240), (30, 37, 30, 300)):
+    """Of rows, of units and, with four threads, of both."""
+    for shape in ((40, 24, 40, 100), (80, 1, 20, 240), (30, 11, 30, 300)):
         step = make_step(name, shape)
         expected = step.run(num_threads=1), step.infer(num_threads=1)
         for seed in range(3):
             speeds = np.random.default_rng(seed).uniform(0.5, 1.5, 5).tolist()
-            for num_threads in (2, 3, 5):
+            for num_threads in (2, 3, 4, 5):
                 for _ in range(20):
                     team.observe(speeds, [1] * 5)
                 actual = step.run(num_threads=num_threads), step.infer(num_threads=num_threads)
@@ -281,20 +289,25 @@ def test_shares_change_no_bit(name, team):
 @pytest.mark.parametrize("shape", [(40, 24, 40, 100), (80, 1, 20, 240)], ids=["rows", "units"])
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_time_loops_teach(shape, backward, team):
-    """What they say is the machine's affair, but not call after call what they were told before."""
+    """Told that one thread is three times as fast as the other, a dozen calls find out: waiting for it is no work."""
     step = make_step("lstm", shape)
-    for _ in range(100):
-        team.observe([1000, 1], [1, 1000])
 
-    def run():
-        if backward:
-            _, _, tape = step.forward(num_threads=1)
-            step.layer.backward(tape, step.dy, num_threads=2)
-        else:
-            step.infer(num_threads=2)
-        return team.shares(1_000_000, 2)
+    def taught():
+        for _ in range(20):
+            team.observe([1000, 1], [1, 1000])
+        for _ in range(12):
+            if backward:
+                _, _, tape = step.forward(num_threads=1)
+                step.layer.backward(tape, step.dy, num_threads=2)
+            else:
+                step.infer(num_threads=2)
+        return team.shares(1000, 2)[1] < 670
 
-    assert any(run() != [0, 750_000, 1_000_000] for _ in range(200))
+    for _ in range(60):  # cores may really differ as much, or belong to another process, but not for a minute
+        if taught() and taught() and taught():
+            return
+        time.sleep(1)
+    pytest.fail(f"still {team.shares(1000, 2)}")
 
 
 # -------------------------------------------------------------------------------- other processes

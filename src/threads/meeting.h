@@ -27,7 +27,7 @@ typedef struct {
 } fr_progress;
 
 typedef struct {
-    int threads;                     /* 0 if they are too many for the places below */
+    int threads;                     /* those that have a place below */
     double before[FR_MAX_TEAM + 1];  /* the speeds of threads 0..i-1 added up */
     fr_progress places[FR_MAX_TEAM];
 } fr_team;
@@ -54,6 +54,10 @@ static inline int64_t fr_ticks(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
     return (int64_t)__builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    int64_t ticks;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
 #else
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -61,7 +65,7 @@ static inline int64_t fr_ticks(void)
 #endif
 }
 
-/* Before a time loop. */
+/* Nobody has done anything yet. */
 static inline void fr_start(fr_team *team)
 {
     for (int i = 0; i < team->threads; i++) {
@@ -75,18 +79,17 @@ static inline void fr_start(fr_team *team)
  * ticks waited. */
 static inline int64_t fr_meet(fr_progress *all, int count, int me, long stages)
 {
-    int64_t waited = 0;
+    int64_t since = 0;
     atomic_store_explicit(&all[me].stages, stages, memory_order_release);
     for (int i = 0; i < count; i++) {
         if (atomic_load_explicit(&all[i].stages, memory_order_acquire) >= stages) continue;
-        waited -= fr_ticks();
+        if (!since) since = fr_ticks();
         for (int looks = 0; atomic_load_explicit(&all[i].stages, memory_order_acquire) < stages;) {
             if (looks < FR_LOOKS) fr_pause(), looks++;
             else sched_yield();
         }
-        waited += fr_ticks();
     }
-    return waited;
+    return since ? fr_ticks() - since : 0;
 }
 
 #endif
