@@ -89,10 +89,12 @@ cdef Py_ssize_t few_rows(Panels w) noexcept nogil:
 
 
 cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
-    """Rows are split first, down to four a thread: they need no meeting. Units are where that does not occupy all
-    threads, or where each would read large recurrent panels as a whole."""
+    """Rows are split first, down to four a thread, or six who share the time it takes to read panels that fill most
+    of L2: they need no meeting. Units are where that does not occupy all threads, or where each would read large
+    recurrent panels as a whole."""
     cdef Grid grid
-    grid.rows, grid.units = max(1, min(threads, <int> (B // 4))), 1
+    cdef int fewest = 6 if 4 * w.recurrent_floats > 3 * L2_FLOATS else 4
+    grid.rows, grid.units = max(1, min(threads, <int> (B // fewest))), 1
     if threads == 1:
         return grid
     cdef Py_ssize_t shares = (w.recurrent_floats + SHARED_FLOATS - 1) // SHARED_FLOATS
