@@ -76,7 +76,6 @@ cdef struct Share:
     fr_progress *team  # NULL for one thread, and for those without a place
     int me, count
     long stages
-    Py_ssize_t few  # rows that take no longer than fewer would
     long long ticks  # at work so far, less the clock's at the start
 
 
@@ -136,7 +135,7 @@ cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_team *cr
     cdef Share share
     cdef int units, part
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, s
-    share.team, share.me, share.count, share.stages, share.few = NULL, 0, 1, 0, 0
+    share.team, share.me, share.count, share.stages = NULL, 0, 1, 0
     share.first, share.last, share.begin, share.end = 0, B, 0, groups
     if threads > 1:  # the one step of a stream has no time for divisions by 1
         grid = grid_of(w, B, threads)
@@ -146,7 +145,7 @@ cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_team *cr
             share.first = share.last = B
         else:
             if thread < crew.threads:
-                share.team, share.few = &crew.places[part * units], few_rows(w)
+                share.team = &crew.places[part * units]
             share.first = cut(crew, B, part, grid.rows, 0, units)
             share.last = cut(crew, B, part + 1, grid.rows, 0, units)
             share.begin = cut(crew, groups, share.me, units, part * units, 1)
@@ -161,10 +160,10 @@ cdef void begin_work(Share *share) noexcept nogil:
         share.ticks = -fr_ticks()
 
 
-cdef void end_work(const Share *share) noexcept nogil:
+cdef void end_work(Panels w, const Share *share) noexcept nogil:
     """Say how much this thread has done in how long."""
     if share.team != NULL:
-        share.team[share.me].work = <double> max(share.few, share.last - share.first) * (share.end - share.begin)
+        share.team[share.me].work = <double> max(few_rows(w), share.last - share.first) * (share.end - share.begin)
         share.team[share.me].ticks = share.ticks + fr_ticks()
 
 
@@ -308,7 +307,7 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
             at.gates += gates_step
             at.h, at.h_next = at.h_next, at.h_next + state_step
             at.c, at.c_next, at.aux = at.c_next, at.c_next + c_step, at.aux + aux_step
-    end_work(&share)
+    end_work(w, &share)
     fr_flush_end(before)
 
 
@@ -403,7 +402,7 @@ cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1
         if c.shape[0]:
             at.c, at.c_next = &c[t, first, 0], &c[t + 1, first, 0]
         step_backward(w, &at, &dy[t, first, 0] if dy.shape[0] else NULL, &share)
-    end_work(&share)
+    end_work(w, &share)
     fr_flush_end(before)
 
 

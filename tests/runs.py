@@ -15,6 +15,7 @@ import fastrnn
 from fastrnn.reference import common, stack
 
 CELLS = {name: (kind, options) for name, kind, options in cases.CELLS}
+needs_openmp = pytest.mark.skipif(not fastrnn.config()["openmp"], reason="built without OpenMP")
 every_cell = pytest.mark.parametrize("name", CELLS)
 CLASSES = {"LSTM": fastrnn.LSTM, "GRU": fastrnn.GRU, "RNN": fastrnn.RNN, "UGRNN": fastrnn.UGRNN}
 every_class = pytest.mark.parametrize("name", CLASSES)

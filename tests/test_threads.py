@@ -1,23 +1,19 @@
-"""Threads of ours and of others: callers side by side, OpenMP's pool, fork, and how many."""
+"""Threads of ours and of others: callers side by side, OpenMP's pool, busy processes, and how many."""
 
 import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from fresh import output
-from runs import every_cell, make_step
+from runs import every_cell, make_step, needs_openmp
 from tolerance import assert_same_bits
 
 import fastrnn
-from fastrnn import _team
 
 CALLERS = 8
-needs_openmp = pytest.mark.skipif(not fastrnn.config()["openmp"], reason="built without OpenMP")
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no /proc")
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 
 
 def at_once(function, count=CALLERS):
@@ -219,97 +215,6 @@ print("done")
     assert output(script, OMP_THREAD_LIMIT=limit) == "done"
 
 
-# ------------------------------------------------------------------------------------------- shares
-
-
-@pytest.fixture
-def team():
-    """This caller's team without anything learnt of it: equal threads take a quarter of all leads away each time."""
-    for _ in range(200):
-        _team.observe([1] * 64, [1] * 64)
-    return _team
-
-
-def test_threads_get_shares_by_what_they_did_lately(team):
-    assert team.shares(32, 2) == [0, 16, 32]
-    assert team.shares(9, 4) == [0, 2, 4, 6, 9]
-    team.observe([16, 16], [1000, 2000])  # speeds 4/3 and 2/3 of their mean: a quarter of that is believed
-    assert team.shares(1200, 2) == [0, 650, 1200]
-    for _ in range(100):
-        team.observe([20, 12], [1000, 1200])
-    assert team.shares(32, 2) == [0, 21, 32]
-    assert team.shares(7, 2) == [0, 3, 7], "few things are cut evenly"
-
-
-def test_no_share_is_less_than_a_third_of_another_nor_empty(team):
-    for n in range(8, 400):
-        for _ in range(10):
-            team.observe([1000, 1], [1, 1000])
-        assert team.shares(n, 2)[1] <= 0.75 * n + 0.5 < n
-        many = team.shares(4 * n, n)
-        assert many == sorted(set(many)), "some are empty"
-
-
-def test_what_was_learnt_fades(team):
-    team.observe([16, 16], [1000, 2000])
-    for _ in range(500):
-        team.shares(1200, 2)
-    assert team.shares(1200, 2) == [0, 600, 1200]
-
-
-def test_a_team_that_came_without_a_thread_teaches_nothing(team):
-    team.observe([16, 0], [1000, 0])
-    assert team.shares(1200, 2) == [0, 600, 1200]
-    assert team.shares(1000, 100) == list(range(0, 1001, 10)), "as many as are not watched"
-
-
-def test_callers_learn_of_their_own_teams(team):
-    team.observe([16, 16], [1000, 2000])
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(team.shares, 1200, 2).result() == [0, 600, 1200]
-
-
-@every_cell
-def test_shares_change_no_bit(name, team):
-    """Of rows, of units and, with four threads, of both."""
-    for shape in ((40, 24, 40, 100), (80, 1, 20, 240), (30, 11, 30, 300)):
-        step = make_step(name, shape)
-        expected = step.run(num_threads=1), step.infer(num_threads=1)
-        for seed in range(3):
-            speeds = np.random.default_rng(seed).uniform(0.5, 1.5, 5).tolist()
-            for num_threads in (2, 3, 4, 5):
-                for _ in range(20):
-                    team.observe(speeds, [1] * 5)
-                actual = step.run(num_threads=num_threads), step.infer(num_threads=num_threads)
-                assert_same_bits(actual[0], expected[0])
-                assert_same_bits(actual[1], expected[1])
-
-
-@needs_openmp
-@pytest.mark.parametrize("shape", [(40, 24, 40, 100), (80, 1, 20, 240)], ids=["rows", "units"])
-@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
-def test_time_loops_teach(shape, backward, team):
-    """Told that one thread is three times as fast as the other, a dozen calls find out: waiting for it is no work."""
-    step = make_step("lstm", shape)
-
-    def taught():
-        for _ in range(20):
-            team.observe([1000, 1], [1, 1000])
-        for _ in range(12):
-            if backward:
-                _, _, tape = step.forward(num_threads=1)
-                step.layer.backward(tape, step.dy, num_threads=2)
-            else:
-                step.infer(num_threads=2)
-        return team.shares(1000, 2)[1] < 670
-
-    for _ in range(60):  # cores may really differ as much, or belong to another process, but not for a minute
-        if taught() and taught() and taught():
-            return
-        time.sleep(1)
-    pytest.fail(f"still {team.shares(1000, 2)}")
-
-
 # -------------------------------------------------------------------------------- other processes
 
 CROWDED = """
@@ -343,146 +248,6 @@ print(crowded, wait_until(lambda: _team.room() is None))
 def test_teams_leave_busy_processes_their_cores_until_they_end():
     """Sharing a core, one thread is away for milliseconds at a time, and the others wait for it."""
     assert output(CROWDED) == "True True"
-
-
-# ----------------------------------------------------------------------------------------------- fork
-
-FORKING = """
-import os, signal, sys, time
-import numpy as np
-import fastrnn
-from runs import make_step
-from tolerance import assert_same_bits
-
-step = make_step("lstm", (20, 24, 64, 64), layers=2)
-head = fastrnn.Linear(64, 70, seed=0)
-stream = step.layer.stream(24, num_threads=3)
-large = fastrnn.LSTM(128, 128).stream(64, num_threads=3)
-targets = np.zeros((20, 24), np.int64)
-
-def train():
-    results = step.run(num_threads=3)
-    y, tape = head.forward(results["y"], num_threads=3)
-    _, results["dlogits"] = fastrnn.softmax_cross_entropy(y, targets, num_threads=3)
-    results["dhead"] = head.backward(tape, results["dlogits"], num_threads=3)
-    return results
-
-def in_child(function):
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "still running after 20 s"
-"""
-
-
-@needs_fork
-def test_a_forked_child_computes_the_same():
-    """GNU OpenMP's pool does not survive a fork, so the child, and its children, run serially."""
-    script = """
-expected = train()
-
-def child():
-    assert fastrnn.get_num_threads() == 1
-    fastrnn.set_num_threads(3)
-    assert_same_bits(train(), expected)
-    assert in_child(lambda: assert_same_bits(train(), expected)) == 0
-
-print(in_child(child))
-assert_same_bits(train(), expected)
-"""
-    assert output(FORKING + script) == "0"
-
-
-@needs_fork
-def test_a_stream_made_before_a_fork_runs_in_the_child():
-    script = """
-x = np.ones((64, 128), np.float32)
-large.step(x)
-print(in_child(lambda: large.step(x)))
-"""
-    assert output(FORKING + script) == "0"
-
-
-@needs_fork
-def test_forks_beside_a_thread_that_computes():
-    """A lock that another thread holds at the moment of the fork is never released in the child."""
-    script = """
-import threading
-expected = train()
-stop = threading.Event()
-other = make_step("gru", (4, 24, 64, 64))
-
-def work():
-    while not stop.is_set():
-        other.run(num_threads=1)
-
-threads = [threading.Thread(target=work) for _ in range(2)]
-for thread in threads:
-    thread.start()
-results = {in_child(lambda: assert_same_bits(train(), expected)) for _ in range(6)}
-stop.set()
-for thread in threads:
-    thread.join()
-print(*results)
-"""
-    assert output(FORKING + script) == "0"
-
-
-@needs_fork
-def test_locks_held_at_the_fork_are_open_in_the_child():
-    script = """
-import threading
-expected = train()
-held = [step.layer._lock, head._lock, *(panels.lock for panels in step.layer._panels)]
-ready, done = threading.Event(), threading.Event()
-
-def hold():
-    for lock in held:
-        lock.acquire()
-    ready.set()
-    done.wait()
-    for lock in held:
-        lock.release()
-
-holder = threading.Thread(target=hold)
-holder.start()
-ready.wait()
-print(in_child(lambda: assert_same_bits(train(), expected)))
-done.set()
-holder.join()
-"""
-    assert output(FORKING + script) == "0"
-
-
-@needs_fork
-def test_multiprocessing_with_fork():
-    script = """
-import multiprocessing
-
-def outputs(_):
-    return train()["y"]
-
-expected = train()
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    for y in pool.map_async(outputs, range(4)).get(timeout=20):
-        np.testing.assert_array_equal(y, expected["y"])
-print("done")
-"""
-    assert output(FORKING + script) == "done"
 
 
 # ------------------------------------------------------------------------------------------- how many
