@@ -157,14 +157,15 @@ cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_team *cr
 
 cdef void begin_work(Share *share) noexcept nogil:
     if share.team != NULL:
-        share.ticks = -fr_ticks()
+        share.ticks = -fr_ticks(&share.team[share.me], 0, False)
 
 
 cdef void end_work(Panels w, const Share *share) noexcept nogil:
     """Say how much this thread has done in how long."""
+    cdef double work = <double> max(few_rows(w), share.last - share.first) * (share.end - share.begin)
     if share.team != NULL:
-        share.team[share.me].work = <double> max(few_rows(w), share.last - share.first) * (share.end - share.begin)
-        share.team[share.me].ticks = share.ticks + fr_ticks()
+        share.team[share.me].work = work
+        share.team[share.me].ticks = share.ticks + fr_ticks(&share.team[share.me], work, False)
 
 
 cdef void meet(Share *share) noexcept nogil:

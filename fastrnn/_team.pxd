@@ -5,15 +5,17 @@ cdef extern from "threads/meeting.h":
     ctypedef struct fr_progress:
         double work
         long long ticks
+        double pace
 
     ctypedef struct fr_team:
         int threads
+        const double *paces
         double before[FR_MAX_TEAM + 1]
         fr_progress places[FR_MAX_TEAM]
 
     int fr_team_size() noexcept nogil
     void fr_start(fr_team *crew) noexcept nogil
-    long long fr_ticks() noexcept nogil
+    long long fr_ticks(fr_progress *place, double work, bint waited) noexcept nogil
     long long fr_meet(fr_progress *all, int count, int me, long stages) noexcept nogil
 
 cdef struct Region:

@@ -16,8 +16,10 @@ cdef extern from *:
 
     /* For each calling thread, which has a team of its own: how much faster than the mean of the team each one was. */
     static _Thread_local double fr_leads[FR_MAX_TEAM];
+    static double fr_paces[FR_MAX_TEAM];
     """
     double *fr_leads
+    double *fr_paces
 
 cdef extern from "threads/neighbours.h":
     ctypedef struct fr_sample:
@@ -26,6 +28,8 @@ cdef extern from "threads/neighbours.h":
     int fr_room() noexcept nogil
     fr_sample fr_entered() noexcept nogil
     void fr_left(fr_sample start, int threads) noexcept nogil
+    void fr_told(double *time, double *ours, double *everybody, int *cores) noexcept nogil
+    void fr_pretend(double time, double ours, double everybody, int cores) noexcept nogil
 
 # Multiply-adds, 40 to 100 us. With less a second thread may cost more than it brings: waking one that sleeps takes
 # 10 us, on a virtual machine 60.
@@ -40,6 +44,8 @@ cdef double FADING = 0.99
 # OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
 cdef int most_threads = 512
 
+cdef const double *test_paces = NULL
+
 
 def stay_serial():
     """Run everything on one thread from now on."""
@@ -51,6 +57,38 @@ def room():
     """The most threads that other processes leave cores for; None while there are none in the way."""
     cdef int most = fr_room()
     return None if most == INT_MAX else most
+
+
+def pretend(double time, double ours, double everybody, int cores):
+    """For tests: the clock, and the seconds that this process and all have had on so many cores; no cores end it."""
+    fr_pretend(time, ours, everybody, cores)
+
+
+def count():
+    """What the system says now, as `pretend` takes it."""
+    cdef double time, ours, everybody
+    cdef int cores
+    fr_told(&time, &ours, &everybody, &cores)
+    return time, ours, everybody, cores
+
+
+def region(before, after, int threads):
+    """A parallel region between two worlds of `pretend`. For tests of what is noticed there."""
+    pretend(*before)
+    cdef Region start = enter()
+    pretend(*after)
+    leave(start, threads)
+
+
+def set_paces(paces):
+    """For tests: the ticks that threads 0, 1, ... take for a piece of work by a clock of their own; None ends it."""
+    global test_paces
+    cdef int i
+    test_paces = NULL
+    if paces is not None:
+        for i in range(FR_MAX_TEAM):
+            fr_paces[i] = paces[i % len(paces)]
+        test_paces = fr_paces
 
 
 def observe(work, ticks):
@@ -84,6 +122,7 @@ cdef void gather(fr_team *crew, int threads) noexcept nogil:
     """A team of so many threads that have done nothing yet, each with the speed it had lately."""
     cdef int i
     crew.threads = min(threads, <int> FR_MAX_TEAM)
+    crew.paces = test_paces
     crew.before[0] = 0
     for i in range(crew.threads):
         crew.before[i + 1] = crew.before[i] + 1 + fr_leads[i]

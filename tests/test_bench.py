@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn.bench import cases, command, cores, machine, measure, peers, problem, report
+from fastrnn.bench import cases, command, cores, machine, measure, peers, problem, report, sections
 from fastrnn.charlm import cli
 
 ONE_STEP = "inference:1,1,8,8"
@@ -177,6 +177,32 @@ def test_stolen_time_is_said_and_written(tmp_path, monkeypatch, capsys):
     assert json.loads(path.read_text())["stolen"] > command.STOLEN
     monkeypatch.setattr(cores, "_STATISTICS", tmp_path / "none")
     assert cores.stolen_seconds() == 0
+
+
+def test_busy_cases_have_a_row_for_every_share_of_a_core(quick_trials, monkeypatch, capsys):
+    """A process is there while its share is measured and not before or after; the first row is the quiet one."""
+    started = []
+
+    class Process(subprocess.Popen):
+        def __init__(self, command, **options):
+            super().__init__(command, **options)
+            started.append(self)
+
+    monkeypatch.setattr(sections.subprocess, "Popen", Process)
+    monkeypatch.setattr(sections, "BUSY_CASES", [cases.Case("training", "gru", 2, 2, 3, 4)])
+    monkeypatch.setattr(sections, "BUSY_CALLS", 2)
+    monkeypatch.setattr(sections, "BUSY_SHARES", (0.0, 0.5, 1.0))
+    shown = report.Report([])
+    for record in sections.run_busy([peers.PEERS["numpy"]], measure.Budget(0, 1), machine.measure(1)):
+        assert all(process.poll() is not None for process in started)
+        shown.show(record)
+    assert [record["share"] for record in shown.records] == [0, 0.5, 1]
+    assert len(started) == 2
+    first = shown.records[0]["timings"]
+    for record in shown.records:
+        for name in ("fastrnn", "numpy"):
+            assert record["timings"][name]["quiet"] == first[name]["p50"]
+    assert capsys.readouterr().out.count("gru 2,2,3,4 training") == 6
 
 
 def test_a_mode_is_one_table_whatever_the_order_of_the_words():

@@ -1,4 +1,4 @@
-"""Threads of ours and of others: callers side by side, OpenMP's pool, busy processes, and how many."""
+"""Threads of ours: callers side by side, OpenMP's pool, and how many."""
 
 import os
 import threading
@@ -213,41 +213,6 @@ for shape in ((80, 1, 20, 240), (24, 11, 30, 240), (40, 24, 64, 64), (2, 400, 8,
 print("done")
 """
     assert output(script, OMP_THREAD_LIMIT=limit) == "done"
-
-
-# -------------------------------------------------------------------------------- other processes
-
-CROWDED = """
-import os, subprocess, sys, time
-import numpy as np
-import fastrnn
-from fastrnn import _team
-
-os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-lstm, x = fastrnn.LSTM(128, 128, seed=0), np.ones((50, 32, 128), np.float32)
-y = lstm(x)[0]
-
-def wait_until(condition):
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        assert (lstm(x, num_threads=2)[0] == y).all()
-    return condition()
-
-others = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(2)]
-crowded = wait_until(lambda: _team.room() == 1)
-for other in others:
-    other.kill()
-    other.wait()
-print(crowded, wait_until(lambda: _team.room() is None))
-"""
-
-
-@needs_openmp
-@needs_proc
-@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="one core")
-def test_teams_leave_busy_processes_their_cores_until_they_end():
-    """Sharing a core, one thread is away for milliseconds at a time, and the others wait for it."""
-    assert output(CROWDED) == "True True"
 
 
 # ------------------------------------------------------------------------------------------- how many

@@ -170,15 +170,16 @@ class Report:
             print(f"{record['name']:{NAME_WIDTH}}{who:14}{times['calls']:{WIDTH}}{figures}")
 
     def _busy_heading(self, record: Record) -> None:
-        print(f"\nbeside another busy process, {_cores(record['cores'])}, milliseconds")
-        columns = ("quiet", "p50", "p99", "most", "p99/quiet")
+        print(f"\nbeside a process that uses a share of a core, {_cores(record['cores'])}, milliseconds")
+        columns = ("share", "p50", "p99", "p50/quiet", "p99/quiet")
         print(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
 
     def _busy_row(self, record: Record) -> None:
         for name, times in record["timings"].items():
-            figures = [_cell(times[key] * 1e3, ".3f") for key in ("quiet", "p50", "p99", "most")]
-            figures.append(_cell(times["p99"] / times["quiet"], ".1f", "x"))
-            print(f"{record['name']:{NAME_WIDTH}}{name:14}{''.join(figures)}")
+            figures = [_cell(100 * record["share"], ".0f", "%")]
+            figures += [_cell(times[key] * 1e3, ".3f") for key in ("p50", "p99")]
+            figures += [_cell(times[key] / times["quiet"], ".2f", "x") for key in ("p50", "p99")]
+            print(f"{record['name']:{NAME_WIDTH}}{name:14}{''.join(figures)}", flush=True)
 
     def _model_heading(self, record: Record) -> None:
         print(f"\ncharacter model, whole training step, {_cores(record['cores'])}: median ms")

@@ -26,8 +26,12 @@ BUSY_CASES = [
     Case("inference", "lstm", 1, 100, 128, 128),
     Case("inference", "lstm", 32, 50, 128, 128),
     Case("training", "lstm", 16, 50, 64, 64),
+    Case("training", "lstm", 64, 50, 256, 256),
 ]
-BUSY_CALLS = 200
+BUSY_CALLS = 100
+# What the other process uses of a core, in bursts of so much of every BUSY_PERIOD seconds.
+BUSY_SHARES = (0.0, 0.05, 0.15, 0.3, 0.6, 1.0)
+BUSY_PERIOD = 0.01
 MODEL_TOLERANCE = 1e-4  # relative, of the first loss and the first gradient norm
 
 
@@ -114,28 +118,40 @@ def run_latencies(
 
 
 def run_busy(rivals: Sequence[peers.Peer], budget: Budget, machine: Machine) -> Iterator[Record]:
-    """Calls while another process computes on the same cores: the 99th percentile beside the quiet median."""
+    """Calls while another process uses a share of a core, from none to all: their percentiles, and the quiet median."""
     for case in BUSY_CASES:
         runs, failed = _jobs(case, rivals, machine.cores)
-        timings = {}
-        for name, run in runs.items():
-            quiet = percentiles(run, 0, BUSY_CALLS)["p50"]
-            with _neighbour():
-                timings[name] = {**percentiles(run, 0, BUSY_CALLS), "quiet": quiet}
-        yield {
-            "kind": "busy",
-            **asdict(case),
-            "name": f"{case} {case.mode}",
-            "cores": machine.cores,
-            "timings": timings,
-            "failed": failed,
-        }
+        quiet: dict[str, float] = {}
+        for share in BUSY_SHARES:
+            with _neighbour(share):
+                timings = {name: percentiles(run, budget.seconds, BUSY_CALLS) for name, run in runs.items()}
+            quiet = quiet or {name: times["p50"] for name, times in timings.items()}
+            yield {
+                "kind": "busy",
+                **asdict(case),
+                "name": f"{case} {case.mode}",
+                "cores": machine.cores,
+                "share": share,
+                "timings": {name: {**times, "quiet": quiet[name]} for name, times in timings.items()},
+                "failed": failed,
+            }
 
 
 @contextmanager
-def _neighbour() -> Iterator[None]:
-    """A process that computes without end on the cores of this one."""
-    process = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"])
+def _neighbour(share: float) -> Iterator[None]:
+    """A process that uses a share of a core, on those of this process."""
+    if share == 0:
+        yield
+        return
+    script = f"""
+import time
+while True:
+    start = time.process_time()
+    while time.process_time() - start < {share * BUSY_PERIOD}:
+        pass
+    time.sleep({(1 - share) * BUSY_PERIOD})
+"""
+    process = subprocess.Popen([sys.executable, "-S", "-c", script])
     try:
         time.sleep(0.1)  # until it computes
         yield

@@ -43,7 +43,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--rounds", type=int, metavar="INT", help="at least so many [5, quick 2]")
     parser.add_argument("--latency", action="store_true", help="percentiles of single steps too")
     parser.add_argument(
-        "--busy", action="store_true", help="a few cases beside another busy process too"
+        "--busy", action="store_true", help="a few cases beside a process that uses 5 to 100 %% of a core too"
     )
     parser.add_argument(
         "--char-model", action="store_true", help="the character model's whole training step too"
