@@ -5,8 +5,6 @@ import math
 import os
 import subprocess
 import sys
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -105,14 +103,33 @@ def test_turns_are_as_many_as_asked():
     assert all(t.rounds == 3 and 0 < t.least <= t.median for t in timings.values())
 
 
-def test_a_turn_waits_for_threads_that_still_spin():
-    end = time.perf_counter() + 0.2
-    spinning = threading.Thread(target=lambda: [None for _ in iter(lambda: time.perf_counter() < end, False)])
-    spinning.start()
-    measure.settle()
-    assert time.perf_counter() >= end
-    spinning.join()
-    assert measure.settle() < measure.MOST_PAUSE_SECONDS
+class Clock:
+    """A clock that only sleeping moves; until `end` this process's threads compute for a share of that time."""
+
+    def __init__(self, end, share):
+        self.now, self.computed, self.end, self.share = 0.0, 0.0, end, share
+
+    def perf_counter(self):
+        return self.now
+
+    def process_time(self):
+        return self.computed
+
+    def sleep(self, seconds):
+        self.computed += self.share * max(0.0, min(seconds, self.end - self.now))
+        self.now += seconds
+
+
+@pytest.mark.parametrize("share", [0.3, 1, 2])
+def test_a_turn_waits_for_threads_that_still_spin(share, monkeypatch):
+    monkeypatch.setattr(measure, "time", Clock(end=0.2, share=share))
+    assert 0.2 <= measure.settle() <= 0.2 + 2 * measure.PAUSE_SECONDS
+    assert measure.settle() == pytest.approx(measure.PAUSE_SECONDS)
+
+
+def test_a_turn_does_not_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(measure, "time", Clock(end=math.inf, share=1))
+    assert measure.settle() <= measure.MOST_PAUSE_SECONDS + 2 * measure.PAUSE_SECONDS
 
 
 @pytest.mark.parametrize(
