@@ -1,7 +1,7 @@
 """Build the C kernels and the Cython modules. All metadata is in pyproject.toml.
 
-FASTRNN_OPENMP=0 builds without OpenMP, FASTRNN_BOUNDS=1 with every memoryview index checked, FASTRNN_SANITIZE=1 with
-ASan and UBSan, FASTRNN_EMULATE_AVX512=1 with the AVX-512 kernels emulated (needs SIMDe's headers).
+FASTRNN_OPENMP=0 builds without OpenMP, FASTRNN_BOUNDS=1 with every memoryview index and every kernel's contract checked,
+FASTRNN_SANITIZE=1 with ASan and UBSan, FASTRNN_EMULATE_AVX512=1 with the AVX-512 kernels emulated (needs SIMDe's headers).
 """
 
 import os
@@ -17,8 +17,7 @@ from setuptools.command.build_ext import build_ext
 SWITCHES = ("FASTRNN_OPENMP", "FASTRNN_BOUNDS", "FASTRNN_SANITIZE", "FASTRNN_EMULATE_AVX512")
 SWITCHES_FILE = Path("build", "switches")  # what the last build had; changed switches make it newer than all modules
 MODULES = ("_kernels", "_memory", "_team", "_dense", "_panels", "_driver", "_stack", "_stream", "_optim", "_machine")
-SOURCES = {"_kernels": [f"src/{name}.c" for name in ("dispatch", "isa_baseline", "isa_avx2", "isa_avx512")],
-           "_machine": [f"src/bench/loops_{isa}.c" for isa in ("baseline", "avx2", "avx512")]}
+SOURCES = {"_kernels": ["src/dispatch.c", *sorted(str(path) for path in Path("src/isa").glob("*.c"))]}
 HEADERS = [str(path) for path in sorted(Path("src").rglob("*.h"))]
 
 # No -ffast-math, at compile time or link time: it would flush subnormals in the whole process. No -march either: the
@@ -38,6 +37,8 @@ def switched_on(name):
 if switched_on("FASTRNN_SANITIZE"):
     FLAGS += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
     LINK_FLAGS += ["-fsanitize=address,undefined"]
+if switched_on("FASTRNN_BOUNDS"):
+    FLAGS += ["-DFR_CHECKED"]
 if switched_on("FASTRNN_EMULATE_AVX512"):
     FLAGS += ["-DFR_EMULATE_AVX512"]
 

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint64_t
 
-cdef extern from "fr_kernels.h":
+cdef extern from "kernels.h":
     enum:
         FR_GROUP
         FR_COLUMNS
@@ -50,7 +50,7 @@ cdef extern from "fr_kernels.h":
     ctypedef struct fr_kernels:
         const char *name
         int vector, rows, cell_count
-        const fr_cell *cells
+        const fr_cell **cells
         void (*pack)(Py_ssize_t K, Py_ssize_t N, const float *source, Py_ssize_t source_k, Py_ssize_t source_n,
                      float *panel, Py_ssize_t panel_group) noexcept nogil
         void (*gemm)(const fr_product *product) noexcept nogil
@@ -63,6 +63,10 @@ cdef extern from "fr_kernels.h":
                         float *target) noexcept nogil
         void (*tanh)(Py_ssize_t n, const float *x, float *y) noexcept nogil
         void (*sigmoid)(Py_ssize_t n, const float *x, float *y) noexcept nogil
+        double probe_flops
+        Py_ssize_t probe_block
+        float (*probe_multiply_add)(Py_ssize_t rounds) noexcept nogil
+        float (*probe_read)(Py_ssize_t rounds, Py_ssize_t n, const float *data) noexcept nogil
 
     const fr_kernels *fr_select(const char *limit) nogil
     const fr_kernels *fr_available(int i) nogil

@@ -10,19 +10,6 @@ from fastrnn._kernels cimport kernels
 
 cdef extern from *:
     """
-    #include <string.h>
-    #include "inline.h"
-    #include "bench/loops.h"
-
-    static const fr_loops *loops_of(const char *isa)
-    {
-    #if FR_X86
-        if (strcmp(isa, "avx2") == 0) return &fr_loops_avx2;
-        if (strcmp(isa, "avx512") == 0) return &fr_loops_avx512;
-    #endif
-        return &fr_loops_baseline;
-    }
-
     static void pass_barriers(ptrdiff_t count, int threads)
     {
     #ifdef _OPENMP
@@ -46,13 +33,6 @@ cdef extern from *:
     static const char *compiler_version = "unknown";
     #endif
     """
-    ctypedef struct fr_loops:
-        double flops
-        Py_ssize_t block
-        float (*multiply_add)(Py_ssize_t rounds) noexcept nogil
-        float (*read)(Py_ssize_t rounds, Py_ssize_t n, const float *data) noexcept nogil
-
-    const fr_loops *loops_of(const char *isa) nogil
     void pass_barriers(Py_ssize_t count, int threads) noexcept nogil
     object fr_bench_counted(object run)
     const char *compiler_version
@@ -65,10 +45,9 @@ def compiler():
 
 def multiply_add(Py_ssize_t rounds, int threads):
     """Run chains of multiply-adds on every thread; return how many FLOP they were in all."""
-    cdef const fr_loops *loops = loops_of(kernels.name)
     with nogil, parallel(num_threads=threads):
-        loops.multiply_add(rounds)
-    return loops.flops * rounds * threads
+        kernels.probe_multiply_add(rounds)
+    return kernels.probe_flops * rounds * threads
 
 
 def read(Py_ssize_t rounds, const float[:, ::1] buffers):
@@ -76,11 +55,10 @@ def read(Py_ssize_t rounds, const float[:, ::1] buffers):
 
     The rows' length is cut to a multiple of the loop's block: at least 128 floats, or nothing is read.
     """
-    cdef const fr_loops *loops = loops_of(kernels.name)
-    cdef Py_ssize_t n = buffers.shape[1] // loops.block * loops.block
+    cdef Py_ssize_t n = buffers.shape[1] // kernels.probe_block * kernels.probe_block
     cdef int threads = <int> buffers.shape[0]
     with nogil, parallel(num_threads=threads):
-        loops.read(rounds, n, &buffers[threadid(), 0])
+        kernels.probe_read(rounds, n, &buffers[threadid(), 0])
     return 4 * rounds * n * threads
 
 

@@ -23,7 +23,7 @@ cdef class Panels:
         cdef bytes name = cell.encode()
         for i in range(kernels.cell_count):
             if kernels.cells[i].name == name:
-                self.cell = &kernels.cells[i]
+                self.cell = kernels.cells[i]
         if self.cell == NULL:
             raise ValueError(f"Panels: there is no compiled cell {cell!r}")
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = weight_ih, weight_hh, bias_ih, bias_hh

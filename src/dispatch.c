@@ -1,9 +1,11 @@
 /* Which kernel tables can run here: the processor must have the instructions and the operating system must save
  * their registers; the compiler's builtin checks both. */
-#include "inline.h"
-#include "fr_kernels.h"
+#include "compiler.h"
+#include "kernels.h"
 
 extern const fr_kernels fr_table_baseline;
+
+static int has_baseline(void) { return 1; }
 
 #if FR_X86
 extern const fr_kernels fr_table_avx2, fr_table_avx512;
@@ -22,13 +24,19 @@ static int has_avx512(void)
 
 const fr_kernels *fr_available(int i)
 {
-    const fr_kernels *tables[4] = {&fr_table_baseline};
-    int count = 1;
+    static const struct {
+        const fr_kernels *table;
+        int (*can_run)(void);
+    } rows[] = {
+        {&fr_table_baseline, has_baseline},
 #if FR_X86
-    if (has_avx2()) tables[count++] = &fr_table_avx2;
-    if (has_avx512()) tables[count++] = &fr_table_avx512;
+        {&fr_table_avx2, has_avx2},
+        {&fr_table_avx512, has_avx512},
 #endif
-    return i < count ? tables[i] : NULL;
+    };
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
+        if (rows[row].can_run() && i-- == 0) return rows[row].table;
+    return NULL;
 }
 
 const fr_kernels *fr_select(const char *limit)

@@ -1,8 +1,9 @@
-/* What surrounds the layers, one row or one array at a time: the loss and dropout. */
+/* What surrounds the layers, one row or one array at a time: the loss, dropout, sums of rows. */
 
 /* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)), z shifted by its maximum first. */
 static float cross_entropy(ptrdiff_t V, const float *logits, ptrdiff_t target, float scale, float *dlogits)
 {
+    FR_CHECK(V >= 1 && 0 <= target && target < V && fr_flushes());
     const vec most = v_set(88.0f);  /* e^-88 comes out as 0; beside the maximum's 1 it is nothing */
     float top = logits[0], tail[VL];
     vec highest = v_set(top), total = v_set(0);
@@ -47,4 +48,10 @@ static void dropout(ptrdiff_t n, uint64_t key, uint64_t first, float p, const fl
         uint32_t draw = (uint32_t)(mix(key + (first + (uint64_t)i) * 0x9e3779b97f4a7c15u) >> 40);
         target[i] = draw < limit ? 0.0f : source[i] * scale;
     }
+}
+
+static void add(ptrdiff_t n, const float *source, float *target)
+{
+    for (; n >= VL; n -= VL, source += VL, target += VL) v_store(target, v_add(v_load(target), v_load(source)));
+    if (n) v_store_n(target, n, v_add(v_load_n(target, n), v_load_n(source, n)));
 }

@@ -1,24 +1,29 @@
-/* Everything that is compiled once per ISA. A shim (isa_*.c) names the ISA and its verbs, then includes this.
+/* Everything that is compiled once per ISA. A shim in isa/ names the ISA, its verbs and its tiles, then includes this.
  * All is static but the one table, so the linker can never let code of one ISA stand in for another's. */
-#include "fr_kernels.h"
+#include "kernels.h"
 
 #include "math.inc.h"
-#include "gemm.inc.h"
+#include "product/pack.inc.h"
+#include "product/tile.inc.h"
+#include "product/product.inc.h"
 #include "elementwise.inc.h"
+#include "probe.inc.h"
 #include "cells/cell.inc.h"
 #include "cells/rnn.inc.h"
 #include "cells/lstm.inc.h"
 #include "cells/gru.inc.h"
 #include "cells/ugrnn.inc.h"
 
-static const fr_cell cell_table[] = {RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU_RESET_AFTER, GRU_RESET_BEFORE, UGRNN};
+static const fr_cell *const cells[] = {
+    &rnn_tanh_cell, &rnn_relu_cell, &rnn_sigmoid_cell, &lstm_cell, &gru_reset_after_cell, &gru_reset_before_cell, &ugrnn_cell,
+};
 
 const fr_kernels FR_TABLE = {
     .name = FR_ISA_NAME,
     .vector = VL,
     .rows = FR_ROWS,
-    .cells = cell_table,
-    .cell_count = sizeof cell_table / sizeof *cell_table,
+    .cells = cells,
+    .cell_count = sizeof cells / sizeof *cells,
     .pack = pack,
     .gemm = gemm,
     .transpose = transpose,
@@ -27,4 +32,8 @@ const fr_kernels FR_TABLE = {
     .dropout = dropout,
     .tanh = tanh_array,
     .sigmoid = sigmoid_array,
+    .probe_flops = 2.0 * CHAINS * VL,
+    .probe_block = READ_SUMS * VL,
+    .probe_multiply_add = probe_multiply_add,
+    .probe_read = probe_read,
 };

@@ -52,6 +52,19 @@ def test_linear_products_are_exact(terms, num_threads):
         np.testing.assert_array_equal(head.grads["bias"], dy.sum(axis=0) + before[size:])
 
 
+@pytest.mark.parametrize("terms", [5, 1024])
+def test_every_tile_is_there(terms):
+    """Each number of rows and of column groups takes other tiles, rows 4 KiB apart others again."""
+    rng = np.random.default_rng(terms)
+    x = small_integers(rng, 40, terms)
+    for columns in range(16, 10 * 16 + 1, 16):
+        head = fastrnn.Linear(terms, columns, bias=False)
+        set_to(head, rng)
+        expected = x @ head.params["weight"].T
+        for rows in range(1, len(x) + 1):
+            np.testing.assert_array_equal(head(x[:rows], num_threads=1), expected[:rows])
+
+
 @pytest.mark.parametrize("num_threads", [1, 3])
 @pytest.mark.parametrize("hidden", [1, 15, 16, 17, 40, 64, 81, 257])
 def test_recurrent_products_are_exact(hidden, num_threads):

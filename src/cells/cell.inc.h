@@ -32,6 +32,8 @@ FR_INLINE void forward_at(void (*equations)(const fr_forward_point *), const int
 FR_INLINE void forward_block(void (*equations)(const fr_forward_point *), const int slots, const fr_forward_block *block)
 {
     const fr_forward_block copy = *block, *b = &copy;  /* a copy no store can alias: it stays in registers */
+    FR_CHECK(b->rows >= 1 && b->begin % FR_GROUP == 0 && b->begin < b->end && b->end <= b->slot);
+    FR_CHECK(b->gates_row >= slots * b->slot && b->h_next != b->h && fr_flushes());
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         ptrdiff_t unit = b->begin;
         for (; unit + VL <= b->end; unit += VL) forward_at(equations, slots, b, row, unit, VL);
@@ -69,6 +71,8 @@ FR_INLINE void clear_padding(const int slots, const fr_backward_block *b, ptrdif
 FR_INLINE void backward_block(void (*equations)(const fr_backward_point *), const int slots, const fr_backward_block *block)
 {
     const fr_backward_block copy = *block, *b = &copy;
+    FR_CHECK(b->rows >= 1 && b->begin % FR_GROUP == 0 && b->begin < b->end && b->end <= b->slot);
+    FR_CHECK(b->gates_row >= slots * b->slot && b->carry_row % FR_GROUP == 0 && fr_flushes());
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         /* After the last one the first of the step before. */
         ptrdiff_t unit = b->begin, next = row + 1 < b->rows ? b->gates_row : -b->gates_step - row * b->gates_row;

@@ -105,9 +105,22 @@ static void gru_before_candidate_backward_block(const fr_backward_block *b)
     backward_block(gru_before_candidate_backward, 3, b);
 }
 
-#define GRU_RESET_AFTER \
-    {"gru_reset_after", 3, 4, 1, 0, {2, 0, 1}, 1, {{1, 3, {0, 1, 2}, 0, gru_after_forward_block, gru_after_backward_block}}}
-#define GRU_RESET_BEFORE \
-    {"gru_reset_before", 3, 3, 1, 1, {0, 1, 2}, 2, \
-     {{0, 2, {0, 1}, 0, gru_before_gates_forward_block, gru_before_gates_backward_block}, \
-      {2, 1, {2}, 1, gru_before_candidate_forward_block, gru_before_candidate_backward_block}}}
+static const fr_cell gru_reset_after_cell = {
+    .name = "gru_reset_after",
+    .gates = 3, .slots = 4, .states = 1,
+    .input_gates = {2, 0, 1},
+    .stages = 1,
+    .stage = {{.first = 1, .count = 3, .gates = {0, 1, 2},
+               .forward = gru_after_forward_block, .backward = gru_after_backward_block}},
+};
+
+static const fr_cell gru_reset_before_cell = {
+    .name = "gru_reset_before",
+    .gates = 3, .slots = 3, .states = 1, .aux = 1,
+    .input_gates = {0, 1, 2},
+    .stages = 2,
+    .stage = {{.first = 0, .count = 2, .gates = {0, 1},
+               .forward = gru_before_gates_forward_block, .backward = gru_before_gates_backward_block},
+              {.first = 2, .count = 1, .gates = {2}, .from_aux = 1,
+               .forward = gru_before_candidate_forward_block, .backward = gru_before_candidate_backward_block}},
+};

@@ -64,4 +64,11 @@ static void lstm_forward_block(const fr_forward_block *b)
 
 static void lstm_backward_block(const fr_backward_block *b) { backward_block(lstm_backward, 4, b); }
 
-#define LSTM {"lstm", 4, 4, 2, 0, {0, 1, 2, 3}, 1, {{0, 4, {0, 1, 2, 3}, 0, lstm_forward_block, lstm_backward_block}}}
+static const fr_cell lstm_cell = {
+    .name = "lstm",
+    .gates = 4, .slots = 4, .states = 2,
+    .input_gates = {0, 1, 2, 3},
+    .stages = 1,
+    .stage = {{.first = 0, .count = 4, .gates = {0, 1, 2, 3},
+               .forward = lstm_forward_block, .backward = lstm_backward_block}},
+};

@@ -50,8 +50,12 @@ static void rnn_tanh_backward_block(const fr_backward_block *b) { backward_block
 static void rnn_relu_backward_block(const fr_backward_block *b) { backward_block(rnn_relu_backward, 1, b); }
 static void rnn_sigmoid_backward_block(const fr_backward_block *b) { backward_block(rnn_sigmoid_backward, 1, b); }
 
-#define RNN_ROW(f) \
-    {"rnn_" #f, 1, 1, 1, 0, {0}, 1, {{0, 1, {0}, 0, rnn_##f##_forward_block, rnn_##f##_backward_block}}}
-#define RNN_TANH RNN_ROW(tanh)
-#define RNN_RELU RNN_ROW(relu)
-#define RNN_SIGMOID RNN_ROW(sigmoid)
+#define RNN_CELL(f) { \
+    .name = "rnn_" #f, \
+    .gates = 1, .slots = 1, .states = 1, \
+    .input_gates = {0}, \
+    .stages = 1, \
+    .stage = {{.first = 0, .count = 1, .gates = {0}, \
+               .forward = rnn_##f##_forward_block, .backward = rnn_##f##_backward_block}}, \
+}
+static const fr_cell rnn_tanh_cell = RNN_CELL(tanh), rnn_relu_cell = RNN_CELL(relu), rnn_sigmoid_cell = RNN_CELL(sigmoid);

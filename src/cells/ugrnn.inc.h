@@ -40,4 +40,11 @@ FR_INLINE void ugrnn_backward(const fr_backward_point *p)
 static void ugrnn_forward_block(const fr_forward_block *b) { forward_block(ugrnn_forward, 2, b); }
 static void ugrnn_backward_block(const fr_backward_block *b) { backward_block(ugrnn_backward, 2, b); }
 
-#define UGRNN {"ugrnn", 2, 2, 1, 0, {0, 1}, 1, {{0, 2, {0, 1}, 0, ugrnn_forward_block, ugrnn_backward_block}}}
+static const fr_cell ugrnn_cell = {
+    .name = "ugrnn",
+    .gates = 2, .slots = 2, .states = 1,
+    .input_gates = {0, 1},
+    .stages = 1,
+    .stage = {{.first = 0, .count = 2, .gates = {0, 1},
+               .forward = ugrnn_forward_block, .backward = ugrnn_backward_block}},
+};

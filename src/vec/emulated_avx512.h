@@ -1,4 +1,4 @@
-/* The intrinsics of vec_avx512.h by SIMDe, for tests on a processor that lacks them. */
+/* The intrinsics of avx512.h by SIMDe, for tests on a processor that lacks them. */
 #ifndef FR_EMULATED_AVX512_H
 #define FR_EMULATED_AVX512_H
 

@@ -1,5 +1,5 @@
 /* AVX-512F (Skylake-X 2017, Zen 4 2022, and later). */
-#include "inline.h"
+#include "compiler.h"
 #if FR_X86
 #ifdef FR_EMULATE_AVX512   /* CONTRIBUTING.md, "AVX-512 without the processor" */
 FR_TARGET_BEGIN("avx2,fma")
@@ -7,10 +7,11 @@ FR_TARGET_BEGIN("avx2,fma")
 #else
 FR_TARGET_BEGIN("avx512f,avx2,fma")
 #endif
-#include "fr_kernels.h"
+#include "kernels.h"
 #define FR_ISA_NAME "avx512"
 #define FR_TABLE fr_table_avx512
-#include "vec/vec_avx512.h"
+#include "vec/avx512.h"
+#include "tiles/avx512.h"
 #include "kernels.inc.h"
 FR_TARGET_END
 #endif

@@ -6,14 +6,6 @@
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t ivec __attribute__((vector_size(16)));
 
-/* Register tiles (16 registers): 3 rows x 1 column group hold 12 sums, 3 broadcasts and a weight. */
-#define FR_ROWS 3
-#define FR_SPAN 1
-#define FR_AHEAD 0
-static const int tile_rows[] = {0, 0, 0, 0, 3, 0, 0, 0, 1};  /* by the vectors of a strip */
-FR_INLINE int strip_vectors(ptrdiff_t M, ptrdiff_t a_row) { return (void)a_row, M == 1 ? 8 : 4; }
-#define FR_TILES(T) T(1, 0, 4) T(1, 0, 8) T(2, 0, 4) T(3, 0, 4)
-
 FR_INLINE vec v_set(float x) { return (vec){x, x, x, x}; }
 FR_INLINE vec v_load(const float *p) { vec v; memcpy(&v, p, sizeof v); return v; }
 FR_INLINE void v_store(float *p, vec v) { memcpy(p, &v, sizeof v); }

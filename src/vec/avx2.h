@@ -5,23 +5,6 @@
 #define VL 8
 typedef __m256 vec;
 
-/* Register tiles (16 registers: 12 sums). 3 rows x 4 vectors and 4 x 3 need the fewest loads for a multiply-add; 6 x 2
- * waste less where few rows are neither threes nor fours. Three vectors begin in the middle of a group at times. */
-#define FR_ROWS 6
-#define FR_SPAN 1
-#define FR_AHEAD 0
-static const int tile_rows[] = {0, 0, 6, 4, 3, 0, 1, 0, 1};  /* by the vectors of a strip */
-FR_INLINE int strip_vectors(ptrdiff_t M, ptrdiff_t a_row)
-{
-    (void)a_row;
-    if (M == 1) return 8;
-    if (M <= 3 || M % 3 == 0) return 4;
-    return (M % 4 == 0 && M < 128) || M == 7 ? 3 : M <= 16 ? 2 : 4;
-}
-#define FR_TILES(T) \
-    T(1, 0, 2) T(1, 0, 4) T(1, 0, 6) T(1, 0, 8) T(2, 0, 2) T(2, 0, 4) T(3, 0, 2) T(3, 0, 3) T(3, 1, 3) T(3, 0, 4) \
-    T(4, 0, 2) T(4, 0, 3) T(4, 1, 3) T(5, 0, 2) T(6, 0, 2)
-
 static const int32_t lane_masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
 FR_INLINE __m256i v_mask(ptrdiff_t n) { return _mm256_loadu_si256((const __m256i *)(lane_masks + 8 - n)); }

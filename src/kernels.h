@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "float_env.h"
+
 #define FR_GROUP 16      /* lanes of a packed column group, the same on every ISA */
 #define FR_COLUMNS 48    /* columns that become rows of a product at once: whole threes, whole groups */
 #define FR_MAX_SLOTS 4   /* gate columns per unit that a cell may keep */
@@ -66,7 +68,7 @@ typedef struct {
     ptrdiff_t a_row;
     const float *w;              /* in panels of 16 columns, w_group apart */
     ptrdiff_t w_group;
-    int far;                     /* w comes from beyond L2: ask for a strip of it while the one before is used */
+    int far;                     /* w comes from beyond L2: prefetch a strip of it while the one before is used */
     const float *init;           /* NULL means 0; init_row 0 repeats one row; column groups as C's */
     ptrdiff_t init_row;
     float *c;                    /* column group n starts at n * c_group, the last has `edge` (1..16) columns */
@@ -77,7 +79,7 @@ typedef struct {
     const char *name;
     int vector;                      /* floats per vector */
     int rows;                        /* rows of the largest register tile */
-    const fr_cell *cells;
+    const fr_cell *const *cells;
     int cell_count;
 
     /* panel[n / 16][k][n % 16] = source[k * source_k + n * source_n]; missing columns of the last group are 0. */
@@ -101,6 +103,13 @@ typedef struct {
 
     void (*tanh)(ptrdiff_t n, const float *x, float *y);
     void (*sigmoid)(ptrdiff_t n, const float *x, float *y);
+
+    /* Loops that measure the processor: chains of multiply-adds, `probe_flops` a round; n floats read, n a multiple of
+     * `probe_block`. What they return keeps the compiler from leaving them out. */
+    double probe_flops;
+    ptrdiff_t probe_block;
+    float (*probe_multiply_add)(ptrdiff_t rounds);
+    float (*probe_read)(ptrdiff_t rounds, ptrdiff_t n, const float *data);
 } fr_kernels;
 
 /* The best table that the processor and the operating system can run and `limit` (a name or NULL) allows; NULL when
@@ -108,38 +117,5 @@ typedef struct {
 const fr_kernels *fr_select(const char *limit);
 /* The i-th table that can run here, from the plainest to the best, NULL past the last. */
 const fr_kernels *fr_available(int i);
-
-/* Flush subnormals to zero in this thread until fr_flush_end puts the floating-point environment back: decaying states
- * and vanishing gradients would slow every operation a hundredfold. */
-#ifdef __SSE__
-#include <xmmintrin.h>
-
-enum { FR_FLUSH_TO_ZERO = 0x8000, FR_DENORMALS_ARE_ZERO = 0x0040 };
-
-static inline unsigned fr_flush_begin(void)
-{
-    unsigned before = _mm_getcsr();
-    _mm_setcsr(before | FR_FLUSH_TO_ZERO | FR_DENORMALS_ARE_ZERO);
-    return before;
-}
-
-static inline void fr_flush_end(unsigned before) { _mm_setcsr(before); }
-#elif defined(__aarch64__)
-static inline void fr_flush_end(unsigned before)
-{
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)before) : "memory");
-}
-
-static inline unsigned fr_flush_begin(void)
-{
-    uint64_t before;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(before) : : "memory");
-    fr_flush_end((unsigned)before | 1u << 24);  /* FZ */
-    return (unsigned)before;
-}
-#else
-static inline unsigned fr_flush_begin(void) { return 0; }
-static inline void fr_flush_end(unsigned before) { (void)before; }
-#endif
 
 #endif

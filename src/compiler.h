@@ -1,6 +1,6 @@
-/* The compiler's own words, in one place: forced inlining, shuffles and regions of a target instruction set. */
-#ifndef FR_INLINE_H
-#define FR_INLINE_H
+/* The compiler's own words, in one place: forced inlining, shuffles, regions of a target instruction set, checks. */
+#ifndef FR_COMPILER_H
+#define FR_COMPILER_H
 
 #define FR_INLINE static inline __attribute__((always_inline))
 
@@ -26,6 +26,24 @@
 #include <stdint.h>
 #include <math.h>
 #include <string.h>
+
+/* Contracts are checked in test builds alone (FASTRNN_BOUNDS=1). */
+#ifdef FR_CHECKED
+#include <stdio.h>
+#include <stdlib.h>
+#define FR_CHECK(condition) \
+    ((condition) ? (void)0 : (fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition), abort()))
+#define FR_UNREACHABLE() FR_CHECK(!"reached")
+#else
+#define FR_CHECK(condition) ((void)0)
+#define FR_UNREACHABLE() __builtin_unreachable()
+#endif
+
+/* Whether two ranges of floats share memory. */
+FR_INLINE int fr_overlap(const float *a, const float *a_end, const float *b, const float *b_end)
+{
+    return (uintptr_t)a < (uintptr_t)b_end && (uintptr_t)b < (uintptr_t)a_end;
+}
 
 #ifdef __clang__
 #define FR_TARGET_BEGIN(isa) \

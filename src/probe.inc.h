@@ -1,13 +1,12 @@
-/* Compiled once per ISA: a shim (loops_*.c) names the ISA and its verbs, then includes this. */
-#include "loops.h"
+/* Loops that measure what the processor can do. Whoever calls them takes the time (fastrnn/bench/machine.py). */
 
 enum {
     CHAINS = 12,  /* multiply-adds in flight: latency 4 times 2 a cycle needs 8; where they are two operations, 12 */
-    SUMS = 8      /* independent sums of what is read: latency 4 times 2 loads a cycle */
+    READ_SUMS = 8      /* independent sums of what is read: latency 4 times 2 loads a cycle */
 };
 
 /* The result is a fixed point of every chain, so that the numbers stay ordinary. */
-static float multiply_add(ptrdiff_t rounds)
+static float probe_multiply_add(ptrdiff_t rounds)
 {
     vec chain[CHAINS], factor = v_set(0.5f), term = v_set(1);
 #pragma GCC unroll 12
@@ -21,25 +20,17 @@ static float multiply_add(ptrdiff_t rounds)
     return v_sum(total);
 }
 
-static float read_floats(ptrdiff_t rounds, ptrdiff_t n, const float *data)
+static float probe_read(ptrdiff_t rounds, ptrdiff_t n, const float *data)
 {
-    vec sum[SUMS];
+    vec sum[READ_SUMS];
 #pragma GCC unroll 8
-    for (int i = 0; i < SUMS; i++) sum[i] = v_set(0);
+    for (int i = 0; i < READ_SUMS; i++) sum[i] = v_set(0);
     for (; rounds > 0; rounds--)
-        for (const float *p = data; p < data + n; p += SUMS * VL)
+        for (const float *p = data; p < data + n; p += READ_SUMS * VL)
 #pragma GCC unroll 8
-            for (int i = 0; i < SUMS; i++) sum[i] = v_add(sum[i], v_load(p + i * VL));
+            for (int i = 0; i < READ_SUMS; i++) sum[i] = v_add(sum[i], v_load(p + i * VL));
     vec total = v_set(0);
 #pragma GCC unroll 8
-    for (int i = 0; i < SUMS; i++) total = v_add(total, sum[i]);
+    for (int i = 0; i < READ_SUMS; i++) total = v_add(total, sum[i]);
     return v_sum(total);
 }
-
-const fr_loops FR_LOOPS = {
-    .name = FR_ISA_NAME,
-    .flops = 2.0 * CHAINS * VL,
-    .block = SUMS * VL,
-    .multiply_add = multiply_add,
-    .read = read_floats,
-};

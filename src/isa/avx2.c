@@ -1,11 +1,12 @@
 /* AVX2 with FMA (Haswell 2013, Zen 2017, and later). */
-#include "inline.h"
+#include "compiler.h"
 #if FR_X86
 FR_TARGET_BEGIN("avx2,fma")
-#include "fr_kernels.h"
+#include "kernels.h"
 #define FR_ISA_NAME "avx2"
 #define FR_TABLE fr_table_avx2
-#include "vec/vec_avx2.h"
+#include "vec/avx2.h"
+#include "tiles/avx2.h"
 #include "kernels.inc.h"
 FR_TARGET_END
 #endif
