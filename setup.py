@@ -1,7 +1,8 @@
 """Build the C kernels and the Cython modules. All metadata is in pyproject.toml.
 
-FASTRNN_OPENMP=0 builds without OpenMP, FASTRNN_BOUNDS=1 with every memoryview index and every kernel's contract checked,
-FASTRNN_SANITIZE=1 with ASan and UBSan, FASTRNN_EMULATE_AVX512=1 with the AVX-512 kernels emulated (needs SIMDe's headers).
+FASTRNN_OPENMP=0 builds without OpenMP, FASTRNN_BOUNDS=1 checks every memoryview index and every kernel's contract,
+FASTRNN_SANITIZE=1 builds with ASan and UBSan, FASTRNN_EMULATE_AVX512=1 emulates the AVX-512 kernels (needs SIMDe's
+headers).
 """
 
 import os
