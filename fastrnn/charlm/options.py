@@ -6,7 +6,7 @@ from typing import Any
 import fastrnn
 
 from .errors import UserError
-from .text import DEFAULT_TEXT_NAME, default_text, read_texts
+from .reading import DEFAULT_TEXT_NAME, default_text, read_texts
 
 # What `add_subparsers` returns has no public name.
 Commands = Any
