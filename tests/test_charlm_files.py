@@ -39,9 +39,9 @@ def write(path, values, rest):
 
 
 def rewrite(path, **metadata):
-    """The same file with some metadata replaced; None takes a key away."""
+    """The same file with some metadata replaced, and no checksum; None takes a key away."""
     values, rest = header(path)
-    values["__metadata__"].update(metadata)
+    values["__metadata__"].update({"sha256": None, **metadata})
     values["__metadata__"] = {k: v for k, v in values["__metadata__"].items() if v is not None}
     write(path, values, rest)
 
@@ -188,7 +188,7 @@ def test_missing_file_and_folder_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        ({"version": "2"}, "version '2'"),
+        ({"version": "3"}, "version '3'; this program reads '2' and '1'"),
         ({"surprise": "x"}, "unknown metadata 'surprise'"),
         ({"model": None}, "missing metadata 'model'"),
         ({"vocabulary": None}, "missing metadata 'vocabulary'"),
@@ -217,7 +217,7 @@ def test_wrong_metadata_is_refused(path, metadata, words):
         ({"hidden": 17}, "has shape"),
         ({"hidden": 2**23}, "has shape"),
         ({"layers": 1000}, "1000 layers, but 6 parameter tensors"),
-        ({"layers": 2}, "missing tensor recurrent.bias_hh_l1"),
+        ({"layers": 2}, "missing tensor 'recurrent.bias_hh_l1'"),
         ({"cell": "gru"}, "has shape"),
         ({"cell": "os.system"}, "--cell"),
         ({"hidden": 1e3}, "--hidden"),
@@ -290,19 +290,21 @@ def test_record_as_written_resumes(path, training):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"step": -1}, "out of range"),
+        ({"step": -1}, "step is -1; expected a whole number from 0 to 84"),
         ({"step": "3"}, "step"),
-        ({"step": 0}, "state does not fit"),
-        ({"windows_per_epoch": 0}, "out of range"),
+        ({"step": 0}, "optimizer step is 3; expected a whole number from 0 to 0"),
+        ({"windows_per_epoch": 0}, "windows_per_epoch is 0"),
         ({"windows_per_epoch": 41}, "windows_per_epoch"),
         ({"windows_per_epoch": 3}, "windows_per_epoch"),
         ({"seconds": 1}, "seconds"),
         ({"random": {}}, "random numbers"),
         ({"random": {"bit_generator": "PCG64", "state": 3}}, "random numbers"),
         ({"random": {"bit_generator": "MT19937", "state": {}}}, "random numbers"),
-        ({"optimizer": {}}, "missing"),
-        ({"optimizer": {"lr": 1.0, "alpha": 2.0, "eps": 1.0, "step": 0}}, "alpha"),
-        ({"text_sha256": "00"}, "not the text"),
+        ({"optimizer": {}}, "missing its step"),
+        ({"optimizer": {"lr": 1.0, "alpha": 2.0, "eps": 1.0, "step": 3}}, "alpha is 2.0; expected --rms-alpha 0.95"),
+        ({"optimizer": {"lr": 1.0, "alpha": 0.95, "step": 3}}, "missing .*eps"),
+        ({"text_sha256": "00"}, "expected 64 hexadecimal digits"),
+        ({"text_sha256": "0" * 64}, "not the text .* --init-from instead of --resume"),
         ({"history": [3]}, "history"),
         ({"history": [{"epoch": 1}]}, "history"),
         ({"settings": {}}, "settings: missing"),

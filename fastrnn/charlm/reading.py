@@ -99,7 +99,7 @@ def _bytes(name: str, once: set[object], limit: int) -> bytearray:
         data = _joined(name, iter(lambda: file.read(_PIECE), b""), limit)
     for starts, kind, pieces in _COMPRESSIONS:
         if data.startswith(starts):
-            return _joined(name, _whole(name, kind, pieces, data), limit)
+            return _joined(name, _whole(name, kind, pieces, bytes(data)), limit)
     return data
 
 

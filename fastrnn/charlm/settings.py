@@ -10,7 +10,7 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from .errors import UserError
-from .text import listed, shown
+from .text import listed, shortened, shown
 
 CELLS = ("lstm", "gru", "rnn", "ugrnn")
 OPTIMIZERS = ("rmsprop", "adam", "adagrad", "sgd")
@@ -190,4 +190,5 @@ def _refuse_contradictions(model: ModelSettings, values: Mapping[str, Any], name
     for name in names:
         if name in values and values[name] != getattr(model, name):
             option = option_name(name)
-            raise UserError(f"{option} {values[name]} contradicts the model's {option} {getattr(model, name)}")
+            given = shortened(str(values[name]))
+            raise UserError(f"{option} {given} contradicts the model's {option} {getattr(model, name)}")

@@ -96,6 +96,11 @@ class Vocabulary:
             return codes[~unknown]
         raise UnknownCharacterError(_describe_unknown(text, np.flatnonzero(unknown)))
 
+    def known(self, text: str) -> str:
+        """`text` without the characters that are not in the vocabulary."""
+        codes = self.encode(text, skip_unknown=True)
+        return text if codes.size == len(text) else self.decode(codes)
+
     def decode(self, codes: Iterable[int] | Codes) -> str:
         """The text of an iterable of codes."""
         places = codes if isinstance(codes, np.ndarray) else np.fromiter(codes, dtype=np.int64)
