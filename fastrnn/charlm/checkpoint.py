@@ -43,6 +43,7 @@ _MOST_DIGITS = 40
 
 _METADATA_KEYS = {"format", "version", "model", "vocabulary", "training", "sha256"}
 _EXTRA_PREFIXES = ("optimizer.", "state.")
+_MOST_EXTRAS = 16  # two carried states; for each of two modules, the buffers of an optimiser
 
 
 @dataclass
@@ -241,6 +242,9 @@ def _checked(file: Any) -> ModelFile:
     settings = settings_from(ModelSettings, _from_json(metadata, "model"))
     vocabulary = _checked_vocabulary(_from_json(metadata, "vocabulary"))
     names = file.keys()
+    # Each name costs some time, so a file with a million of them is refused before they are looked at.
+    if len(names) > (most := len(parameter_shapes(settings, len(vocabulary))) + _MOST_EXTRAS):
+        raise UserError(f"{len(names)} tensors; expected at most {most}")
     shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     parameter_names = [name for name in shapes if not name.startswith(_EXTRA_PREFIXES)]
     _check_shapes({name: shapes[name] for name in parameter_names}, settings, len(vocabulary))

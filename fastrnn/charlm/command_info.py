@@ -9,7 +9,7 @@ import fastrnn
 
 from . import checkpoint
 from .model import parameter_shapes
-from .options import Commands, load_model
+from .options import Commands
 from .record import TrainingRecord
 from .settings import option_name, run_options
 from .text import shortened
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
         fastrnn.show_config()
         return
-    model_file = load_model(arguments.model)
+    model_file = checkpoint.load(arguments.model)
     with checkpoint.blame(arguments.model):
         rows = list(_model_rows(model_file))
     for name, value in rows:

@@ -119,7 +119,8 @@ def _number(name: str, value: Any, low: Number, high: Number) -> Number:
     """`value` if it is of the bounds' type and between them."""
     if type(value) is not type(low) or not low <= value <= high:
         kind = "a whole number" if isinstance(low, int) else "a number with a point"
-        raise UserError(f"training: {name} is {shown(value)}; expected {kind} from {low} to {high}")
+        expected = low if low == high else f"{kind} from {low} to {high}"
+        raise UserError(f"training: {name} is {shown(value)}; expected {expected}")
     return value
 
 
