@@ -7,7 +7,7 @@ import pytest
 
 from fastrnn.charlm import text as module
 from fastrnn.charlm.errors import UserError
-from fastrnn.charlm.text import UnknownCharacterError, Vocabulary, fingerprint, listed, shown
+from fastrnn.charlm.text import UnknownCharacterError, Vocabulary, default_text, fingerprint, listed, shown
 
 RICH = "naïve Ω 日本 🙂 e\u0301\r\n\0"
 
@@ -78,3 +78,25 @@ def test_values_in_messages_are_short_and_escaped():
     assert shown(True) == "True"
     assert listed("abcdef") == "'a', 'b', 'c', 'd' and 2 more"
     assert listed(["a\n"]) == r"'a\n'"
+
+
+def test_default_text_is_the_top_level_modules_in_order(tmp_path):
+    (tmp_path / "b.py").write_bytes(b"# coding: latin-1\n# \xe9\r\n")
+    (tmp_path / "a.py").write_text("import b\n")
+    (tmp_path / "broken.py").write_bytes(b"# \xff\n")
+    (tmp_path / "notes.txt").write_text("no")
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "c.py").write_text("no")
+    assert default_text(tmp_path) == ("import b\n# coding: latin-1\n# é\n", 2)
+
+
+def test_default_text_of_this_python_is_large_and_the_same_each_time():
+    text, files = default_text()
+    assert len(text) > 1_000_000
+    assert files > 50
+    assert default_text() == (text, files)
+
+
+def test_default_text_missing_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="name a text"):
+        default_text(tmp_path)

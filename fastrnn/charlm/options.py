@@ -8,7 +8,8 @@ import fastrnn
 
 from . import checkpoint
 from .errors import UserError
-from .reading import DEFAULT_TEXT_NAME, STANDARD_INPUT, default_text, read_texts
+from .reading import STANDARD_INPUT, read_texts
+from .text import DEFAULT_TEXT_NAME, default_text
 
 # What `add_subparsers` returns has no public name.
 Commands = Any

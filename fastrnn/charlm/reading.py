@@ -9,8 +9,6 @@ import os
 import shlex
 import stat
 import sys
-import sysconfig
-import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -22,7 +20,6 @@ from .errors import UserError
 from .text import AnyPath, shown
 
 STANDARD_INPUT = "-"
-DEFAULT_TEXT_NAME = "the Python standard library's source"
 
 _PIECE = 1 << 20
 _BLOCK = 1 << 16
@@ -289,36 +286,3 @@ def _has_high_bytes(block: bytearray) -> bool:
     """Whether every second byte, or three of four, is mostly below 32: the high bytes of most scripts' characters."""
     low = np.frombuffer(block, dtype=np.uint8) < 32
     return bool(max(low[0::2].mean(), low[1::2].mean()) >= 0.5)
-
-
-# ------------------------------------------------------------------------------------ default text
-
-
-def default_text(folder: AnyPath | None = None) -> tuple[str, int]:
-    """The text to learn when none is given: the standard library's top-level modules.
-
-    The modules are joined in the order of their names, each decoded as Python itself would;
-    one that cannot be decoded is left out. Line ends are made `\\n`.
-
-    Parameters
-    ----------
-    folder : path, optional
-        Where to look instead of the running Python's standard library.
-
-    Returns
-    -------
-    text : str
-    files : int
-        Number of modules read.
-    """
-    folder = Path(folder or sysconfig.get_paths()["stdlib"])
-    modules = []
-    for path in sorted(folder.glob("*.py"), key=lambda path: path.name):
-        try:
-            with tokenize.open(path) as file:
-                modules.append(file.read())
-        except (OSError, SyntaxError, UnicodeDecodeError):
-            continue
-    if not modules:
-        raise UserError(f"no Python source in {folder}; name a text to learn")
-    return "".join(modules), len(modules)

@@ -1,9 +1,12 @@
-"""Text in and out of the model: the vocabulary, fingerprints, and words for messages."""
+"""Text in and out of the model: the vocabulary, the default text, and words for messages."""
 
 import hashlib
 import os
+import sysconfig
+import tokenize
 import unicodedata
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,8 @@ from .errors import UserError
 
 Codes = NDArray[np.int32]
 AnyPath = str | os.PathLike[str]
+
+DEFAULT_TEXT_NAME = "the Python standard library's source"
 
 # Text becomes code points in pieces of this many characters, so that a large text needs no more
 # memory than itself, its codes and one such piece.
@@ -132,6 +137,36 @@ def _describe_unknown(text: str, places: NDArray[np.intp]) -> str:
         f"the model does not know the character {character!r} (U+{ord(character):04X} {name}), "
         f"at character {first} of the text{more}; --unk skip leaves unknown characters out"
     )
+
+
+def default_text(folder: AnyPath | None = None) -> tuple[str, int]:
+    """The text to learn when none is given: the standard library's top-level modules.
+
+    The modules are joined in the order of their names, each decoded as Python itself would;
+    one that cannot be decoded is left out. Line ends are made `\\n`.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where to look instead of the running Python's standard library.
+
+    Returns
+    -------
+    text : str
+    files : int
+        Number of modules read.
+    """
+    folder = Path(folder or sysconfig.get_paths()["stdlib"])
+    modules = []
+    for path in sorted(folder.glob("*.py"), key=lambda path: path.name):
+        try:
+            with tokenize.open(path) as file:
+                modules.append(file.read())
+        except (OSError, SyntaxError, UnicodeDecodeError):
+            continue
+    if not modules:
+        raise UserError(f"no Python source in {folder}; name a text to learn")
+    return "".join(modules), len(modules)
 
 
 def fingerprint(text: str) -> str:
