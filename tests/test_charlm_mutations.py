@@ -244,7 +244,7 @@ def test_the_command_says_one_line_about_changed_files(original, tmp_path, capsy
     path, text = tmp_path / "model.safetensors", tmp_path / "text.txt"
     text.write_text(TEXT)
     rng = np.random.default_rng(2)
-    for _ in range(40):
+    for _ in range(20):
         path.write_bytes(on_purpose(content, rng))
         for words in (["info", path], ["sample", path, "--length", 3], ["eval", path, text]):
             assert main(list(map(str, words))) in (0, 1)
