@@ -12,6 +12,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+import safetensors
 from charlm_tools import TEXT, save_model, tiny, trained
 from safetensors.numpy import save as pack
 
@@ -186,6 +187,19 @@ def test_missing_file_and_folder_are_named(tmp_path):
         load(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="not a file"):
         load(tmp_path)
+
+
+def test_an_error_of_the_system_names_the_file(path, monkeypatch):
+    save_model(path)
+
+    def fail(*arguments, **options):
+        raise OSError("Input/output error (os error 5)")
+
+    monkeypatch.setattr(safetensors, "safe_open", fail)
+    with pytest.raises(UserError, match=r"model.safetensors: cannot be read as a safetensors file: Input/output error"):
+        load(path)
+    with pytest.raises(UserError, match="name of a model is empty"):
+        load("")
 
 
 @pytest.mark.parametrize(

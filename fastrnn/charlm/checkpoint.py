@@ -226,6 +226,8 @@ def load(path: AnyPath) -> ModelFile:
                 return _checked(file)
         except safetensors.SafetensorError as error:
             raise UserError(f"not a whole safetensors file: {shortened(str(error), 200)}") from None
+        except OSError as error:  # the library does not name the file
+            raise UserError(f"cannot be read as a safetensors file: {error}") from None
 
 
 @contextmanager
