@@ -161,6 +161,8 @@ LANGUAGES = {
     "emoji": "🙂🙃 ok\n",
     "one word": "hello",
     "two letters": "ab",
+    "Russian word": "слово",  # no NUL in UTF-16, and valid UTF-8
+    "Chinese line": "你好，世界。一切都好。天下大势，分久必合，合久必分。",  # noqa: RUF001
 }
 
 
@@ -231,6 +233,17 @@ def test_clear_binaries_are_named(tmp_path):
     for name, words in kinds.items():
         with pytest.raises(UserError, match=rf"{name}: {words}.*; expected UTF-8 text: extract"):
             read_texts([tmp_path / name])
+
+
+def test_texts_with_control_characters_and_latin_1_are_no_utf16(tmp_path):
+    path = tmp_path / "t"
+    text = "\x1b[31mred\x1b[0m \x07 \x02start\x03 \x1c\x1d\x1e\x1f\n" + TEXT
+    path.write_text(text)
+    assert read_texts([path]) == text
+    for latin in (("café à la crème, déjà vu\n" * 500).encode("latin-1"), b"caf\xe9\x07\x02\0 au lait " * 50):
+        path.write_bytes(latin)
+        with pytest.raises(UserError, match="not UTF-8 text: byte 0xe9 at offset 3"):
+            read_texts([path])
 
 
 @pytest.mark.parametrize("text", ["BZh9 is a name", "PK", "LZIP", "]]", "ustar " * 60, "7z"])

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import importlib
 import io
+import itertools
 import lzma
 import os
 import shlex
@@ -23,6 +24,10 @@ STANDARD_INPUT = "-"
 
 _PIECE = 1 << 20
 _BLOCK = 1 << 16
+_BLOCKS_TRIED = 4
+
+# Those that texts have no use for.
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
 
 # Where Linux says how much memory a container may have.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -237,7 +242,7 @@ def _decoded(name: str, data: bytearray) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        for block in _blocks_with_nul(data):
+        for block in itertools.islice(_blocks_with_controls(data), _BLOCKS_TRIED):
             if encoding := _wide_encoding(block):
                 raise _wide(name, encoding) from None
         cut = " (the file ends in the middle of a character)" if error.reason == "unexpected end of data" else ""
@@ -245,9 +250,8 @@ def _decoded(name: str, data: bytearray) -> str:
             f"{name}: not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}{cut}; "
             "convert it to UTF-8 first (iconv -f LATIN1 -t UTF-8 if it is Latin-1)"
         ) from None
-    for block in _blocks_with_nul(data):
-        encoding = _wide_encoding(block)
-        if encoding and _has_high_bytes(block):
+    for block in _blocks_with_controls(data):
+        if _has_high_bytes(block) and (encoding := _wide_encoding(block)):
             raise _wide(name, encoding)
         if len(block) > 3 and block.count(0) >= 0.4 * len(block):
             raise UserError(f"{name}: binary data, {block.count(0)} of {len(block)} bytes are NUL; expected UTF-8 text")
@@ -258,11 +262,12 @@ def _wide(name: str, encoding: str) -> UserError:
     return UserError(f"{name}: {encoding} text; expected UTF-8: convert it first (iconv -f {encoding} -t UTF-8)")
 
 
-def _blocks_with_nul(data: bytearray) -> Iterator[bytearray]:
-    """Blocks of the text in which there is a NUL: only there may UTF-16 or UTF-32 begin."""
+def _blocks_with_controls(data: bytearray) -> Iterator[bytearray]:
+    """Blocks of the text with control characters: UTF-16 and UTF-32 are full of what would be some."""
     for start in range(0, len(data), _BLOCK):
-        if data.count(0, start, start + _BLOCK):
-            yield data[start : start + _BLOCK]
+        block = data[start : start + _BLOCK]
+        if len(block.translate(None, _CONTROLS)) < len(block):
+            yield block
 
 
 def _wide_encoding(block: bytearray) -> str | None:
