@@ -49,6 +49,6 @@ def start(*words, folder=None, **options):
 
 def run(*words, folder=None, stdin=None):
     """Run the command to its end; returns (exit code, standard output, standard error)."""
-    process = start(*words, folder=folder)
+    process = start(*words, folder=folder, stdin=None if stdin is None else subprocess.PIPE)
     out, err = process.communicate(stdin, timeout=60)
     return process.returncode, out, err

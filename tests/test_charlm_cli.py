@@ -188,7 +188,7 @@ def test_default_text_is_named_and_learnt(folder, capsys):
     ("words", "message"),
     [
         (["train", "none.txt"], "none.txt: No such file"),
-        (["train", "."], "Is a directory"),
+        (["train", "."], ".: a folder; expected a file"),
         (["train", "latin.txt"], "latin.txt: not UTF-8 text: byte 0xe9 at offset 3"),
         (["train", "empty.txt"], "too short"),
         (["train", "text.txt", "--hidden", "0"], "--hidden is 0; expected at least 1"),

@@ -112,3 +112,10 @@ def test_text_goes_on_as_it_was_learnt():
 def test_default_prime_is_a_line_end_or_the_first_character():
     assert default_prime(Vocabulary("\n a")) == "\n"
     assert default_prime(Vocabulary("ab")) == "a"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_are_not_drawn_from(bad, temperature):
+    with pytest.raises(FloatingPointError, match="not finite"):
+        probabilities([0.0, bad, 1.0], temperature)

@@ -7,13 +7,7 @@ import pytest
 
 from fastrnn.charlm import text as module
 from fastrnn.charlm.errors import UserError
-from fastrnn.charlm.text import (
-    UnknownCharacterError,
-    Vocabulary,
-    default_text,
-    fingerprint,
-    read_texts,
-)
+from fastrnn.charlm.text import UnknownCharacterError, Vocabulary, default_text, fingerprint, listed, shown
 
 RICH = "naïve Ω 日本 🙂 e\u0301\r\n\0"
 
@@ -70,18 +64,20 @@ def test_vocabulary_refuses_what_is_empty_or_out_of_order(characters):
         Vocabulary(characters)
 
 
-def test_files_are_joined_as_they_are(tmp_path):
-    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
-    first.write_bytes("\ufeffäb\r\n".encode())
-    second.write_bytes(b"c\0")
-    assert read_texts([first, second]) == "äb\r\nc\0"
+@pytest.mark.parametrize("characters", ["a\ud800", "\ud83d\ude00", "\udfff"])
+def test_half_characters_are_refused_because_a_file_would_join_them(characters):
+    with pytest.raises(UserError, match="half of a surrogate pair"):
+        Vocabulary(characters)
 
 
-def test_file_that_is_not_utf8_is_named_with_the_byte(tmp_path):
-    path = tmp_path / "latin.txt"
-    path.write_bytes(b"caf\xe9 au lait")
-    with pytest.raises(UserError, match=r"latin.txt: not UTF-8 text: byte 0xe9 at offset 3"):
-        read_texts([path])
+def test_values_in_messages_are_short_and_escaped():
+    assert shown("a\x1b[31m\n") == r"'a\x1b[31m\n'"
+    assert len(shown("x" * 10**6)) < 70
+    assert shown(10**5000) == "a number of thousands of digits"
+    assert shown([[]]) == "a list"
+    assert shown(True) == "True"
+    assert listed("abcdef") == "'a', 'b', 'c', 'd' and 2 more"
+    assert listed(["a\n"]) == r"'a\n'"
 
 
 def test_default_text_is_the_top_level_modules_in_order(tmp_path):

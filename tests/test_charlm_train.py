@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from charlm_tools import TEXT, tiny, trained
 
+import fastrnn
 from fastrnn.charlm import Settings, Trainer, UserError, Vocabulary, load
 from fastrnn.charlm.evaluate import bits, compressed_bits, mean_loss, stream_count
 from fastrnn.charlm.record import TrainingRecord
-from fastrnn.charlm.settings import changed, settings_from
+from fastrnn.charlm.settings import changed, fine_tuned, settings_from
 from fastrnn.charlm.train import run
 
 
@@ -130,6 +131,111 @@ def test_options_that_may_change_take_effect_at_once(tmp_path):
     assert trainer.steps == 5 * trainer.windows_per_epoch
 
 
+# -------------------------------------------------------------------------------------- fine-tuning
+
+
+OTHER = "she has a sea; the other has a shore. all she sells stays there.\n" * 30
+NEW = OTHER.replace("shore", "SHORE") + "ÄÖ"
+
+
+def base(folder, **changes):
+    """A trained model's file."""
+    path = folder / "base.safetensors"
+    trained(steps=5, **changes).save(path)
+    return load(path)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "ugrnn"])
+def test_fine_tuning_keeps_weights_and_vocabulary_and_starts_the_rest_afresh(cell, tmp_path):
+    file = base(tmp_path, cell=cell, layers=2, dropout=0.1)
+    settings = fine_tuned(file.settings, {"batch": 3, "seq": 7, "lr": 0.01, "epochs": 1, "optimizer": "adam"})
+    assert (settings.cell, settings.layers, settings.hidden, settings.dropout) == (cell, 2, 16, 0.1)
+    assert (settings.batch, settings.seq, settings.save_every) == (3, 7, Settings().save_every)
+    text = OTHER[:700].replace("h", "")
+    trainer = Trainer.fine_tune(file, settings, text)
+    assert trainer.vocabulary.characters == file.vocabulary.characters
+    assert (trainer.step, trainer.seconds, trainer.history, trainer.left_out) == (0, 0.0, [], 0)
+    for name, value in trainer.model.state_dict().items():
+        np.testing.assert_array_equal(value, file.parameters[name])
+    # From here on it is a new run that happens to start with these weights.
+    fresh = Trainer(settings, text, file.vocabulary)
+    fresh.model.load_state_dict(file.parameters)
+    while not trainer.finished:
+        assert trainer.train_step() == fresh.train_step()
+    assert_same_weights(trainer, fresh)
+
+
+def test_fine_tuning_lowers_the_loss_on_the_other_text(tmp_path):
+    trained(optimizer="adam", lr=0.01).save(tmp_path / "base.safetensors")
+    file = load(tmp_path / "base.safetensors")
+    trainer = Trainer.fine_tune(file, fine_tuned(file.settings, tiny_values(lr=0.01)), OTHER)
+    first = trainer.validation_loss()
+    assert first < Trainer(trainer.settings, OTHER).validation_loss()
+    while not trainer.finished:
+        trainer.train_step()
+    assert trainer.validation_loss() < 0.8 * first
+
+
+def tiny_values(**changes):
+    """Options of a run that trains in milliseconds, without those of the model."""
+    return {"batch": 4, "seq": 8, "epochs": 2, "val_frac": 0.1, **changes}
+
+
+@pytest.mark.parametrize("change", [{"cell": "gru"}, {"layers": 2}, {"hidden": 8}])
+def test_fine_tuning_cannot_change_the_architecture(change, tmp_path):
+    option = f"--{next(iter(change))}"
+    with pytest.raises(UserError, match=f"{option} .* contradicts the model's {option}"):
+        fine_tuned(base(tmp_path).settings, change)
+
+
+def test_fine_tuning_can_change_dropout(tmp_path):
+    assert fine_tuned(base(tmp_path, layers=2).settings, {"dropout": 0.5}).dropout == 0.5
+
+
+def test_new_characters_are_refused_or_left_out(tmp_path):
+    file = base(tmp_path)
+    with pytest.raises(UserError, match=r"does not know the character 'S' .* --unk skip"):
+        Trainer.fine_tune(file, fine_tuned(file.settings, tiny_values()), NEW)
+    trainer = Trainer.fine_tune(file, fine_tuned(file.settings, tiny_values(unk="skip")), NEW)
+    known = "".join(c for c in NEW if c in file.vocabulary)
+    assert trainer.left_out == len(NEW) - len(known) > 100
+    plain = Trainer.fine_tune(file, fine_tuned(file.settings, tiny_values()), known)
+    assert [trainer.train_step() for _ in range(3)] == [plain.train_step() for _ in range(3)]
+    with pytest.raises(UserError, match="too short"):
+        Trainer.fine_tune(file, fine_tuned(file.settings, tiny_values(unk="skip")), "ÄÖ" * 1000)
+
+
+@pytest.mark.parametrize("unk", ["error", "skip"])
+@pytest.mark.parametrize("steps", [1, 40, 60])
+def test_resumed_fine_tuning_is_bit_for_bit_the_uninterrupted_one(unk, steps, tmp_path):
+    file = base(tmp_path, layers=2, dropout=0.3)
+    text = NEW if unk == "skip" else OTHER
+    settings = fine_tuned(file.settings, tiny_values(unk=unk))
+    whole, part = (Trainer.fine_tune(file, settings, text) for _ in range(2))
+    while not whole.finished:
+        whole.train_step()
+    for _ in range(steps):
+        part.train_step()
+    part = resumed(part, tmp_path / "m.safetensors", text)
+    assert (part.step, part.settings.unk) == (steps, unk)
+    while not part.finished:
+        part.train_step()
+    assert_same_weights(part, whole)
+
+
+def test_skipping_belongs_to_the_run_and_a_new_model_has_nothing_to_skip(tmp_path):
+    file = base(tmp_path)
+    trainer = Trainer.fine_tune(file, fine_tuned(file.settings, tiny_values(unk="skip")), NEW)
+    known = "".join(c for c in NEW if c in file.vocabulary)
+    assert resumed(trainer, tmp_path / "m.safetensors", known).left_out == 0  # the same characters, the same run
+    with pytest.raises(UserError, match="--unk error contradicts"):
+        resumed(trainer, tmp_path / "m.safetensors", NEW, unk="error")
+    with pytest.raises(UserError, match="not the text"):
+        resumed(trainer, tmp_path / "m.safetensors", NEW + "s")
+    with pytest.raises(UserError, match="--unk skip needs --init-from"):
+        Trainer(tiny(unk="skip"), TEXT)
+
+
 def test_samples_and_validation_do_not_change_the_run():
     plain = trained(steps=10, layers=2, dropout=0.2)
     busy = trained(steps=0, layers=2, dropout=0.2)
@@ -147,6 +253,30 @@ def test_learning_rate_decays_after_the_given_epoch():
     settings = Settings(lr=0.002, lr_decay=0.5, lr_decay_after=10)
     rates = [settings.learning_rate(epoch) for epoch in (1, 10, 11, 13)]
     assert rates == [0.002, 0.002, 0.001, 0.00025]
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adagrad", "sgd"])
+def test_a_rate_that_decays_to_nothing_leaves_the_weights_as_they_are(optimizer, tmp_path):
+    rates = {"lr_decay": 1e-4, "lr_decay_after": 0, "epochs": 200, "val_frac": 0.0}
+    trainer = Trainer(tiny(optimizer=optimizer, batch=2, seq=10, **rates), TEXT[:21])
+    assert trainer.steps == 200
+    while trainer.step < 20:
+        trainer.train_step()
+    before = [module.flat_params.copy() for module in trainer.model.modules]
+    trainer = resumed(trainer, tmp_path / "m.safetensors", TEXT[:21])
+    while not trainer.finished:
+        trainer.train_step()
+    for module, weights in zip(trainer.model.modules, before, strict=True):
+        np.testing.assert_array_equal(module.flat_params, weights)
+    assert resumed(trainer, tmp_path / "m.safetensors", TEXT[:21]).finished
+
+
+@pytest.mark.parametrize("epoch", [1, 10, 1000, 2**24, 10**30])
+def test_the_learning_rate_is_one_that_float32_has(epoch):
+    for decay in (1.0, 0.97, 1e-4, 1e-300):
+        for lr in (1e-37, 0.002, 1e38):
+            rate = np.float32(Settings(lr=lr, lr_decay=decay).learning_rate(epoch))
+            assert 0 < rate < np.inf
 
 
 def test_defaults_are_char_rnns():
@@ -220,6 +350,12 @@ def test_no_validation_part_is_no_validation_loss():
         ("lr", 0.0),
         ("lr", math.nan),
         ("lr", math.inf),
+        ("lr", 1e39),
+        ("lr", 1e-60),
+        ("clip", math.inf),
+        ("unk", "ignore"),
+        ("seed", 2**63),
+        ("hidden", 10**400),
         ("lr_decay", 1.5),
         ("dropout", 1.0),
         ("val_frac", 1.0),
@@ -238,6 +374,33 @@ def test_settings_out_of_range_are_refused_by_option_name(name, value):
         Settings(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("lr", math.inf, "--lr is inf; expected at least 1e-37 and at most 1e+38"),
+        ("clip", math.inf, "--clip is inf; expected at least 0 and at most 1e+38"),
+        ("seed", -1, "--seed is -1; expected at least 0 and at most 9223372036854775807"),
+        ("dropout", 1.0, "--dropout is 1.0; expected at least 0 and less than 1"),
+        ("lr_decay", 0.0, "--lr-decay is 0.0; expected more than 0 and at most 1"),
+        ("cell", "x\x1b[31m" * 50, r"--cell is 'x\x1b[31mx"),
+    ],
+)
+def test_messages_name_both_ends_of_a_range(name, value, words):
+    with pytest.raises(UserError) as caught:
+        Settings(**{name: value})
+    assert str(caught.value).startswith(words)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+
+
+def test_windows_are_counted_as_they_are_cut():
+    for changes in ({}, {"val_frac": 0.0}, {"batch": 3, "seq": 5}, {"val_frac": 0.5}):
+        for size in (200, 333, 1520):
+            trainer = Trainer(tiny(**changes), TEXT[:size])
+            assert trainer.settings.windows_per_epoch(size) == trainer.windows_per_epoch
+    assert tiny().windows_per_epoch(10) == 0
+
+
 def test_dropout_needs_two_layers():
     with pytest.raises(UserError, match="--dropout"):
         Settings(layers=1, dropout=0.5)
@@ -252,6 +415,29 @@ def test_a_model_beyond_memory_is_refused_before_it_is_made():
 def test_settings_from_a_file_must_be_exactly_the_known_ones(values):
     with pytest.raises(UserError, match="settings"):
         settings_from(Settings, values)
+
+
+def test_no_step_after_the_last_one():
+    trainer = trained()
+    with pytest.raises(UserError, match="all 2 epochs are done; expected more --epochs"):
+        trainer.train_step()
+
+
+def test_step_with_a_loss_that_is_not_finite_changes_nothing(monkeypatch):
+    trainer = trained(steps=2)
+    before = trainer.model.recurrent.flat_params.copy()
+    monkeypatch.setattr(trainer.model, "add_gradients", lambda *arguments: (math.inf, None))
+    with pytest.raises(FloatingPointError, match="the loss is not finite"):
+        trainer.train_step()
+    np.testing.assert_array_equal(trainer.model.recurrent.flat_params, before)
+    assert trainer.step == 2
+
+
+def test_a_loss_over_a_text_that_is_not_finite_is_an_error(monkeypatch):
+    trainer = trained(steps=2)
+    monkeypatch.setattr(fastrnn, "softmax_cross_entropy", lambda logits, targets: (math.nan, logits))
+    with pytest.raises(FloatingPointError, match="not finite: the model's weights are too large"):
+        trainer.validation_loss()
 
 
 @pytest.mark.parametrize("clip", [5.0, 0.0])

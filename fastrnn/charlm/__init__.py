@@ -2,7 +2,7 @@
 
 Its files::
 
-    text.py        reading files, the vocabulary
+    text.py        the vocabulary;  reading.py: files, pipes, compressed texts, other encodings
     settings.py    every option of a run, its default and legal values
     model.py       recurrent layers and a linear head
     train.py       steps, resuming, the training loop

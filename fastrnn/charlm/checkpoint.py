@@ -7,11 +7,11 @@
                model                   JSON: cell, layers, hidden, dropout
                vocabulary              JSON: one string, all characters in order
                training                JSON: settings, position, random state, text, history
-               sha256                  of all tensors, so that damaged weights are noticed
+               sha256                  of all tensors and all other metadata, so that damage is noticed
 
-Nothing in a file is executed or names code: each value goes through a closed table (settings.py)
+Nothing in a file is executed or names code: each value goes through a closed table (settings.py, record.py)
 or is compared with what the settings imply, and whatever is left over is an error. Shapes are
-compared before memory is taken.
+compared before memory is taken. In version 1 the checksum covered the tensors alone.
 
 A file is replaced in one step (written beside it, flushed to disk, renamed), so a crash or a
 power cut leaves the old file or the new one, whole.
@@ -19,6 +19,7 @@ power cut leaves the old file or the new one, whole.
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,13 +32,18 @@ import numpy as np
 from .errors import UserError
 from .model import CharacterModel, Floats, Shape, parameter_shapes
 from .settings import ModelSettings, model_options, settings_from
-from .text import AnyPath, Vocabulary
+from .text import AnyPath, Vocabulary, listed, shortened, shown
 
 FORMAT = "fastrnn character model"
-VERSION = "1"
+VERSION = "2"
+_VERSION_1 = "1"
+
+# Of the largest numbers a file holds, the generator's 128 bits; more digits take more than their share of time.
+_MOST_DIGITS = 40
 
 _METADATA_KEYS = {"format", "version", "model", "vocabulary", "training", "sha256"}
 _EXTRA_PREFIXES = ("optimizer.", "state.")
+_MOST_EXTRAS = 16  # two carried states; for each of two modules, the buffers of an optimiser
 
 
 @dataclass
@@ -52,7 +58,9 @@ class ModelFile:
     extras : dict of arrays
         Optimiser and carried state, by their names in the file.
     training : dict or None
-        The training record as it stands in the file; `train.py` gives it meaning.
+        The training record as it stands in the file; `record.py` gives it meaning.
+    unchecked : str
+        What no checksum covers, in words; empty if all is covered.
     """
 
     settings: ModelSettings
@@ -60,6 +68,7 @@ class ModelFile:
     parameters: dict[str, Floats]
     extras: dict[str, Floats]
     training: dict[str, Any] | None
+    unchecked: str
 
     def build_model(self, seed: int = 0) -> CharacterModel:
         """The model with the file's weights; `seed` starts its dropout."""
@@ -106,10 +115,10 @@ def save(
         "version": VERSION,
         "model": json.dumps(model_options(model.settings)),
         "vocabulary": json.dumps(vocabulary.characters),
-        "sha256": _digest(tensors),
     }
     if training is not None:
         metadata["training"] = json.dumps(training, allow_nan=False)
+    metadata["sha256"] = _digest(tensors, metadata)
     replace_file(path, _safetensors().numpy.save(tensors, metadata))
 
 
@@ -153,12 +162,28 @@ def _finite(name: str, value: Floats) -> Floats:
     return value
 
 
-def _digest(tensors: Mapping[str, Floats]) -> str:
+def _digest(tensors: Mapping[str, Floats], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of everything in a file but itself."""
+    covered = {key: value for key, value in metadata.items() if key != "sha256"}
+    layout = {name: [value.dtype.str, value.shape] for name, value in tensors.items()}
+    digest = hashlib.sha256(json.dumps([covered, layout], sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(_bytes(tensors[name]))
+    return digest.hexdigest()
+
+
+def _bytes(value: Floats) -> Any:
+    """The array's memory in row-major order, without a copy."""
+    return np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+
+
+def _digest_1(tensors: Mapping[str, Floats]) -> str:
+    """The checksum of version 1."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
-        digest.update(value.tobytes())
+        digest.update(_bytes(value))
     return digest.hexdigest()
 
 
@@ -188,26 +213,30 @@ def load(path: AnyPath) -> ModelFile:
     OSError
         If it cannot be read.
     """
+    if not os.fspath(path):
+        raise UserError("the name of a model is empty; expected a file that `fastrnn train` wrote")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: " + ("not a file" if path.exists() else "no such file"))
     safetensors = _safetensors()
-    with (
-        _blame(path, safetensors.SafetensorError),
-        safetensors.safe_open(path, framework="numpy") as file,
-    ):
-        return _checked(file)
+    path.open("rb").close()  # its error names the file
+    with blame(path):
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                return _checked(file)
+        except safetensors.SafetensorError as error:
+            raise UserError(f"not a whole safetensors file: {shortened(str(error), 200)}") from None
+        except OSError as error:  # the library does not name the file
+            raise UserError(f"cannot be read as a safetensors file: {error}") from None
 
 
 @contextmanager
-def _blame(path: Path, library_error: type[Exception]) -> Iterator[None]:
-    """Errors of the block as UserErrors that begin with the file's name."""
+def blame(path: AnyPath) -> Iterator[None]:
+    """UserErrors of the block begin with the file's name."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except library_error as error:
-        raise UserError(f"{path}: not a whole safetensors file: {error}") from None
+        raise UserError(f"{os.fspath(path)}: {error}") from None
 
 
 def _checked(file: Any) -> ModelFile:
@@ -215,45 +244,85 @@ def _checked(file: Any) -> ModelFile:
     settings = settings_from(ModelSettings, _from_json(metadata, "model"))
     vocabulary = _checked_vocabulary(_from_json(metadata, "vocabulary"))
     names = file.keys()
+    # Each name costs some time, so a file with a million of them is refused before they are looked at.
+    if len(names) > (most := len(parameter_shapes(settings, len(vocabulary))) + _MOST_EXTRAS):
+        raise UserError(f"{len(names)} tensors; expected at most {most}")
     shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-    extra_names = [name for name in shapes if name.startswith(_EXTRA_PREFIXES)]
-    _check_shapes(
-        {name: shape for name, shape in shapes.items() if name not in set(extra_names)},
-        settings,
-        len(vocabulary),
-    )
-    tensors = {name: _checked_tensor(file, name) for name in sorted(shapes)}
-    if "sha256" in metadata and metadata["sha256"] != _digest(tensors):
-        raise UserError("the tensors are damaged: their checksum is not the one in the file")
-    extras = {name: tensors.pop(name) for name in extra_names}
-    training = _from_json(metadata, "training") if "training" in metadata else None
-    if training is not None and not isinstance(training, dict):
+    parameter_names = [name for name in shapes if not name.startswith(_EXTRA_PREFIXES)]
+    _check_shapes({name: shapes[name] for name in parameter_names}, settings, len(vocabulary))
+    extras = {name: _checked_tensor(file, name) for name in shapes}
+    unchecked = _check_digest(metadata, extras)
+    parameters = {name: extras.pop(name) for name in parameter_names}
+    return ModelFile(settings, vocabulary, parameters, extras, _training(metadata), unchecked)
+
+
+def _check_digest(metadata: Mapping[str, str], tensors: Mapping[str, Floats]) -> str:
+    """Raise UserError if the checksum is another one; returns what it does not cover, in words."""
+    if "sha256" not in metadata:
+        return "it has no checksum, so damage is not noticed"
+    first = metadata["version"] == _VERSION_1
+    if metadata["sha256"] != (_digest_1(tensors) if first else _digest(tensors, metadata)):
+        raise UserError("the file is damaged: its checksum is not that of its content")
+    return "it is of format version 1, whose checksum does not cover vocabulary and training record" if first else ""
+
+
+def _training(metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    if "training" not in metadata:
+        return None
+    training = _from_json(metadata, "training")
+    if not isinstance(training, dict):
         raise UserError("training: expected a mapping")
-    return ModelFile(settings, vocabulary, tensors, extras, training)
+    if metadata["version"] == _VERSION_1 and isinstance(training.get("settings"), dict):
+        training["settings"].setdefault("unk", "error")  # what every run did
+    return training
 
 
 def _checked_metadata(metadata: dict[str, str] | None) -> dict[str, str]:
     metadata = metadata or {}
     if metadata.get("format") != FORMAT:
         raise UserError("a safetensors file, but not a model that `fastrnn train` wrote")
-    if metadata.get("version") != VERSION:
-        version = metadata.get("version")
-        raise UserError(f"the file has format version {version!r}; this program reads {VERSION!r}")
+    if (version := metadata.get("version")) not in (VERSION, _VERSION_1):
+        raise UserError(
+            f"the file has format version {shown(version)}; this program reads {VERSION!r} and {_VERSION_1!r}"
+        )
     if unknown := sorted(set(metadata) - _METADATA_KEYS):
-        raise UserError(f"unknown metadata {', '.join(map(repr, unknown))}")
+        raise UserError(f"unknown metadata {listed(unknown)}")
     if missing := sorted({"model", "vocabulary"} - set(metadata)):
-        raise UserError(f"missing metadata {', '.join(map(repr, missing))}")
+        raise UserError(f"missing metadata {listed(missing)}")
     return metadata
 
 
-def _from_json(metadata: dict[str, str], key: str) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not a number")
-
+def _from_json(metadata: Mapping[str, str], key: str) -> Any:
+    """The value of an entry; what JSON leaves open is refused: doubled keys, endless numbers."""
     try:
-        return json.loads(metadata[key], parse_constant=refuse)
+        return json.loads(
+            metadata[key],
+            parse_int=_parse_int,
+            parse_float=_parse_float,
+            parse_constant=_parse_float,
+            object_pairs_hook=_parse_object,
+        )
     except (ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
-        raise UserError(f"{key}: not readable as JSON: {error}") from None
+        raise UserError(f"{key}: not readable as JSON: {shortened(str(error), 200)}") from None
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits; expected at most {_MOST_DIGITS}")
+    return int(digits)
+
+
+def _parse_float(digits: str) -> float:
+    if not math.isfinite(value := float(digits)):
+        raise ValueError(f"{shortened(digits)} is not a finite number")
+    return value
+
+
+def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError(f"a key is there twice among {listed(values)}")
+    return values
 
 
 def _checked_vocabulary(characters: Any) -> Vocabulary:
@@ -271,9 +340,9 @@ def _check_shapes(
         raise UserError(f"{settings.layers} layers, but {len(shapes)} parameter tensors")
     expected = parameter_shapes(settings, vocabulary_size)
     if missing := sorted(set(expected) - set(shapes)):
-        raise UserError(f"missing tensor {', '.join(missing[:4])}")
+        raise UserError(f"missing tensor {listed(missing)}")
     if unexpected := sorted(set(shapes) - set(expected)):
-        raise UserError(f"unexpected tensor {', '.join(map(repr, unexpected[:4]))}")
+        raise UserError(f"unexpected tensor {listed(unexpected)}")
     for name, shape in expected.items():
         if shapes[name] != shape:
             raise UserError(f"{name} has shape {shapes[name]}; expected {shape}")
@@ -283,8 +352,8 @@ def _checked_tensor(file: Any, name: str) -> Floats:
     """The tensor `name`, float32 and finite."""
     dtype = file.get_slice(name).get_dtype()
     if dtype != "F32":
-        raise UserError(f"{name} has dtype {dtype}; expected F32")
+        raise UserError(f"{shortened(name)} has dtype {dtype}; expected F32")
     value: Floats = file.get_tensor(name)
     if not np.isfinite(value).all():
-        raise UserError(f"{name} holds a value that is not finite")
+        raise UserError(f"{shortened(name)} holds a value that is not finite")
     return value

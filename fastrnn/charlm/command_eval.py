@@ -2,11 +2,10 @@
 
 import argparse
 
-from . import checkpoint
 from .errors import UserError
 from .evaluate import bits, compressed_bits, mean_loss
 from .model import describe
-from .options import Commands, add_text, add_threads, add_unknown, read_text, set_threads
+from .options import Commands, add_text, add_threads, add_unknown, load_model, read_text, set_threads
 
 
 def add_parser(commands: Commands) -> None:
@@ -43,21 +42,19 @@ def run(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.last <= 1:
         raise UserError(f"--last is {arguments.last}; expected more than 0 and at most 1")
     set_threads(arguments)
-    model_file = checkpoint.load(arguments.model)
+    model_file = load_model(arguments.model)
     vocabulary = model_file.vocabulary
     text, _ = read_text(arguments)
     text = text[len(text) - int(len(text) * arguments.last) :]
-    codes = vocabulary.encode(text, skip_unknown=arguments.unk == "skip")
+    known = vocabulary.known(text) if arguments.unk == "skip" else text
+    codes = vocabulary.encode(known)
     if codes.size < arguments.streams + 1:
         raise UserError(
             f"the text has {codes.size} characters that the model knows; "
             f"expected at least {arguments.streams + 1}"
         )
-    left_out = len(text) - codes.size
-    if left_out:
-        text = vocabulary.decode(codes)
     nats = mean_loss(model_file.build_model(), codes, arguments.streams)
-    _print_table(describe(model_file.settings, len(vocabulary)), text, left_out, nats)
+    _print_table(describe(model_file.settings, len(vocabulary)), known, len(text) - len(known), nats)
 
 
 def _print_table(model: str, text: str, left_out: int, nats: float) -> None:

@@ -13,6 +13,7 @@ from .options import Commands
 from .record import TrainingRecord
 from .settings import option_name, run_options
 from .text import shortened
+from .train import resumable
 
 Rows = Iterator[tuple[str, object]]
 
@@ -24,7 +25,7 @@ def add_parser(commands: Commands) -> None:
         "info",
         help="show the machine's set-up, or a model file",
         description="Without MODEL: instruction set, threads, OpenMP and versions. "
-        "With MODEL: its architecture and training record.",
+        "With MODEL: its architecture and training record, after the checks that --resume makes.",
     )
     parser.add_argument("model", nargs="?", help="model file that `fastrnn train` wrote")
     parser.set_defaults(run=run)
@@ -34,7 +35,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
         fastrnn.show_config()
         return
-    for name, value in _model_rows(checkpoint.load(arguments.model)):
+    model_file = checkpoint.load(arguments.model)
+    with checkpoint.blame(arguments.model):
+        rows = list(_model_rows(model_file))
+    for name, value in rows:
         print(f"{name:<13}{value}")
 
 
@@ -45,10 +49,11 @@ def _model_rows(model_file: checkpoint.ModelFile) -> Rows:
     yield "layers", f"{settings.layers} of {settings.hidden} units, dropout {settings.dropout}"
     yield "parameters", sum(int(np.prod(shape)) for shape in shapes)
     yield "vocabulary", f"{len(vocabulary)} characters: {shortened(vocabulary.characters)}"
+    yield "checksum", model_file.unchecked or "fits the whole file"
     if model_file.training is None:
         yield "training", "no record"
         return
-    yield from _training_rows(TrainingRecord.from_json(model_file.training, settings))
+    yield from _training_rows(resumable(model_file))
 
 
 def _training_rows(record: TrainingRecord) -> Rows:

@@ -6,8 +6,7 @@ import sys
 
 import numpy as np
 
-from . import checkpoint
-from .options import Commands, add_threads, add_unknown, set_threads
+from .options import Commands, add_threads, add_unknown, load_model, set_threads
 from .sample import check_options, default_prime, generate
 
 
@@ -50,7 +49,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     check_options(arguments.length, arguments.temperature, arguments.top_k, arguments.top_p)
     set_threads(arguments)
-    model_file = checkpoint.load(arguments.model)
+    model_file = load_model(arguments.model)
     vocabulary = model_file.vocabulary
     prime = vocabulary.encode(arguments.prime, skip_unknown=arguments.unk == "skip")
     # A terminal that cannot show a character gets its escape instead of an error.

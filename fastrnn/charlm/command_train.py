@@ -10,14 +10,16 @@ import sys
 import time
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from . import checkpoint, progress, train
 from .errors import UserError
 from .interrupt import StopRequest
 from .model import describe
-from .options import Commands, add_text, add_threads, read_text, set_threads
+from .options import Commands, add_text, add_threads, load_model, read_text, set_threads
+from .reading import read_once
 from .record import TrainingRecord
-from .settings import Settings, changed, option_name
+from .settings import Settings, changed, fine_tuned, option_name
 
 DEFAULT_OUT = "model.safetensors"
 
@@ -45,6 +47,11 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--out", metavar="FILE", help=f"model file to write [{DEFAULT_OUT}]")
     parser.add_argument(
         "--resume", metavar="FILE", help="go on where this model file stands; it is --out as well"
+    )
+    parser.add_argument(
+        "--init-from",
+        metavar="FILE",
+        help="start with the weights and the vocabulary of this model file, all else as in a new run",
     )
     parser.add_argument(
         "--seconds",
@@ -81,7 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     if trainer.finished:
         _say(f"saved {out}; write with it: {_program()} sample {shlex.quote(str(out))}")
         return 0
-    _say(f"saved {out} after step {trainer.step} of {trainer.steps}; go on with")
+    again = "".join(f" (give the text of {name} again)" for name in arguments.text if read_once(name))
+    _say(f"saved {out} after step {trainer.step} of {trainer.steps}; go on with{again}")
     _say(f"  {_command_to_go_on(arguments, out)}")
     return 0 if request.signal is None else 128 + request.signal
 
@@ -92,18 +100,34 @@ def _make_trainer(arguments: argparse.Namespace) -> train.Trainer:
         for item in fields(Settings)
         if hasattr(arguments, item.name)
     }
-    if not arguments.resume:
+    if arguments.init_from is not None:
+        return _fine_tune(arguments, given)
+    if arguments.resume is None:
         return train.Trainer(Settings(**given), _read(arguments))
-    model_file = checkpoint.load(arguments.resume)
-    record = TrainingRecord.from_json(model_file.training, model_file.settings)
+    model_file = load_model(arguments.resume)
+    with checkpoint.blame(arguments.resume):
+        record = TrainingRecord.from_json(model_file.training, model_file.settings)
     settings = changed(record.settings, given)
-    trainer = train.Trainer.resume(model_file, record, settings, _read(arguments))
+    text = _read(arguments)
+    with checkpoint.blame(arguments.resume):
+        trainer = train.Trainer.resume(model_file, record, settings, text)
     if trainer.finished:
         raise UserError(
             f"{arguments.resume} has all its {settings.epochs} epochs; --epochs "
             f"{settings.epochs + 10} would add ten"
         )
     _say(f"going on after step {trainer.step} of {trainer.steps}")
+    return trainer
+
+
+def _fine_tune(arguments: argparse.Namespace, given: dict[str, Any]) -> train.Trainer:
+    if arguments.resume is not None:
+        raise UserError("--init-from begins a new run and --resume goes on with one; expected one of them")
+    model_file = load_model(arguments.init_from)
+    trainer = train.Trainer.fine_tune(model_file, fine_tuned(model_file.settings, given), _read(arguments))
+    _say(f"starting with the weights of {arguments.init_from}")
+    if trainer.left_out:
+        _say(f"left out {trainer.left_out} characters that the model does not know")
     return trainer
 
 

@@ -38,6 +38,11 @@ def mean_loss(model: CharacterModel, codes: Codes, streams: int = 1) -> float:
     -------
     float
         Nats per character.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is not finite: the weights are too large.
     """
     inputs = streams_of(codes[:-1], streams)
     targets = streams_of(codes[1:], streams)
@@ -50,6 +55,8 @@ def mean_loss(model: CharacterModel, codes: Codes, streams: int = 1) -> float:
         logits, state = model(inputs[start : start + window], state)
         loss, _ = fastrnn.softmax_cross_entropy(logits, y)
         total += loss * len(y)
+    if not math.isfinite(total):
+        raise FloatingPointError("the loss over the text is not finite: the model's weights are too large")
     return total / length
 
 

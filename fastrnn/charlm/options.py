@@ -1,12 +1,15 @@
 """Options that several subcommands share."""
 
 import argparse
+import sys
 from typing import Any
 
 import fastrnn
 
+from . import checkpoint
 from .errors import UserError
-from .text import DEFAULT_TEXT_NAME, default_text, read_texts
+from .reading import STANDARD_INPUT, read_texts
+from .text import DEFAULT_TEXT_NAME, default_text
 
 # What `add_subparsers` returns has no public name.
 Commands = Any
@@ -14,16 +17,28 @@ Commands = Any
 
 def add_text(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "text", nargs="*", help=f"UTF-8 files, joined in this order; none: {DEFAULT_TEXT_NAME}"
+        "text",
+        nargs="*",
+        help="UTF-8 files, joined in this order, also compressed by gzip, bz2 or xz; -: standard input; "
+        f"none: {DEFAULT_TEXT_NAME}",
     )
 
 
 def read_text(arguments: argparse.Namespace) -> tuple[str, str]:
     """The text that the command line names, and words for it."""
     if arguments.text:
-        return read_texts(arguments.text), " ".join(arguments.text)
+        names = ["standard input" if name == STANDARD_INPUT else name for name in arguments.text]
+        return read_texts(arguments.text), " ".join(names)
     text, files = default_text()
     return text, f"{DEFAULT_TEXT_NAME} ({files} files)"
+
+
+def load_model(path: str) -> checkpoint.ModelFile:
+    """The model file, and a warning if damage to it cannot be noticed."""
+    model_file = checkpoint.load(path)
+    if model_file.unchecked:
+        print(f"fastrnn: warning: {path}: {model_file.unchecked}", file=sys.stderr)
+    return model_file
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -89,8 +89,15 @@ def probabilities(
     -------
     float64 array (V,)
         Sums to 1.
+
+    Raises
+    ------
+    FloatingPointError
+        If a logit is not finite: the weights are too large.
     """
     scores = np.asarray(logits, dtype=np.float64)
+    if not np.isfinite(scores).all():
+        raise FloatingPointError("the model's logits are not finite: its weights are too large")
     if temperature == 0.0:
         return _only(int(np.argmax(scores)), scores.size)
     # The maximum goes first, so that a tiny temperature overflows to -inf only, whose exp is 0.

@@ -1,4 +1,4 @@
-"""Text in and out of the model: reading files, the vocabulary, the default text."""
+"""Text in and out of the model: the vocabulary, the default text, and words for messages."""
 
 import hashlib
 import os
@@ -40,7 +40,7 @@ class Vocabulary:
     Raises
     ------
     UserError
-        If `characters` is empty or out of order.
+        If `characters` is empty or out of order, or holds half of a surrogate pair.
     """
 
     def __init__(self, characters: str) -> None:
@@ -49,6 +49,10 @@ class Vocabulary:
             raise UserError("vocabulary: it has no characters; expected at least one")
         if np.any(np.diff(points.astype(np.int64)) <= 0):
             raise UserError("vocabulary: characters must be sorted by code point, each once")
+        halves = points[(points >= 0xD800) & (points < 0xE000)]
+        if halves.size:  # two of them would come back from a file as one character
+            raise UserError(f"vocabulary: U+{halves[0]:04X} is half of a surrogate pair; expected whole characters")
+        self._points = points
         self.characters = characters
         self._code_of = np.full(int(points[-1]) + 1, -1, dtype=np.int32)
         self._code_of[points] = np.arange(points.size, dtype=np.int32)
@@ -97,9 +101,15 @@ class Vocabulary:
             return codes[~unknown]
         raise UnknownCharacterError(_describe_unknown(text, np.flatnonzero(unknown)))
 
+    def known(self, text: str) -> str:
+        """`text` without the characters that are not in the vocabulary."""
+        codes = self.encode(text, skip_unknown=True)
+        return text if codes.size == len(text) else self.decode(codes)
+
     def decode(self, codes: Iterable[int] | Codes) -> str:
         """The text of an iterable of codes."""
-        return "".join(self.characters[code] for code in codes)
+        places = codes if isinstance(codes, np.ndarray) else np.fromiter(codes, dtype=np.int64)
+        return self._points[places].tobytes().decode("utf-32-le")
 
     def _codes_or_minus_one(self, text: str) -> Codes:
         points = _code_points(text)
@@ -127,32 +137,6 @@ def _describe_unknown(text: str, places: NDArray[np.intp]) -> str:
         f"the model does not know the character {character!r} (U+{ord(character):04X} {name}), "
         f"at character {first} of the text{more}; --unk skip leaves unknown characters out"
     )
-
-
-def read_texts(paths: Iterable[AnyPath]) -> str:
-    """The UTF-8 files `paths` one after another, as they are (line ends included).
-
-    A byte order mark at the start of a file is dropped.
-
-    Raises
-    ------
-    UserError
-        If a file is not UTF-8; names the file and the first wrong byte.
-    OSError
-        If a file cannot be read.
-    """
-    return "".join(_read_text(Path(path)) for path in paths)
-
-
-def _read_text(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}; "
-            "convert it to UTF-8 first"
-        ) from None
 
 
 def default_text(folder: AnyPath | None = None) -> tuple[str, int]:
@@ -194,6 +178,25 @@ def fingerprint(text: str) -> str:
 
 
 def shortened(text: str, limit: int = 60) -> str:
-    """`text` on one line for a message, cut after `limit` characters."""
-    line = repr(text)[1:-1]
+    """`text` on one line for a message: what cannot be printed is escaped, and it is cut after `limit` characters."""
+    line = repr(text[: limit + 1])[1:-1]
     return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def shown(value: object) -> str:
+    """Any value from a file or a command line, short enough for a message."""
+    if isinstance(value, str):
+        return f"'{shortened(value)}'"
+    if value is not None and not isinstance(value, (bool, int, float)):
+        return f"a {type(value).__name__}"
+    try:
+        return shortened(repr(value))
+    except ValueError:  # Python writes no more than 4300 digits
+        return "a number of thousands of digits"
+
+
+def listed(names: Iterable[str], limit: int = 4) -> str:
+    """The first names for a message, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - limit} more" if len(every) > limit else ""
+    return ", ".join(map(shown, every[:limit])) + more

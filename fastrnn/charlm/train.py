@@ -11,8 +11,7 @@ was never interrupted.
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,7 +24,6 @@ from .errors import UserError
 from .evaluate import mean_loss, stream_count
 from .model import (
     CharacterModel,
-    Floats,
     State,
     check_size,
     state_arrays,
@@ -36,7 +34,7 @@ from .progress import Bar, Lines, Report
 from .record import TrainingRecord
 from .sample import default_prime, generate
 from .settings import Settings
-from .text import AnyPath, Vocabulary, fingerprint
+from .text import AnyPath, Vocabulary, fingerprint, shortened
 
 _SAMPLE_LENGTH = 200
 _SAMPLE_TEMPERATURE = 0.8
@@ -61,21 +59,31 @@ class Trainer:
     text : str
         To learn; its last `settings.val_frac` is for validation only.
     vocabulary : Vocabulary, optional
-        Of a resumed model; by default all characters of `text`.
+        Of a trained model; by default all characters of `text`.
+
+    Attributes
+    ----------
+    left_out : int
+        Characters of `text` that the vocabulary lacks, left out because of `settings.unk`.
 
     Raises
     ------
     UserError
-        If the text is too short for one window of the mini-batch.
+        If the text is too short for one window of the mini-batch, or holds characters that the vocabulary lacks.
     """
 
     def __init__(self, settings: Settings, text: str, vocabulary: Vocabulary | None = None) -> None:
         self.settings = settings
+        if vocabulary is None and settings.unk == "skip":
+            raise UserError("--unk skip needs --init-from: a new model knows every character of its text")
         _check_length(settings, len(text))
         self.vocabulary = vocabulary or Vocabulary.from_text(text)
         check_size(settings, len(self.vocabulary))
-        codes = self.vocabulary.encode(text)
-        split = _split(settings, codes.size)
+        known = _known(settings, self.vocabulary, text)
+        self.left_out = len(text) - len(known)
+        _check_length(settings, len(known))
+        codes = self.vocabulary.encode(known)
+        split = settings.training_characters(codes.size)
         self._codes, self._validation_codes = codes[:split], codes[split:]
         self._windows = fastrnn.tbptt(
             self._codes, batch_size=settings.batch, seq_length=settings.seq
@@ -84,12 +92,32 @@ class Trainer:
         self.model = CharacterModel(settings, len(self.vocabulary), settings.seed)
         self._grads = self.model.grads
         self._optimizer = _make_optimizer(settings, self.model.modules)
-        self._text_sha256 = fingerprint(text)
-        self._text_characters = len(text)
+        self._text_sha256 = fingerprint(known)
+        self._text_characters = len(known)
         self._state: State = None
         self.step = 0
         self.seconds = 0.0
         self.history: list[Report] = []
+
+    @classmethod
+    def fine_tune(cls, model_file: checkpoint.ModelFile, settings: Settings, text: str) -> "Trainer":
+        """A trainer that starts with a trained model's weights and vocabulary; all else is as in a new run.
+
+        Parameters
+        ----------
+        model_file : checkpoint.ModelFile
+        settings : Settings
+            With the model's architecture (see `settings.fine_tuned`); `unk` says what happens to new characters.
+        text : str
+
+        Raises
+        ------
+        UserError
+            If the text is too short, or holds characters that the vocabulary lacks and `unk` is "error".
+        """
+        trainer = cls(settings, text, model_file.vocabulary)
+        trainer.model.load_state_dict(model_file.parameters)
+        return trainer
 
     @classmethod
     def resume(
@@ -115,20 +143,15 @@ class Trainer:
         UserError
             If the text is another one, or the file does not fit together.
         """
-        if fingerprint(text) != record.text_sha256:
+        known = _known(settings, model_file.vocabulary, text)
+        if fingerprint(known) != record.text_sha256:
             raise UserError(
-                f"this is not the text the model was trained on: it has {len(text)} characters, "
-                f"expected {record.text_characters} with SHA-256 {record.text_sha256[:12]}..."
+                f"this is not the text the model was trained on: it has {len(known)} characters, "
+                f"expected {record.text_characters} with SHA-256 {record.text_sha256[:12]}...; "
+                "--init-from instead of --resume trains the model on another text"
             )
         trainer = cls(settings, text, model_file.vocabulary)
-        if trainer.windows_per_epoch != record.windows_per_epoch:
-            raise UserError(
-                f"training: windows_per_epoch is {record.windows_per_epoch}; "
-                f"expected {trainer.windows_per_epoch}"
-            )
-        trainer.model.load_state_dict(model_file.parameters)
-        trainer._restore_arrays(record, model_file.extras)
-        _restore_random(trainer.model.recurrent.rng, record.random)
+        trainer._state = _restore(trainer.model, trainer._optimizer, model_file, record)
         trainer.step = record.step
         trainer.seconds = record.seconds
         trainer.history = list(record.history)
@@ -172,8 +195,12 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            If a gradient is not finite; the weights are as before.
+            If the loss or a gradient is not finite; the weights are as before.
+        UserError
+            If all epochs are done.
         """
+        if self.finished:
+            raise UserError(f"all {self.settings.epochs} epochs are done; expected more --epochs")
         begin = time.perf_counter()
         if self.window == 0:  # an epoch starts from zero state
             self._state = None
@@ -181,6 +208,8 @@ class Trainer:
         codes, targets = next(iter(self._windows))
         self._optimizer.zero_grad()
         loss, state = self.model.add_gradients(codes, targets, self._state)
+        if not math.isfinite(loss):
+            raise FloatingPointError("the loss is not finite")
         # No limit still checks that all gradients are finite.
         fastrnn.clip_grad_norm_(self._grads, self.settings.clip or math.inf)
         self._optimizer.lr = self.settings.learning_rate(self.step // self.windows_per_epoch + 1)
@@ -198,10 +227,7 @@ class Trainer:
         if codes.size < 2:
             return None
         streams = stream_count(codes.size, self.settings.batch, self.settings.seq)
-        loss = mean_loss(self.model, codes, streams)
-        if not math.isfinite(loss):
-            raise FloatingPointError("the validation loss is not finite")
-        return loss
+        return mean_loss(self.model, codes, streams)
 
     def sample(self) -> str:
         """A short text from the model as it is; does not touch the run's random numbers."""
@@ -240,46 +266,71 @@ class Trainer:
         )
         checkpoint.save(path, self.model, self.vocabulary, record.to_json(), extras)
 
-    def _restore_arrays(self, record: TrainingRecord, extras: Mapping[str, Floats]) -> None:
-        """Take the optimiser's state and the carried state; they must be exactly what we expect."""
-        carried = {name: value for name, value in extras.items() if name.startswith("state.")}
-        shapes = state_shapes(self.settings, self.settings.batch) if record.window else []
-        expected = {f"state.{index}": shape for index, shape in enumerate(shapes)}
-        if {name: value.shape for name, value in carried.items()} != expected:
-            raise UserError(f"the carried state does not fit: expected the tensors {expected}")
-        self._state = state_from_arrays(self.settings, [carried[name] for name in expected])
-        arrays = {
-            name.removeprefix("optimizer."): value
-            for name, value in extras.items()
-            if name.startswith("optimizer.")
-        }
-        try:
-            self._optimizer.load_state_dict({**arrays, **record.optimizer})
-        except (KeyError, ValueError, TypeError) as error:
-            raise UserError(f"training: {error.args[0]}") from None
+
+# Buffers of the optimisers that hold averages or sums of squares.
+_SQUARES = {"square_avg", "square_sum", "exp_avg_sq"}
 
 
-def _split(settings: Settings, size: int) -> int:
-    """Where the validation part begins."""
-    return size - int(size * settings.val_frac)
+def resumable(model_file: checkpoint.ModelFile) -> TrainingRecord:
+    """The training record of a file, after all checks of `Trainer.resume` that need no text.
+
+    Raises
+    ------
+    UserError
+        If training could not be resumed from the file.
+    """
+    record = TrainingRecord.from_json(model_file.training, model_file.settings)
+    model = CharacterModel(record.settings, len(model_file.vocabulary), record.settings.seed)
+    _restore(model, _make_optimizer(record.settings, model.modules), model_file, record)
+    return record
+
+
+def _restore(
+    model: CharacterModel, optimizer: Optimizer, model_file: checkpoint.ModelFile, record: TrainingRecord
+) -> State:
+    """Give a new model and its optimiser what the file holds, which must be exactly what we expect.
+
+    Returns
+    -------
+    The carried state.
+    """
+    settings = record.settings
+    carried = {name: value for name, value in model_file.extras.items() if name.startswith("state.")}
+    shapes = state_shapes(settings, settings.batch) if record.window else []
+    expected = {f"state.{index}": shape for index, shape in enumerate(shapes)}
+    if {name: value.shape for name, value in carried.items()} != expected:
+        raise UserError(f"the carried state does not fit: expected the tensors {expected}")
+    buffers = {
+        name.removeprefix("optimizer."): value
+        for name, value in model_file.extras.items()
+        if name.startswith("optimizer.")
+    }
+    for name, value in buffers.items():
+        if name.split(".")[0] in _SQUARES and value.size and value.min() < 0:
+            raise UserError(f"optimizer.{name} holds {value.min()}; expected no square below 0")
+    try:
+        optimizer.load_state_dict({**buffers, **record.optimizer})
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"training: {shortened(str(error.args[0]), 200)}") from None
+    model.load_state_dict(model_file.parameters)
+    model.recurrent.rng.bit_generator.state = record.random
+    return state_from_arrays(settings, [carried[name] for name in expected])
+
+
+def _known(settings: Settings, vocabulary: Vocabulary, text: str) -> str:
+    """What is trained on: `text`, without unknown characters if the settings say so."""
+    return vocabulary.known(text) if settings.unk == "skip" else text
 
 
 def _check_length(settings: Settings, size: int) -> None:
     needed = settings.batch * settings.seq + 1
-    for_training = _split(settings, size)
+    for_training = settings.training_characters(size)
     if for_training < needed:
         raise UserError(
             f"the text is too short: {for_training} of its {size} characters are for training, "
             f"and one window of --batch {settings.batch} and --seq {settings.seq} takes {needed}; "
             "use more text or smaller numbers"
         )
-
-
-def _restore_random(rng: np.random.Generator, state: dict[str, Any]) -> None:
-    try:
-        rng.bit_generator.state = state
-    except (ValueError, TypeError, KeyError, OverflowError, AttributeError):
-        raise UserError("training: the state of the random numbers is not readable") from None
 
 
 # ------------------------------------------------------------------------------------------ a run
