@@ -7,9 +7,9 @@ import numpy as np
 
 import fastrnn
 
-from . import checkpoint
+from . import checkpoint, output
 from .model import parameter_shapes
-from .options import Commands
+from .options import Commands, file_name
 from .record import TrainingRecord
 from .settings import option_name, run_options
 from .text import shortened
@@ -26,16 +26,20 @@ def add_parser(commands: Commands) -> None:
         description="Without MODEL: instruction set, threads, OpenMP and versions. "
         "With MODEL: its architecture and training record.",
     )
-    parser.add_argument("model", nargs="?", help="model file that `fastrnn train` wrote")
+    parser.add_argument("model", nargs="?", type=file_name, help="model file that `fastrnn train` wrote")
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    if arguments.model is None:
-        fastrnn.show_config()
-        return
-    for name, value in _model_rows(checkpoint.load(arguments.model)):
-        print(f"{name:<13}{value}")
+def run(arguments: argparse.Namespace) -> int:
+    rows = _config_rows() if arguments.model is None else _model_rows(checkpoint.load(arguments.model))
+    for name, value in rows:
+        output.out.line(f"{name:<13}{value}")
+    return output.exit_code()
+
+
+def _config_rows() -> Rows:
+    for name, value in fastrnn.config().items():
+        yield name, ", ".join(value) if isinstance(value, list) else value
 
 
 def _model_rows(model_file: checkpoint.ModelFile) -> Rows:

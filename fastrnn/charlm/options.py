@@ -1,6 +1,7 @@
 """Options that several subcommands share."""
 
 import argparse
+import os
 from typing import Any
 
 import fastrnn
@@ -26,6 +27,20 @@ def read_text(arguments: argparse.Namespace) -> tuple[str, str]:
     return text, f"{DEFAULT_TEXT_NAME} ({files} files)"
 
 
+def file_name(word: str) -> str:
+    """The argument of an option that names a file, as argparse takes types.
+
+    An empty word comes from an unset variable of the shell, and would mean the current folder.
+    """
+    if not word or "\0" in word:
+        raise argparse.ArgumentTypeError(f"is {word!r}; expected the name of a file")
+    if word == "-":
+        raise argparse.ArgumentTypeError("is '-'; expected a file, not standard input or output")
+    if word.endswith(os.sep):
+        raise argparse.ArgumentTypeError(f"is {word!r}, a folder; expected the name of a file")
+    return word
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="INT", help="threads to compute with")
 
@@ -35,7 +50,11 @@ def set_threads(arguments: argparse.Namespace) -> None:
         return
     if arguments.threads < 1:
         raise UserError(f"--threads is {arguments.threads}; expected at least 1")
-    fastrnn.set_num_threads(arguments.threads)
+    try:
+        fastrnn.set_num_threads(arguments.threads)
+    except ValueError as error:  # more than can be counted
+        _, _, expected = str(error).rpartition("; ")
+        raise UserError(f"--threads is {arguments.threads}; {expected}") from error
 
 
 def add_unknown(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,8 @@ OPTIMIZERS = ("rmsprop", "adam", "adagrad", "sgd")
 # Far above anything trainable on a CPU, low enough that no product of two of them overflows.
 _LARGEST = 2**24
 
+_SMALLEST_FLOAT32 = 2.0**-149
+
 Kind = TypeVar("Kind", bound="ModelSettings")
 
 
@@ -87,7 +89,8 @@ class Settings(ModelSettings):
 
     def learning_rate(self, epoch: int) -> float:
         """Learning rate of an epoch counted from 1: full at first, then multiplied each epoch."""
-        return self.lr * self.lr_decay ** max(0, epoch - self.lr_decay_after)
+        rate = self.lr * self.lr_decay ** max(0, epoch - self.lr_decay_after)
+        return rate if rate >= _SMALLEST_FLOAT32 else 0.0
 
 
 def _check(item: Field[Any], value: Any) -> None:
@@ -113,7 +116,7 @@ def _kind_words(kind: type) -> str:
 def _range_words(rule: Mapping[str, Any]) -> str:
     low = ("more than " if rule["above"] else "at least ") + str(rule["low"])
     if rule["high"] == math.inf:
-        return low
+        return f"{low} and finite"
     return f"{low} and {'less than' if rule['below'] else 'at most'} {rule['high']}"
 
 

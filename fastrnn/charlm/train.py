@@ -183,8 +183,10 @@ class Trainer:
         loss, state = self.model.add_gradients(codes, targets, self._state)
         # No limit still checks that all gradients are finite.
         fastrnn.clip_grad_norm_(self._grads, self.settings.clip or math.inf)
-        self._optimizer.lr = self.settings.learning_rate(self.step // self.windows_per_epoch + 1)
-        self._optimizer.step()
+        rate = self.settings.learning_rate(self.step // self.windows_per_epoch + 1)
+        if rate > 0:  # else it has decayed to nothing, and the weights stay
+            self._optimizer.lr = rate
+            self._optimizer.step()
         self._state = state
         self.step += 1
         self.seconds += time.perf_counter() - begin
@@ -305,7 +307,7 @@ def run(
     save : callable
         Writes the model file.
     log : callable
-        Takes each Report.
+        Takes each Report, after the save of its step where there is one.
     deadline : float
         In the seconds of `time.monotonic`; the run then validates, saves and leaves.
     """
@@ -318,18 +320,21 @@ def run(
         epoch_ended = trainer.window == 0
         late = time.monotonic() >= deadline
         stopping = late or interrupted()
+        report = None
         if epoch_ended or stopping or trainer.step % settings.report_every == 0:
             # An interrupted user waits, so only the other two reasons are worth a validation.
             validate = epoch_ended or late
             report = meter.report(trainer.validation_loss() if validate else None)
             if validate:
                 trainer.history.append(report)
+        # Before anything is said about the step: that may fail, and the model must not be lost.
+        if epoch_ended or stopping or _every(settings.save_every, trainer.step):
+            save()
+        if report is not None:
             progress.report(report)
             log(report)
         if _every(settings.sample_every, trainer.step) and not stopping:
             progress.sample(f"--- sample after step {trainer.step}\n{trainer.sample()}\n---")
-        if epoch_ended or stopping or _every(settings.save_every, trainer.step):
-            save()
 
 
 def _every(interval: int, step: int) -> bool:
