@@ -243,7 +243,7 @@ def _parse_log(path: AnyPath, data: bytes) -> tuple[list[Report], int]:
 
 
 def _begins_as_a_log(line: bytes) -> bool:
-    return 0 < len(line) and line[: len(_FIRST_BYTES)] == _FIRST_BYTES[: len(line)]
+    return len(line) > 0 and line[: len(_FIRST_BYTES)] == _FIRST_BYTES[: len(line)]
 
 
 def _parse_report(line: bytes) -> Report | None:
