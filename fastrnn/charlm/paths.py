@@ -210,7 +210,8 @@ def _status(target: Path, path: Path) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        longer = f", with {target.name!r}" if error.errno == errno.ENAMETOOLONG else ""
+        longest = f" (with what is added to it: {len(os.fsencode(target.name))} bytes)"
+        longer = longest if error.errno == errno.ENAMETOOLONG else ""
         raise UserError(f"{path}: cannot be written there: {error.strerror}{longer}") from error
 
 

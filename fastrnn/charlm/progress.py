@@ -243,7 +243,8 @@ def _parse_log(path: AnyPath, data: bytes) -> tuple[list[Report], int]:
 
 
 def _begins_as_a_log(line: bytes) -> bool:
-    return len(line) > 0 and line[: len(_FIRST_BYTES)] == _FIRST_BYTES[: len(line)]
+    """Whether this can be the first line of a log, torn."""
+    return line != b"" and not line.endswith(b"\n") and line[: len(_FIRST_BYTES)] == _FIRST_BYTES[: len(line)]
 
 
 def _parse_report(line: bytes) -> Report | None:
