@@ -2,7 +2,7 @@
 
 import argparse
 
-from . import checkpoint, output
+from . import checkpoint, output, paths
 from .errors import UserError
 from .evaluate import bits, compressed_bits, mean_loss
 from .model import describe
@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 < arguments.last <= 1:
         raise UserError(f"--last is {arguments.last}; expected more than 0 and at most 1")
     set_threads(arguments)
+    names = [arguments.model, *(name for name in arguments.text if name != "-")]
+    paths.check([paths.Input(name, f"the input {name}") for name in names], [])
     model_file = checkpoint.load(arguments.model)
     vocabulary = model_file.vocabulary
     text, _ = read_text(arguments)

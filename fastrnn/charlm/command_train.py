@@ -121,12 +121,12 @@ class _Files:
 
     def make_way(self) -> None:
         """Put aside what is in the way and make the log: what can fail here fails before the first step."""
-        moved = [output for output in (self._model, self.log) if output.in_the_way()]
+        moved = [item for item in (self._model, self.log) if item.in_the_way()]
         if moved:
             aside = self._model.aside
             with held(lock_path(progress.log_path(aside)), aside):
-                for output in moved:
-                    _say(f"kept the earlier {output.path} as {output.make_way()}")
+                for item in moved:
+                    item.make_way()
         progress.prepare_log(self.log.path)
 
 

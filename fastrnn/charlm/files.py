@@ -26,6 +26,21 @@ _OLD_SECONDS = 24 * 3600  # no save takes so long: a temporary file of that age 
 _HOLDER = re.compile(rb"fastrnn train, process (\d+)\n")
 
 
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def kind_of_file(mode: int) -> str:
+    """What a file of a `st_mode` is, in words, where it is no regular one."""
+    return next((words for test, words in _KINDS if test(mode)), "something else than a file")
+
+
 # --------------------------------------------------------------------------------------- replacing
 
 
@@ -37,6 +52,8 @@ def replace_file(path: AnyPath, data: bytes) -> None:
 
     Raises
     ------
+    UserError
+        There is something else than a regular file.
     OSError
         It could not be written; the error names `path`, where the old file is whole.
     """
@@ -78,9 +95,11 @@ def _open_beside(path: Path) -> tuple[int, Path]:
     """A new file beside `path`, locked, open for writing, and its name."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        mode = path.stat().st_mode
     except FileNotFoundError:
         mode = None
+    if mode is not None and not stat.S_ISREG(mode):
+        raise UserError(f"{path}: {kind_of_file(mode)}; expected a regular file or a new name")
     while True:
         beside = temporary_beside(path)
         try:
@@ -90,7 +109,8 @@ def _open_beside(path: Path) -> tuple[int, Path]:
         # Somebody who looks for strays may have found it before it was locked.
         if try_lock(handle) is not False and _is_at(handle, beside):
             if mode is not None:
-                os.chmod(beside, mode)
+                with suppress(OSError):  # not every file system has modes; then the file stays private
+                    os.chmod(beside, stat.S_IMODE(mode))
             return handle, beside
         os.close(handle)
 
@@ -160,7 +180,7 @@ def _hold(lock: Path, shown: AnyPath) -> int:
         except OSError as error:
             raise UserError(f"{shown}: no file can be made in its folder: {error.strerror}") from error
         try:
-            content = os.pread(handle, 100, 0)
+            content = os.read(handle, 100)
             holder = _HOLDER.fullmatch(content)
             if content and not holder:
                 raise UserError(f"{lock}: expected to be a lock of `fastrnn train`, or not to exist; move it away")
@@ -168,8 +188,9 @@ def _hold(lock: Path, shown: AnyPath) -> int:
                 who = f"process {holder[1].decode()}" if holder else "another process"
                 raise UserError(f"{shown}: {who} is writing this model; wait for it, or name another with --out")
             if _is_at(handle, lock):  # else its last holder has just removed it
+                os.lseek(handle, 0, os.SEEK_SET)
                 os.ftruncate(handle, 0)
-                os.pwrite(handle, b"fastrnn train, process %d\n" % os.getpid(), 0)
+                os.write(handle, b"fastrnn train, process %d\n" % os.getpid())
                 return handle
         except BaseException:
             os.close(handle)

@@ -6,6 +6,7 @@ dropped, and `Channel.lost` tells those whose only result it was.
 """
 
 import os
+import select
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -65,7 +66,6 @@ class Channel:
             return True
         try:
             _write(stream, text)
-            stream.flush()
             return True
         except Exception as error:
             first, self.lost = not self.lost, True
@@ -123,6 +123,12 @@ def _write(stream: TextIO, text: str) -> None:
     except UnicodeEncodeError:
         encoding = getattr(stream, "encoding", None) or "ascii"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    while True:
+        try:
+            stream.flush()
+            return
+        except BlockingIOError:  # somebody who shares the terminal or the pipe does not want to wait; we do
+            select.select([], [stream.fileno()], [])
 
 
 def _discard_from_now_on(stream: TextIO) -> None:

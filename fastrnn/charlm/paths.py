@@ -20,20 +20,12 @@ from pathlib import Path
 
 from . import files
 from .errors import UserError
+from .output import err
 from .text import AnyPath
 
 _ENDINGS = (".safetensors", ".jsonl", ".json", ".png", ".svg", ".pdf", ".jpg", ".jpeg")
 
 _STREAMS = {1: "the standard output", 2: "the standard error"}
-
-_KINDS = (
-    (stat.S_ISLNK, "a symbolic link"),
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 # What makes two names those of one file.
 Identity = tuple[object, ...]
@@ -87,8 +79,8 @@ class Output:
         status = _status(target, self.path)
         return status is not None and status.st_size > 0 and (self.keep or not self.ours(target))
 
-    def make_way(self) -> Path | None:
-        """Move what is in the way aside; returns where it went.
+    def make_way(self) -> None:
+        """Move what is in the way aside, and say so.
 
         Raises
         ------
@@ -97,10 +89,11 @@ class Output:
         """
         _check_place(self)
         if not self.in_the_way():
-            return None
+            return
         aside = self.aside
         os.replace(self.target, aside)
-        return aside if self.path.is_symlink() else self.path.with_name(aside.name)
+        shown = aside if self.path.is_symlink() else self.path.with_name(aside.name)
+        err.line(f"kept the earlier {self.path} as {shown}")
 
     def replace(self, data: bytes) -> None:
         """Write the file; what is in the way and not ours is moved aside before."""
@@ -171,7 +164,8 @@ def _check_place(output: Output) -> None:
         raise UserError(f"{path}: cannot be written there: its folder is read-only")
     status = _status(target, path)
     if status is not None and not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path}: {_kind(status)}; {output.what} needs a regular file or a new name")
+        kind = files.kind_of_file(status.st_mode)
+        raise UserError(f"{path}: {kind}; {output.what} needs a regular file or a new name")
     if output.in_the_way():
         _check_aside(output)
     elif status is not None and not os.access(target, os.W_OK):
@@ -184,7 +178,8 @@ def _check_aside(output: Output) -> None:
     if status is None:
         return
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{aside}: {_kind(status)}, and what is at {output.path} now would go there; move it away")
+        kind = files.kind_of_file(status.st_mode)
+        raise UserError(f"{aside}: {kind}, and what is at {output.path} now would go there; move it away")
     if status.st_size > 0 and not output.ours(aside):
         raise UserError(
             f"{aside}: fastrnn did not write it, and what is at {output.path} now would go there; move it away"
@@ -197,10 +192,6 @@ def _check_temporary_names(output: Output, inputs: Iterable[Input]) -> None:
             continue
         if files.is_temporary_of(Path(os.path.realpath(item.path)), output.target):
             raise UserError(f"{item.path}: {item.what} has the name of a temporary file of {output.path}; rename it")
-
-
-def _kind(status: os.stat_result) -> str:
-    return next((words for test, words in _KINDS if test(status.st_mode)), "not a regular file")
 
 
 def _status(target: Path, path: Path) -> os.stat_result | None:

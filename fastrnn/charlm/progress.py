@@ -141,6 +141,7 @@ class Bar:
         try:
             draw(self._bar)
         except Exception:
+            self._bar.disable = True  # else it fails once more when it is deleted
             self._bar = None
 
 
