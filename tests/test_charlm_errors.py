@@ -87,6 +87,7 @@ def test_hostile_values_of_every_option_are_one_line(folder, capsys, monkeypatch
     monkeypatch.setattr(command_train, "_train", lambda trainer, *rest: trainer.save("model.safetensors"))
     monkeypatch.setattr(command_sample, "generate", lambda *rest, **options: iter("ab"))
     monkeypatch.setattr(worker, "records", lambda plan: iter(()))
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     before = (folder / "text.txt").read_bytes()
     for value in dict.fromkeys((*NUMBERS, *WORDS, *FILES)):
         if action.dest == "text" and value in ENDLESS:
@@ -166,6 +167,7 @@ def test_a_number_out_of_range_names_its_option_and_the_range(folder, capsys, wo
         (MemoryError("for 3 GB"), "not enough memory: for 3 GB"),
         (FileNotFoundError(2, "No such file or directory", "a\nb"), r"a b: No such file or directory"),
         (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
+        (FileNotFoundError("m: no such file"), "m: no such file"),
         (ImportError("fastrnn: not built"), "not built"),
         (NotImplementedError("later"), "later"),
         (UnicodeError("no text"), "no text"),
@@ -194,6 +196,17 @@ def test_every_exception_is_one_line(monkeypatch, capsys, error, line):
         monkeypatch.setenv("FASTRNN_DEBUG", value)
         assert cli.main(["info"]) == 1
         assert capsys.readouterr().err == f"fastrnn: {line}\n"
+
+
+def test_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    os.rmdir(tmp_path / "gone")
+    (tmp_path / "text.txt").write_text(TEXT)
+    code = cli.main(["train", str(tmp_path / "text.txt")])
+    err = capsys.readouterr().err
+    assert_one_line(code, err)
+    assert "the current folder is gone" in err
 
 
 def test_a_message_that_quotes_thousands_of_digits_is_cut(monkeypatch, capsys):

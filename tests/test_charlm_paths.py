@@ -159,15 +159,19 @@ def make_fifo(path):
     os.mkfifo(path)
 
 
-def make_null(path):
+def make_node(path, kind):
     try:
-        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        os.mknod(path, 0o666 | kind, os.makedev(1, 3))
     except PermissionError:
-        pytest.skip("only root makes devices")
+        pytest.skip("only root makes such nodes")
+
+
+def make_null(path):
+    make_node(path, stat.S_IFCHR)
 
 
 def make_socket(path):
-    os.mknod(path, 0o666 | stat.S_IFSOCK)
+    make_node(path, stat.S_IFSOCK)
 
 
 @pytest.mark.parametrize("make", [make_fifo, make_null, make_socket, os.mkdir])
@@ -184,6 +188,16 @@ def test_what_is_no_regular_file_stays_where_it_is(folder, capsys, make, name):
     (folder / "link.safetensors").symlink_to("m.safetensors")
     if name == "m.safetensors":
         assert_refused(capsys, folder, "text.txt", "--out", "link.safetensors", saying="link.safetensors")
+
+
+@pytest.mark.parametrize("make", [make_fifo, make_null, make_socket, os.mkdir])
+def test_saving_from_python_leaves_them_too(tmp_path, make):
+    path = tmp_path / "m.safetensors"
+    make(path)
+    before = everything(tmp_path)
+    with pytest.raises(files.UserError, match="expected a regular file or a new name"):
+        save_model(path)
+    assert everything(tmp_path) == before
 
 
 @pytest.mark.parametrize("dangling", [False, True])
@@ -383,8 +397,8 @@ def test_a_full_disk_is_one_line_that_says_what_to_do_and_the_old_model_stays(fo
     process = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert process.returncode == 1
     last = process.stderr.splitlines()[-1]
-    assert last.startswith("fastrnn: m.safetensors: step 84 could not be saved: File too large; what was there is")
-    assert "make room" in last and "--resume" in last
+    assert last.startswith("fastrnn: m.safetensors: step 84 could not be saved: File too large; make room there")
+    assert last.endswith("which is whole, with --resume m.safetensors")
     assert (folder / "m.safetensors").read_bytes() == before
     assert sorted(os.listdir()) == ["m.jsonl", "m.safetensors", "text.txt"]
 

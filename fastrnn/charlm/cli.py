@@ -91,6 +91,8 @@ def _one_line(error: Exception) -> str:
     message = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         message = f"{os.fspath(error.filename)}: {error.strerror}"
+    elif isinstance(error, FileNotFoundError) and error.errno is not None:
+        message = "the current folder is gone; change to another one"  # only asking for its name fails without a name
     elif isinstance(error, KeyError) and error.args:
         message = str(error.args[0])  # its str is the repr
     elif isinstance(error, MemoryError):

@@ -194,9 +194,10 @@ def _save(trainer: train.Trainer, out: Path) -> None:
     try:
         trainer.save(out)
     except OSError as error:
+        again = f"go on from the step saved before, which is whole, with --resume {out}" if out.exists() else "start again"
         raise UserError(
-            f"{out}: step {trainer.step} could not be saved: {error.strerror or error}; what was there is whole: "
-            "make room or raise the limit, and go on from it with --resume"
+            f"{out}: step {trainer.step} could not be saved: {error.strerror or error}; "
+            f"make room there or raise the limit, then {again}"
         ) from error
 
 

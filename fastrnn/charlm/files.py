@@ -178,7 +178,7 @@ def _hold(lock: Path, shown: AnyPath) -> int:
         try:
             handle = os.open(lock, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o666)
         except OSError as error:
-            raise UserError(f"{shown}: no file can be made in its folder: {error.strerror}") from error
+            raise UserError(f"{shown}: its lock {lock} cannot be made or opened: {error.strerror}") from error
         try:
             content = os.read(handle, 100)
             holder = _HOLDER.fullmatch(content)
@@ -188,9 +188,10 @@ def _hold(lock: Path, shown: AnyPath) -> int:
                 who = f"process {holder[1].decode()}" if holder else "another process"
                 raise UserError(f"{shown}: {who} is writing this model; wait for it, or name another with --out")
             if _is_at(handle, lock):  # else its last holder has just removed it
-                os.lseek(handle, 0, os.SEEK_SET)
-                os.ftruncate(handle, 0)
-                os.write(handle, b"fastrnn train, process %d\n" % os.getpid())
+                with suppress(OSError):  # a full disk: others then cannot say who it is
+                    os.lseek(handle, 0, os.SEEK_SET)
+                    os.ftruncate(handle, 0)
+                    os.write(handle, b"fastrnn train, process %d\n" % os.getpid())
                 return handle
         except BaseException:
             os.close(handle)
