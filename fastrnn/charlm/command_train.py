@@ -194,7 +194,9 @@ def _save(trainer: train.Trainer, out: Path) -> None:
     try:
         trainer.save(out)
     except OSError as error:
-        again = f"go on from the step saved before, which is whole, with --resume {out}" if out.exists() else "start again"
+        again = "start again"
+        if out.exists():
+            again = f"go on from the step saved before, which is whole, with --resume {out}"
         raise UserError(
             f"{out}: step {trainer.step} could not be saved: {error.strerror or error}; "
             f"make room there or raise the limit, then {again}"
