@@ -439,6 +439,15 @@ def test_a_replaced_file_keeps_its_mode(tmp_path, mode):
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="only root gives files away")
+def test_a_replaced_file_keeps_its_owner(tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_model(path)
+    os.chown(path, 12345, 54321)
+    save_model(path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+
+
 def test_threads_may_save_to_one_path(tmp_path):
     path = tmp_path / "m.safetensors"
     failures = []

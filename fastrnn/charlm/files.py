@@ -47,8 +47,8 @@ def kind_of_file(mode: int) -> str:
 def replace_file(path: AnyPath, data: bytes) -> None:
     """Put the bytes `data` at `path`: afterwards, or after a crash, the old file or the new one.
 
-    The file has the mode of the one it replaces; a new one's follows the umask. A link at `path`
-    stays and what it points to is replaced.
+    The file has mode and owner of the one it replaces; a new one's mode follows the umask. A link at
+    `path` stays and what it points to is replaced.
 
     Raises
     ------
@@ -82,45 +82,54 @@ def replace_file(path: AnyPath, data: bytes) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """A name, another one each time, to write the new content of `path` under."""
-    return path.with_name(f".{path.name}.fastrnn-{secrets.token_hex(4)}")
+    return path.with_name(_temporary_start(path) + secrets.token_hex(4))
+
+
+def _temporary_start(path: Path) -> str:
+    return f".{path.name}.fastrnn-"
 
 
 def is_temporary_of(path: Path, target: Path) -> bool:
     """Whether `path` is named as `temporary_beside(target)` names files."""
-    name = re.escape(f".{target.name}.fastrnn-") + "[0-9a-f]{8}"
+    name = re.escape(_temporary_start(target)) + "[0-9a-f]{8}"
     return path.parent == target.parent and re.fullmatch(name, path.name) is not None
 
 
 def _open_beside(path: Path) -> tuple[int, Path]:
     """A new file beside `path`, locked, open for writing, and its name."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        mode = None
-    if mode is not None and not stat.S_ISREG(mode):
-        raise UserError(f"{path}: {kind_of_file(mode)}; expected a regular file or a new name")
+    old = path.stat() if path.exists() else None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        raise UserError(f"{path}: {kind_of_file(old.st_mode)}; expected a regular file or a new name")
     while True:
         beside = temporary_beside(path)
         try:
-            handle = os.open(beside, flags, 0o666 if mode is None else 0o600)
+            handle = os.open(beside, flags, 0o666 if old is None else 0o600)
         except FileExistsError:
             continue
         # Somebody who looks for strays may have found it before it was locked.
         if try_lock(handle) is not False and _is_at(handle, beside):
-            if mode is not None:
-                with suppress(OSError):  # not every file system has modes; then the file stays private
-                    os.chmod(beside, stat.S_IMODE(mode))
+            if old is not None:
+                _copy_owner_and_mode(old, beside)
             return handle, beside
         os.close(handle)
 
 
+def _copy_owner_and_mode(old: os.stat_result, path: Path) -> None:
+    """As far as the user may and the file system has them."""
+    with suppress(OSError, AttributeError):
+        os.chown(path, old.st_uid, old.st_gid)
+    with suppress(OSError):
+        os.chmod(path, stat.S_IMODE(old.st_mode))
+
+
 def _remove_strays(path: Path) -> None:
     """Take away what processes that were killed have left of `path`: nobody has a lock on it."""
+    start = _temporary_start(path)
     with suppress(OSError):
-        for beside in list(path.parent.iterdir()):
-            if is_temporary_of(beside, path):
-                _remove_unless_locked(beside)
+        for name in os.listdir(path.parent):
+            if name.startswith(start) and is_temporary_of(path.with_name(name), path):
+                _remove_unless_locked(path.with_name(name))
 
 
 def _remove_unless_locked(path: Path) -> None:
