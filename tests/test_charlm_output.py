@@ -109,6 +109,24 @@ def test_writing_never_raises(name):
     assert channel.lost == (name not in ("none", "ascii"))
 
 
+@posix_only
+def test_a_stream_that_does_not_wait_gets_everything():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    stream = open(writing, "w", encoding="utf-8")  # noqa: SIM115
+    channel = Channel(lambda: stream)
+    pieces = [f"{number:4096}" for number in range(50)]  # more than a pipe holds
+    got = []
+    reader = threading.Thread(target=lambda: got.extend(iter(lambda: os.read(reading, 512), b"")))
+    reader.start()
+    for piece in pieces:
+        assert channel.write(piece)
+    stream.close()
+    reader.join()
+    os.close(reading)
+    assert b"".join(got).decode() == "".join(pieces)
+
+
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("which", ["stdout", "stderr"])
 def test_training_ends_well_whatever_the_streams_are(folder, monkeypatch, name, which):

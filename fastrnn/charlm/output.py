@@ -13,14 +13,14 @@ from contextlib import suppress
 from typing import TextIO
 
 
-def visible(text: str, keep: str = "") -> str:
-    """`text` with escapes for what is not printable, but for the characters in `keep`.
+def visible(text: str) -> str:
+    """`text` with escapes for what is not printable, line ends too.
 
     Names and texts come from files of any origin: a terminal would obey their control characters.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def without_controls(text: str) -> str:
