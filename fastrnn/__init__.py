@@ -10,6 +10,8 @@ README.md has the tour, `fastrnn.reference` the same equations in plain NumPy.
 
 from importlib.util import find_spec as _find_spec
 
+from fastrnn import _command  # noqa: F401  (first: it shows what fails below)
+
 if _find_spec("fastrnn._kernels") is None:
     raise ImportError(
         f"fastrnn: {__path__[0]} is the source, without its compiled modules; expected to be imported from "

@@ -89,8 +89,8 @@ def test_what_does_not_fit_is_refused(folder, capsys, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--init-from", ""], "name of a model is empty"),
-        (["--resume", ""], "name of a model is empty"),
+        (["--init-from", ""], "--init-from: is ''; expected the name of a file"),
+        (["--resume", ""], "--resume: is ''; expected the name of a file"),
         (["--init-from", "text.txt"], "text.txt: not a whole safetensors file"),
         (["--init-from", "none"], "none: no such file"),
         (["--unk", "skip"], "--unk skip needs --init-from"),

@@ -138,7 +138,8 @@ def parse(text: str, cells: Sequence[str]) -> list[Case]:
         numbers = [int(number) for number in sizes.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) not in (4, 5) or min(numbers) < 1 or (colon and mode not in MODES):
+    sizes_fit = len(numbers) in (4, 5) and all(1 <= number < 2**31 for number in numbers)
+    if not sizes_fit or (colon and mode not in MODES):
         raise ValueError(
             f"--cases is {text!r}; expected inference, training or [MODE:]B,T,I,H[,LAYERS], "
             "as in training:32,50,128,128,2"

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fastrnn import _machine, config
+from fastrnn.charlm.output import err, out
+from fastrnn.charlm.paths import Output, check
+from fastrnn.charlm.picture import picture_bytes
 
 from . import peers, plot, worker
 from .cases import QUICK, Case, parse, table
@@ -48,8 +51,13 @@ class Request:
     busy: bool = False
     model: bool = False
     memory: bool = False
-    json: str | None = None
-    plot: str | None = None
+    json: Output | None = None
+    plot: Output | None = None
+
+
+def json_file(path: str) -> Output:
+    """The file that --json names."""
+    return Output(Path(path), "the figures", _is_document, "--json")
 
 
 def run(request: Request) -> None:
@@ -60,9 +68,11 @@ def run(request: Request) -> None:
     ValueError
         A file could not be written or drawn, or there is nothing to weigh; found before anything is measured.
     """
+    files = [output for output in (request.json, request.plot) if output is not None]
     _check(request)
+    check([], files)
     installed = [("fastrnn", config()["fastrnn"]), *((p.name, p.version()) for p in request.rivals)]
-    print(versions(installed))
+    out.line(versions(installed))
     _warn_if_busy()
     stolen, start = stolen_seconds(), time.monotonic()
     report = Report([peer.name for peer in request.rivals])
@@ -70,6 +80,8 @@ def run(request: Request) -> None:
         for record in worker.records(plan):
             if not any(_same_machine(record, shown) for shown in report.records):
                 report.show(record)
+            if out.lost and not files:  # nobody will see the rest
+                return
     if request.memory:
         for record in _memory(request):
             report.show(record)
@@ -77,22 +89,21 @@ def run(request: Request) -> None:
     share = (stolen_seconds() - stolen) / (time.monotonic() - start) / (os.cpu_count() or 1)
     if share > STOLEN:
         _warn(f"other virtual machines got {share:.0%} of this one's processors")
-    if request.json:
+    if request.json is not None:
         text = json.dumps({**_document(request, report.records), "stolen": share}, indent=1)
-        Path(request.json).write_text(text + "\n")
-    if request.plot:
+        request.json.replace(f"{text}\n".encode())
+    if request.plot is not None:
         machine = next(r for r in report.records if r["kind"] == "machine")
         title = f"{machine['processor']}, {machine['isa']}; {versions(installed)}"
-        plot.draw(report.records, request.plot, title)
+        figure = plot.draw(report.records, title)
+        if figure is not None:
+            request.plot.replace(picture_bytes(figure, request.plot.path))
 
 
 def _check(request: Request) -> None:
-    for path in filter(None, (request.json, request.plot)):
-        if not Path(path).absolute().parent.is_dir():
-            raise ValueError(f"{path}: there is no such folder")
     if request.memory and not any(case.training for case in request.cases):
         raise ValueError("--memory weighs the training steps of --cases; there are none")
-    if request.plot and not any(peer.supports(case) for peer in request.rivals for case in request.cases):
+    if request.plot is not None and not any(peer.supports(case) for peer in request.rivals for case in request.cases):
         raise ValueError("--plot draws cases beside peers; there are none")
 
 
@@ -103,7 +114,7 @@ def _warn_if_busy() -> None:
 
 
 def _warn(why: str) -> None:
-    print(f"fastrnn bench: {why}: do not trust these figures", file=sys.stderr)
+    err.line(f"fastrnn bench: {why}: do not trust these figures")
 
 
 def _plans(request: Request) -> Iterator[worker.Plan]:
@@ -164,6 +175,18 @@ def _document(request: Request, records: Sequence[Record]) -> Record:
         "records": [record for record in records if record["kind"] != "machine"],
         "means": geometric_means(records),
     }
+
+
+_FIRST_BYTES = b'{\n "command": [\n  "fastrnn"'
+
+
+def _is_document(path: Path) -> bool:
+    """Whether a file is what `--json` has written, by how it begins."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_FIRST_BYTES)) == _FIRST_BYTES
+    except OSError:
+        return False
 
 
 def choose_cases(words: Sequence[str] | None, cells: Sequence[str], quick: bool) -> list[Case]:

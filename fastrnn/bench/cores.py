@@ -39,7 +39,7 @@ def choose(count: int) -> list[int]:
     """
     cpus = allowed()
     if not 1 <= count <= len(cpus):
-        raise ValueError(f"--cores is {count}; this process may run on {len(cpus)} processors")
+        raise ValueError(f"--cores is {count}; expected 1 to {len(cpus)}, the processors this process may run on")
     seen: set[str] = set()
     first: list[int] = []
     for cpu in cpus:
@@ -92,6 +92,7 @@ def start(module: str, cpus: Sequence[int]) -> subprocess.Popen[str]:
             [sys.executable, "-P", "-m", module],
             env=environment(len(cpus)),
             text=True,
+            errors="backslashreplace",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -127,7 +128,7 @@ def stolen_seconds() -> float:
     """Processor time that a hypervisor has given to others while processes here wanted it; 0 where nobody counts it."""
     try:
         fields = _STATISTICS.read_text().split(maxsplit=9)
-    except OSError:
+        # cpu user nice system idle iowait irq softirq steal, in ticks, all processors together
+        return int(fields[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
         return 0.0
-    # cpu user nice system idle iowait irq softirq steal, in ticks, all processors together
-    return int(fields[8]) / os.sysconf("SC_CLK_TCK")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from .report import counts
@@ -14,26 +12,19 @@ Record = dict[str, Any]
 _ROW_INCHES, _PANEL_INCHES = 0.28, 6.0
 
 
-def draw(records: Sequence[Record], path: str, title: str) -> None:
-    """Write a picture with a panel for every mode and number of cores.
+def draw(records: Sequence[Record], title: str) -> Any:
+    """A matplotlib figure with a panel for every mode and number of cores; None where no peer could be timed."""
+    from matplotlib.figure import Figure
 
-    Parameters
-    ----------
-    records : what the workers sent
-    path : str
-        The ending chooses the format.
-    """
-    matplotlib: Any = importlib.import_module("matplotlib")
-    matplotlib.use("Agg")
-    pyplot: Any = importlib.import_module("matplotlib.pyplot")
     cases = [record for record in records if counts(record) and record["best_peer"]]
     if not cases:  # every peer has failed, and the table says why
-        return
+        return None
     panels = list(dict.fromkeys((r["mode"], r["cores"]) for r in cases))
     peers = list(dict.fromkeys(n for r in cases for n in r["timings"] if n != "fastrnn"))
     rows = max(sum((r["mode"], r["cores"]) == panel for r in cases) for panel in panels)
     size = (_PANEL_INCHES * len(panels), 1.5 + _ROW_INCHES * rows)
-    figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False)
+    figure = Figure(figsize=size)
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for (mode, cores), axis in zip(panels, axes[0], strict=True):
         group = [r for r in cases if (r["mode"], r["cores"]) == (mode, cores)]
         _draw_panel(axis, group, peers)
@@ -41,8 +32,7 @@ def draw(records: Sequence[Record], path: str, title: str) -> None:
     axes[0][0].legend(loc="lower right")
     figure.suptitle(title)
     figure.tight_layout()
-    figure.savefig(Path(path))
-    pyplot.close(figure)
+    return figure
 
 
 def _draw_panel(axis: Any, group: Sequence[Record], peers: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fastrnn.charlm.output import out
+
 Record = dict[str, Any]
 
 NAME_WIDTH, WIDTH = 30, 10
@@ -73,7 +75,7 @@ class Report:
             _HEADINGS[record["kind"]](self, record)
         _ROWS[record["kind"]](self, record)
         for name, reason in record.get("failed", {}).items():
-            print(f"    {name} left out: {reason}")
+            out.line(f"    {name} left out: {reason}")
         self.records.append(record)
 
     def end(self) -> None:
@@ -93,7 +95,7 @@ class Report:
         if means:
             cells = [_cell(means.get(name), ".2f", "x") for name in self._peers]
             cells += [f"{'':{WIDTH}}", _cell(means.get("best"), ".2f", "x")]
-            print(f"{'geometric mean of the ratios':{NAME_WIDTH + WIDTH}}{''.join(cells)}")
+            out.line(f"{'geometric mean of the ratios':{NAME_WIDTH + WIDTH}}{''.join(cells)}")
         self._compare_ugrnn(mode, cores)
 
     def _compare_ugrnn(self, mode: str, cores: int) -> None:
@@ -106,13 +108,13 @@ class Report:
         for (cell, sizes), seconds in ours.items():
             if cell == "ugrnn" and ("lstm", sizes) in ours:
                 share = seconds / ours["lstm", sizes]
-                print(f"ugrnn {sizes} takes {share:.2f} of the time of lstm {sizes}")
+                out.line(f"ugrnn {sizes} takes {share:.2f} of the time of lstm {sizes}")
 
     # -------------------------------------------------------------------------------------- cases
 
     def _case_heading(self, record: Record) -> None:
         cores = record["cores"]
-        print(f"\n{record['mode']}, {_cores(cores)}: median microseconds of a call (B,T,I,H)")
+        _heading(f"{record['mode']}, {_cores(cores)}: median microseconds of a call (B,T,I,H)")
         columns = (
             "fastrnn",
             *self._peers,
@@ -123,7 +125,7 @@ class Report:
             "set by",
             "speed-up",
         )
-        print(f"{'':{NAME_WIDTH}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
+        out.line(f"{'':{NAME_WIDTH}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
 
     def _case_row(self, record: Record) -> None:
         call = " stream.step" if record["call"] != "layer" else ""
@@ -132,7 +134,7 @@ class Report:
         cells += [f"{record['best_peer'] or '-':>{WIDTH}}", _cell(record["ratio"], ".2f", "x")]
         cells += [_cell(record["gflops"], ".1f"), _cell(100 * record["share"], ".0f", "%")]
         cells += [f"{record['limit']:>{WIDTH}}", self._speed_up(record)]
-        print(f"{record['name'] + call:{NAME_WIDTH}}{''.join(cells)}", flush=True)
+        out.line(f"{record['name'] + call:{NAME_WIDTH}}{''.join(cells)}")
 
     def _speed_up(self, record: Record) -> str:
         """Against the smallest number of cores that the same case was measured with."""
@@ -146,7 +148,7 @@ class Report:
     # ------------------------------------------------------------------------------------- others
 
     def _machine_heading(self, record: Record) -> None:
-        print(f"\n{record['processor']}, {record['isa']}, {_cores(record['cores'])}")
+        _heading(f"{record['processor']}, {record['isa']}, {_cores(record['cores'])}")
 
     def _machine_row(self, record: Record) -> None:
         sizes = record["sizes"]
@@ -155,59 +157,63 @@ class Report:
             for level, rate in record["bandwidth"].items()
         ]
         barrier = f"; barrier {record['barrier_ns']:.0f} ns" if record["barrier_ns"] else ""
-        print(f"FMA {record['fma_gflops']:.0f} GFLOP/s; reads {', '.join(reads)}{barrier}")
+        out.line(f"FMA {record['fma_gflops']:.0f} GFLOP/s; reads {', '.join(reads)}{barrier}")
 
     def _latency_heading(self, record: Record) -> None:
-        print(f"\nsingle calls, {_cores(record['cores'])}, microseconds")
+        _heading(f"single calls, {_cores(record['cores'])}, microseconds")
         columns = ("calls", "p50", "p99", "p99.9", "most")
-        print(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
+        out.line(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
 
     def _latency_row(self, record: Record) -> None:
         for name, times in record["timings"].items():
             who = {"stream": "stream.step", "fastrnn": "layer call"}.get(name, name)
             columns = ("p50", "p99", "p99.9", "most")
             figures = "".join(_cell(times[column] * 1e6, ".2f") for column in columns)
-            print(f"{record['name']:{NAME_WIDTH}}{who:14}{times['calls']:{WIDTH}}{figures}")
+            out.line(f"{record['name']:{NAME_WIDTH}}{who:14}{times['calls']:{WIDTH}}{figures}")
 
     def _busy_heading(self, record: Record) -> None:
-        print(f"\nbeside a process that uses a share of a core, {_cores(record['cores'])}, milliseconds")
+        _heading(f"beside a process that uses a share of a core, {_cores(record['cores'])}, milliseconds")
         columns = ("share", "p50", "p99", "p50/quiet", "p99/quiet")
-        print(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
+        out.line(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
 
     def _busy_row(self, record: Record) -> None:
         for name, times in record["timings"].items():
             figures = [_cell(100 * record["share"], ".0f", "%")]
             figures += [_cell(times[key] * 1e3, ".3f") for key in ("p50", "p99")]
             figures += [_cell(times[key] / times["quiet"], ".2f", "x") for key in ("p50", "p99")]
-            print(f"{record['name']:{NAME_WIDTH}}{name:14}{''.join(figures)}", flush=True)
+            out.line(f"{record['name']:{NAME_WIDTH}}{name:14}{''.join(figures)}")
 
     def _model_heading(self, record: Record) -> None:
-        print(f"\ncharacter model, whole training step, {_cores(record['cores'])}: median ms")
+        _heading(f"character model, whole training step, {_cores(record['cores'])}: median ms")
 
     def _model_row(self, record: Record) -> None:
         times = {name: timing["median"] for name, timing in record["timings"].items()}
         ours = times["fastrnn"]
-        print(
+        out.line(
             f"{record['name']:{NAME_WIDTH}} fastrnn {ours * 1e3:.1f} "
             f"({record['characters'] / ours:,.0f} characters/s)"
             + "".join(
                 f", {n} {t * 1e3:.1f} ({t / ours:.2f}x)" for n, t in times.items() if t != ours
-            ),
-            flush=True,
+            )
         )
 
     def _memory_heading(self, record: Record) -> None:
-        print(f"\nmemory of training steps, {_cores(record['cores'])}: MB above what stood before")
+        _heading(f"memory of training steps, {_cores(record['cores'])}: MB above what stood before")
 
     def _memory_row(self, record: Record) -> None:
         steps = ", ".join(f"{n} {size / 1e6:.1f}" for n, size in record["steps"].items())
         peaks = ", ".join(f"{n} {size / 1e6:.0f}" for n, size in record["peaks"].items())
-        print(f"{record['name']:{NAME_WIDTH}} {steps}    (whole process: {peaks})", flush=True)
+        out.line(f"{record['name']:{NAME_WIDTH}} {steps}    (whole process: {peaks})")
 
 
 _KINDS = ("case", "machine", "latency", "busy", "model", "memory")
 _HEADINGS = {kind: getattr(Report, f"_{kind}_heading") for kind in _KINDS}
 _ROWS = {kind: getattr(Report, f"_{kind}_row") for kind in _KINDS}
+
+
+def _heading(text: str) -> None:
+    out.write("\n")
+    out.line(text)
 
 
 def _cores(count: int) -> str:

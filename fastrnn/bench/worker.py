@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
@@ -74,8 +75,9 @@ def records(plan: Plan) -> Iterator[Record]:
         listener = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
         listener.start()
         try:
-            process.stdin.write(plan.dumps())
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it has ended already, and its code says so
+                process.stdin.write(plan.dumps())
+                process.stdin.close()
             for line in process.stdout:
                 yield json.loads(line)
             code = process.wait()
@@ -114,8 +116,13 @@ def main() -> None:
     """Read the plan from standard input and print every record as a line of JSON."""
     out: IO[str] = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for record in _carry_out(Plan.loads(sys.stdin.read())):
-        print(json.dumps(record), file=out, flush=True)
+    try:
+        for record in _carry_out(Plan.loads(sys.stdin.read())):
+            print(json.dumps(record), file=out, flush=True)
+    except Exception as error:  # the last lines become one of the command's
+        if os.environ.get("FASTRNN_DEBUG", "0") not in ("", "0"):
+            raise
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,10 @@ Its files::
     evaluate.py    loss over a text; what compressors reach
     sample.py      drawing text
     checkpoint.py  model files (safetensors);  record.py: the training record in them
-    progress.py    bar, lines, log, plot;  interrupt.py: Ctrl-C
+    paths.py       every path of a command, checked before the first byte is written
+    files.py       replacing files in one step, locks
+    output.py      every line that is written;  shell.py: command lines to be pasted
+    progress.py    bar, lines, log;  picture.py: plots;  interrupt.py: Ctrl-C and other signals
     cli.py         the command;  command_*.py: one subcommand each;  options.py: what they share
 """
 

@@ -13,8 +13,8 @@ Nothing in a file is executed or names code: each value goes through a closed ta
 or is compared with what the settings imply, and whatever is left over is an error. Shapes are
 compared before memory is taken. In version 1 the checksum covered the tensors alone.
 
-A file is replaced in one step (written beside it, flushed to disk, renamed), so a crash or a
-power cut leaves the old file or the new one, whole.
+A file is replaced in one step (see files.py), so a crash or a power cut leaves the old file or the
+new one, whole.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
+from .files import replace_file
 from .model import CharacterModel, Floats, Shape, parameter_shapes
 from .settings import ModelSettings, model_options, settings_from
 from .text import AnyPath, Vocabulary, listed, shortened, shown
@@ -122,38 +123,16 @@ def save(
     replace_file(path, _safetensors().numpy.save(tensors, metadata))
 
 
-def replace_file(path: AnyPath, data: bytes) -> None:
-    """Put the bytes `data` at `path`: afterwards, or after a crash, the old file or the new one.
-
-    The file's mode follows the umask. A link at `path` stays and what it points to is replaced.
-    """
-    path = Path(os.path.realpath(path))
-    # One name per target: what a crash leaves behind is taken away by the next save.
-    beside = path.with_name(f".{path.name}.new")
-    with suppress(FileNotFoundError):
-        beside.unlink()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+def is_model(path: AnyPath) -> bool:
+    """Whether a file is a whole model file of any version, by its head alone."""
+    safetensors = _safetensors()
+    if not Path(path).is_file():
+        return False
     try:
-        with os.fdopen(os.open(beside, flags, 0o666), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return bool((file.metadata() or {}).get("format") == FORMAT)
+    except (OSError, safetensors.SafetensorError):
+        return False
 
 
 def _finite(name: str, value: Floats) -> Floats:

@@ -1,13 +1,14 @@
 """`fastrnn bench`: this package beside others and beside what the processor can do (see `fastrnn.bench`)."""
 
 import argparse
-import math
 
-from . import progress
+from . import output
 from .errors import UserError
-from .options import Commands
+from .options import Commands, file_name
+from .picture import picture
 
 _CELLS = ("lstm", "gru", "rnn", "ugrnn")
+_MOST_SECONDS = 24 * 3600
 
 
 def add_parser(commands: Commands) -> None:
@@ -50,25 +51,23 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--memory", action="store_true", help="memory of the training steps too")
     parser.add_argument(
-        "--json", metavar="FILE", help="write everything, with machine and versions"
+        "--json", type=file_name, metavar="FILE", help="write everything, with machine and versions"
     )
-    parser.add_argument("--plot", metavar="FILE", help="draw the cases (needs matplotlib)")
+    parser.add_argument("--plot", type=file_name, metavar="FILE", help="draw the cases (needs matplotlib)")
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     # Here, so that the other subcommands need not wait for it.
-    from fastrnn.bench import command, cores, peers, worker
+    from fastrnn.bench import command, cores, measure, peers, worker
 
     quick = arguments.quick
     seconds = (0.2 if quick else 2.0) if arguments.seconds is None else arguments.seconds
     rounds = (2 if quick else 5) if arguments.rounds is None else arguments.rounds
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise UserError(f"--seconds is {seconds}; expected at least 0")
-    if rounds < 1:
-        raise UserError(f"--rounds is {rounds}; expected at least 1")
-    if arguments.plot:
-        progress.require_matplotlib()
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise UserError(f"--seconds is {seconds}; expected at least 0 and at most {_MOST_SECONDS}")
+    if not 1 <= rounds <= measure.MOST_ROUNDS:
+        raise UserError(f"--rounds is {rounds}; expected at least 1 and at most {measure.MOST_ROUNDS}")
     try:
         for count in arguments.cores:
             cores.choose(count)
@@ -82,9 +81,10 @@ def run(arguments: argparse.Namespace) -> None:
             busy=arguments.busy,
             model=arguments.char_model,
             memory=arguments.memory,
-            json=arguments.json,
-            plot=arguments.plot,
+            json=None if arguments.json is None else command.json_file(arguments.json),
+            plot=None if arguments.plot is None else picture(arguments.plot),
         )
         command.run(request)
-    except (ValueError, ImportError, worker.WorkerError) as error:
+    except worker.WorkerError as error:
         raise UserError(str(error)) from error
+    return output.exit_code()

@@ -2,10 +2,11 @@
 
 import argparse
 
+from . import output, paths
 from .errors import UserError
 from .evaluate import bits, compressed_bits, mean_loss
 from .model import describe
-from .options import Commands, add_text, add_threads, add_unknown, load_model, read_text, set_threads
+from .options import Commands, add_text, add_threads, add_unknown, file_name, load_model, read_text, set_threads
 
 
 def add_parser(commands: Commands) -> None:
@@ -14,7 +15,7 @@ def add_parser(commands: Commands) -> None:
         help="measure a model on a text",
         description="Mean loss of a model on a text, and what bz2 and xz make of the same text.",
     )
-    parser.add_argument("model", help="model file that `fastrnn train` wrote")
+    parser.add_argument("model", type=file_name, help="model file that `fastrnn train` wrote")
     add_text(parser)
     parser.add_argument(
         "--streams",
@@ -36,12 +37,14 @@ def add_parser(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     if arguments.streams < 1:
         raise UserError(f"--streams is {arguments.streams}; expected at least 1")
     if not 0 < arguments.last <= 1:
         raise UserError(f"--last is {arguments.last}; expected more than 0 and at most 1")
     set_threads(arguments)
+    names = [arguments.model, *(name for name in arguments.text if name != "-")]
+    paths.check([paths.Input(name, f"the input {name}") for name in names], [])
     model_file = load_model(arguments.model)
     vocabulary = model_file.vocabulary
     text, _ = read_text(arguments)
@@ -55,12 +58,13 @@ def run(arguments: argparse.Namespace) -> None:
         )
     nats = mean_loss(model_file.build_model(), codes, arguments.streams)
     _print_table(describe(model_file.settings, len(vocabulary)), known, len(text) - len(known), nats)
+    return output.exit_code()
 
 
 def _print_table(model: str, text: str, left_out: int, nats: float) -> None:
     skipped = f", {left_out} unknown ones left out" if left_out else ""
-    print(f"{model}; text of {len(text)} characters{skipped}")
-    print("        nats/char  bits/char")
-    print(f"model   {nats:9.4f}  {bits(nats):9.4f}")
+    output.out.line(f"{model}; text of {len(text)} characters{skipped}")
+    output.out.line("        nats/char  bits/char")
+    output.out.line(f"model   {nats:9.4f}  {bits(nats):9.4f}")
     for name, size in compressed_bits(text).items():
-        print(f"{name:<6}  {'':9}  {size:9.4f}")
+        output.out.line(f"{name:<6}  {'':9}  {size:9.4f}")

@@ -7,9 +7,9 @@ import numpy as np
 
 import fastrnn
 
-from . import checkpoint
+from . import checkpoint, output
 from .model import parameter_shapes
-from .options import Commands
+from .options import Commands, file_name
 from .record import TrainingRecord
 from .settings import option_name, run_options
 from .text import shortened
@@ -27,19 +27,25 @@ def add_parser(commands: Commands) -> None:
         description="Without MODEL: instruction set, threads, OpenMP and versions. "
         "With MODEL: its architecture and training record, after the checks that --resume makes.",
     )
-    parser.add_argument("model", nargs="?", help="model file that `fastrnn train` wrote")
+    parser.add_argument("model", nargs="?", type=file_name, help="model file that `fastrnn train` wrote")
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     if arguments.model is None:
-        fastrnn.show_config()
-        return
-    model_file = checkpoint.load(arguments.model)
-    with checkpoint.blame(arguments.model):
-        rows = list(_model_rows(model_file))
+        rows = list(_config_rows())
+    else:
+        model_file = checkpoint.load(arguments.model)
+        with checkpoint.blame(arguments.model):
+            rows = list(_model_rows(model_file))
     for name, value in rows:
-        print(f"{name:<13}{value}")
+        output.out.line(f"{name:<13}{value}")
+    return output.exit_code()
+
+
+def _config_rows() -> Rows:
+    for name, value in fastrnn.config().items():
+        yield name, ", ".join(value) if isinstance(value, list) else value
 
 
 def _model_rows(model_file: checkpoint.ModelFile) -> Rows:

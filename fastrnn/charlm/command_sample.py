@@ -1,20 +1,24 @@
 """`fastrnn sample`: write text with a model."""
 
 import argparse
-import io
-import sys
+import itertools
 
 import numpy as np
 
-from .options import Commands, add_threads, add_unknown, load_model, set_threads
+from . import output, paths
+from .errors import UserError
+from .options import Commands, add_threads, add_unknown, file_name, load_model, set_threads
 from .sample import check_options, default_prime, generate
 
 
 def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
-        "sample", help="write text with a model", description="Write text with a model."
+        "sample",
+        help="write text with a model",
+        description="Write text with a model. On a terminal, control characters that it writes are shown as escapes, "
+        "but for line ends and tabs; elsewhere the text is as the model makes it.",
     )
-    parser.add_argument("model", help="model file that `fastrnn train` wrote")
+    parser.add_argument("model", type=file_name, help="model file that `fastrnn train` wrote")
     parser.add_argument(
         "--prime", default="", metavar="TEXT", help="text to go on from [a line end]"
     )
@@ -46,16 +50,16 @@ def add_parser(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     check_options(arguments.length, arguments.temperature, arguments.top_k, arguments.top_p)
+    if arguments.seed is not None and arguments.seed < 0:
+        raise UserError(f"--seed is {arguments.seed}; expected at least 0")
     set_threads(arguments)
+    paths.check([paths.Input(arguments.model, f"the model {arguments.model}")], [])
     model_file = load_model(arguments.model)
     vocabulary = model_file.vocabulary
     prime = vocabulary.encode(arguments.prime, skip_unknown=arguments.unk == "skip")
-    # A terminal that cannot show a character gets its escape instead of an error.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stdout.write(vocabulary.decode(prime))
+    begin = vocabulary.decode(prime)
     if prime.size == 0:
         prime = vocabulary.encode(default_prime(vocabulary))
     characters = generate(
@@ -68,8 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
         top_p=arguments.top_p,
         rng=np.random.default_rng(arguments.seed),
     )
-    for character in characters:
-        sys.stdout.write(character)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    for text in itertools.chain([begin], characters, ["\n"]):
+        if not output.out.text(text):  # nobody reads on, as after `| head`
+            break
+    return output.exit_code()

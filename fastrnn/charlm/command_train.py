@@ -1,25 +1,25 @@
 """`fastrnn train`: learn a text, save the model, go on where an earlier run stopped."""
 
 import argparse
-import functools
 import math
 import os
-import shlex
-import shutil
-import sys
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint, progress, train
+from . import checkpoint, output, paths, progress, shell, train
 from .errors import UserError
+from .files import held, lock_path
 from .interrupt import StopRequest
 from .model import describe
-from .options import Commands, add_text, add_threads, load_model, read_text, set_threads
+from .options import Commands, add_text, add_threads, file_name, load_model, read_text, set_threads
+from .picture import picture, picture_bytes
 from .reading import read_once
 from .record import TrainingRecord
 from .settings import Settings, changed, fine_tuned, option_name
+from .text import default_text_files
 
 DEFAULT_OUT = "model.safetensors"
 
@@ -44,12 +44,13 @@ def add_parser(commands: Commands) -> None:
             help=f"{rule['help']}{choices} [{item.default}]".replace("%", "%%"),
         )
     add_threads(parser)
-    parser.add_argument("--out", metavar="FILE", help=f"model file to write [{DEFAULT_OUT}]")
+    parser.add_argument("--out", type=file_name, metavar="FILE", help=f"model file to write [{DEFAULT_OUT}]")
     parser.add_argument(
-        "--resume", metavar="FILE", help="go on where this model file stands; it is --out as well"
+        "--resume", type=file_name, metavar="FILE", help="go on where this model file stands; it is --out as well"
     )
     parser.add_argument(
         "--init-from",
+        type=file_name,
         metavar="FILE",
         help="start with the weights and the vocabulary of this model file, all else as in a new run",
     )
@@ -59,7 +60,7 @@ def add_parser(commands: Commands) -> None:
         metavar="FLOAT",
         help="after this time validate, save and say how to go on",
     )
-    parser.add_argument("--plot", metavar="FILE", help="draw the losses into this picture")
+    parser.add_argument("--plot", type=file_name, metavar="FILE", help="draw the losses into this picture")
     parser.set_defaults(run=run)
 
 
@@ -68,30 +69,88 @@ def run(arguments: argparse.Namespace) -> int:
     begin = time.monotonic()
     if arguments.seconds is not None and not arguments.seconds > 0:
         raise UserError(f"--seconds is {arguments.seconds}; expected more than 0")
-    if arguments.plot:
-        progress.require_matplotlib()
+    if arguments.resume is not None and arguments.init_from is not None:
+        raise UserError("--init-from begins a new run and --resume goes on with one; expected one of them")
+    files = _Files(arguments)
     set_threads(arguments)
-    out = _checked_out(Path(arguments.out or arguments.resume or DEFAULT_OUT))
-    trainer = _make_trainer(arguments)
-    _say(
-        f"{describe(trainer.settings, len(trainer.vocabulary))}, "
-        f"{trainer.model.parameter_count} parameters; "
-        f"{trainer.windows_per_epoch} steps an epoch; model goes to {out}"
-    )
-    if not arguments.resume:
-        _keep_previous(out)
-    limit = math.inf if arguments.seconds is None else arguments.seconds
-    with StopRequest() as request:
-        _train(trainer, out, request, begin + limit)
-    if arguments.plot:
-        progress.plot_losses(progress.read_log(progress.log_path(out)), arguments.plot)
+    with held(files.lock, files.out):
+        trainer = _make_trainer(arguments)
+        _say(
+            f"{describe(trainer.settings, len(trainer.vocabulary))}, "
+            f"{trainer.model.parameter_count} parameters; "
+            f"{trainer.windows_per_epoch} steps an epoch; model goes to {files.out}"
+        )
+        limit = math.inf if arguments.seconds is None else arguments.seconds
+        with StopRequest() as request:
+            files.make_way()
+            _train(trainer, files, request, begin + limit)
+        _say_how_to_go_on(arguments, trainer, files.out)
+        if files.picture is not None:
+            figure = progress.loss_figure(progress.read_log(files.log.path))
+            files.picture.replace(picture_bytes(figure, files.picture.path))
+    return 0 if trainer.finished or request.signal is None else 128 + request.signal
+
+
+def _say_how_to_go_on(arguments: argparse.Namespace, trainer: train.Trainer, out: Path) -> None:
     if trainer.finished:
-        _say(f"saved {out}; write with it: {_program()} sample {shlex.quote(str(out))}")
-        return 0
-    again = "".join(f" (give the text of {name} again)" for name in arguments.text if read_once(name))
-    _say(f"saved {out} after step {trainer.step} of {trainer.steps}; go on with{again}")
-    _say(f"  {_command_to_go_on(arguments, out)}")
-    return 0 if request.signal is None else 128 + request.signal
+        sample = shell.command_line([*shell.program(), "sample", *shell.after_options([str(out)])])
+        _say(f"saved {out}; write with it: {sample}")
+    else:
+        again = "".join(f" (give the text of {name} again)" for name in arguments.text if read_once(name))
+        _say(f"saved {out} after step {trainer.step} of {trainer.steps}; go on with{again}")
+        _say(f"  {_command_to_go_on(arguments, out)}")
+
+
+class _Files:
+    """The files of a run, checked.
+
+    Attributes
+    ----------
+    out : Path
+        The model file.
+    log, picture : paths.Output, the picture or None
+    lock : Path
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.out = Path(arguments.out or arguments.resume or DEFAULT_OUT)
+        if self.out.suffix == ".jsonl":
+            raise UserError(f"{self.out}: the ending .jsonl is for the log; name the model otherwise")
+        if arguments.resume is not None and not checkpoint.is_model(arguments.resume):
+            checkpoint.load(arguments.resume)  # says what it is instead
+        target = Path(os.path.realpath(self.out))
+        resumed = arguments.resume is not None and os.path.realpath(arguments.resume) == str(target)
+        self._model = paths.Output(self.out, "the model", checkpoint.is_model, "--out", keep=not resumed)
+        log = progress.log_path(self.out)
+        self.log = paths.Output(log, "the log", progress.is_log, "--out", keep=not resumed)
+        self.picture = None if arguments.plot is None else picture(arguments.plot)
+        # By the log: two models may share one.
+        self.lock = lock_path(progress.log_path(target))
+        outputs = [self._model, self.log, *([] if self.picture is None else [self.picture])]
+        models = ("init_from",) if resumed else ("resume", "init_from")
+        paths.check([*_texts(arguments), *_models(arguments, models)], outputs, self.lock)
+
+    def make_way(self) -> None:
+        """Put aside what is in the way and make the log: what can fail here fails before the first step."""
+        moved = [item for item in (self._model, self.log) if item.in_the_way()]
+        if moved:
+            aside = self._model.aside
+            with held(lock_path(progress.log_path(aside)), aside):
+                for item in moved:
+                    item.make_way()
+        progress.prepare_log(self.log.path)
+
+
+def _texts(arguments: argparse.Namespace) -> list[paths.Input]:
+    """The texts that are read; `-` is standard input."""
+    if not arguments.text:
+        return [paths.Input(path, f"the text {path}") for path in default_text_files()]
+    return [paths.Input(0 if name == "-" else name, f"the text {name}") for name in arguments.text]
+
+
+def _models(arguments: argparse.Namespace, options: Iterable[str]) -> list[paths.Input]:
+    names = [getattr(arguments, option, None) for option in options]
+    return [paths.Input(name, f"the model {name}") for name in names if name is not None]
 
 
 def _make_trainer(arguments: argparse.Namespace) -> train.Trainer:
@@ -121,8 +180,6 @@ def _make_trainer(arguments: argparse.Namespace) -> train.Trainer:
 
 
 def _fine_tune(arguments: argparse.Namespace, given: dict[str, Any]) -> train.Trainer:
-    if arguments.resume is not None:
-        raise UserError("--init-from begins a new run and --resume goes on with one; expected one of them")
     model_file = load_model(arguments.init_from)
     trainer = train.Trainer.fine_tune(model_file, fine_tuned(model_file.settings, given), _read(arguments))
     _say(f"starting with the weights of {arguments.init_from}")
@@ -137,7 +194,7 @@ def _read(arguments: argparse.Namespace) -> str:
     return text
 
 
-def _train(trainer: train.Trainer, out: Path, request: StopRequest, deadline: float) -> None:
+def _train(trainer: train.Trainer, files: _Files, request: StopRequest, deadline: float) -> None:
     bar = progress.open_progress(
         trainer.steps, trainer.step, trainer.characters_per_step, trainer.settings.epochs
     )
@@ -146,8 +203,8 @@ def _train(trainer: train.Trainer, out: Path, request: StopRequest, deadline: fl
             trainer,
             bar,
             interrupted=lambda: bool(request),
-            save=lambda: trainer.save(out),
-            log=functools.partial(progress.append_to_log, progress.log_path(out)),
+            save=lambda: _save(trainer, files.out),
+            log=_Log(files.log.path, bar.say),
             deadline=deadline,
         )
     except FloatingPointError as error:
@@ -158,42 +215,48 @@ def _train(trainer: train.Trainer, out: Path, request: StopRequest, deadline: fl
         bar.close()
 
 
-def _checked_out(out: Path) -> Path:
-    """Raise before hours of training are spent on a file that cannot be written."""
-    if out.suffix == ".jsonl":
-        raise UserError(f"{out}: the ending .jsonl is for the log; name the model otherwise")
-    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise UserError(f"{out}: cannot be written there")
-    return out
+def _save(trainer: train.Trainer, out: Path) -> None:
+    try:
+        trainer.save(out)
+    except OSError as error:
+        again = "start again"
+        if out.exists():
+            again = f"go on from the step saved before, which is whole, with --resume {out}"
+        raise UserError(
+            f"{out}: step {trainer.step} could not be saved: {error.strerror or error}; "
+            f"make room there or raise the limit, then {again}"
+        ) from error
 
 
-def _keep_previous(out: Path) -> None:
-    """Put an earlier model and its log aside, one generation of them."""
-    for path in (out, progress.log_path(out)):
-        if path.exists():
-            aside = path.with_name(f"{path.stem}.previous{path.suffix}")
-            os.replace(path, aside)
-            _say(f"kept the earlier {path} as {aside}")
+class _Log:
+    """Adds reports to a log; where that fails, training is worth more, so it goes on and says so once."""
+
+    def __init__(self, path: Path, say: Callable[[str], object]) -> None:
+        self._path = path
+        self._say = say
+        self._failed = False
+
+    def __call__(self, report: progress.Report) -> None:
+        try:
+            progress.append_to_log(self._path, report)
+        except OSError as error:
+            if not self._failed:
+                self._say(f"fastrnn: {self._path}: {error.strerror}; lines of the log are missing from here on")
+            self._failed = True
 
 
 def _command_to_go_on(arguments: argparse.Namespace, out: Path) -> str:
     """The command line that resumes this run; settings are in the model file."""
-    words = [*_program().split(), "train", *arguments.text, "--resume", str(out)]
-    if arguments.threads:
-        words += ["--threads", str(arguments.threads)]
-    if arguments.plot:
-        words += ["--plot", arguments.plot]
-    return shlex.join(words)
-
-
-def _program() -> str:
-    """How this command was called: `fastrnn`, by its path, or `python -m fastrnn`."""
-    called = sys.argv[0]
-    if Path(called).name == "fastrnn":
-        return "fastrnn" if shutil.which("fastrnn") == called else called
-    python = "python" if shutil.which("python") == sys.executable else sys.executable
-    return f"{python} -m fastrnn"
+    options = shell.option("--resume", str(out))
+    if arguments.threads is not None:
+        options += ["--threads", str(arguments.threads)]
+    if arguments.plot is not None:
+        options += shell.option("--plot", arguments.plot)
+    texts = shell.after_options(arguments.text)
+    # Texts come first but where `--` must keep them from being options.
+    words = [*options, *texts] if "--" in texts[:1] else [*texts, *options]
+    return shell.command_line([*shell.program(), "train", *words])
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    output.err.line(message)

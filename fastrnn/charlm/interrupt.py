@@ -1,7 +1,8 @@
-"""Ctrl-C while training: the first one asks to save and leave, the second one aborts."""
+"""Signals while training: the first one asks to save and leave, a second Ctrl-C aborts."""
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -18,11 +19,12 @@ class StopRequest:
 
     Notes
     -----
-    A second signal raises KeyboardInterrupt at once. Signals can only be taken over in the main
-    thread.
+    Taken are Ctrl-C, SIGTERM and, where a terminal or ssh session ends, SIGHUP, but for those that are
+    ignored (`nohup`). A Ctrl-C after one of them raises KeyboardInterrupt at once; the others come twice
+    without anybody's impatience. Only the main thread can take signals; elsewhere they stay as they are.
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -32,7 +34,11 @@ class StopRequest:
         return self.signal is not None
 
     def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS}
+        for number in self._SIGNALS:
+            # None: somebody's handler in C, which could not be put back.
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                with suppress(ValueError):  # not the main thread
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -41,7 +47,10 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         self.signal = number
-        # Not print: the signal may have come in the middle of one.
-        os.write(_STDERR, b"\nfinishing this step, then saving; once more to leave unsaved\n")
+        # Not a print: the signal may have come in the middle of one.
+        with suppress(OSError):
+            os.write(_STDERR, b"\nfinishing this step, then saving; Ctrl-C once more to leave unsaved\n")

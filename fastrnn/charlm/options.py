@@ -1,12 +1,12 @@
 """Options that several subcommands share."""
 
 import argparse
-import sys
+import os
 from typing import Any
 
 import fastrnn
 
-from . import checkpoint
+from . import checkpoint, output
 from .errors import UserError
 from .reading import STANDARD_INPUT, read_texts
 from .text import DEFAULT_TEXT_NAME, default_text
@@ -37,8 +37,22 @@ def load_model(path: str) -> checkpoint.ModelFile:
     """The model file, and a warning if damage to it cannot be noticed."""
     model_file = checkpoint.load(path)
     if model_file.unchecked:
-        print(f"fastrnn: warning: {path}: {model_file.unchecked}", file=sys.stderr)
+        output.err.line(f"fastrnn: warning: {path}: {model_file.unchecked}")
     return model_file
+
+
+def file_name(word: str) -> str:
+    """The argument of an option that names a file, as argparse takes types.
+
+    An empty word comes from an unset variable of the shell, and would mean the current folder.
+    """
+    if not word or "\0" in word:
+        raise argparse.ArgumentTypeError(f"is {word!r}; expected the name of a file")
+    if word == "-":
+        raise argparse.ArgumentTypeError("is '-'; expected a file, not standard input or output")
+    if word.endswith(os.sep):
+        raise argparse.ArgumentTypeError(f"is {word!r}, a folder; expected the name of a file")
+    return word
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +64,11 @@ def set_threads(arguments: argparse.Namespace) -> None:
         return
     if arguments.threads < 1:
         raise UserError(f"--threads is {arguments.threads}; expected at least 1")
-    fastrnn.set_num_threads(arguments.threads)
+    try:
+        fastrnn.set_num_threads(arguments.threads)
+    except ValueError as error:  # more than can be counted
+        _, _, expected = str(error).rpartition("; ")
+        raise UserError(f"--threads is {arguments.threads}; {expected}") from error
 
 
 def add_unknown(parser: argparse.ArgumentParser) -> None:

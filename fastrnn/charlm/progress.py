@@ -2,12 +2,13 @@
 
 import json
 import os
-import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from . import output
 from .errors import UserError
 from .text import AnyPath
 
@@ -43,32 +44,32 @@ class Report:
 def open_progress(
     steps: int, done: int, characters_per_step: int, epochs: int, stream: TextIO | None = None
 ) -> "Lines | Bar":
-    """A `Bar` where `stream` (standard error) is a terminal and tqdm is there, else `Lines`."""
-    stream = stream or sys.stderr
-    if _has_screen(stream):
-        try:
-            return Bar(steps, done, characters_per_step, epochs, stream)
-        except ModuleNotFoundError:
-            pass
-    return Lines(steps, characters_per_step, epochs, stream)
+    """A `Bar` where `stream` (standard error) is a terminal and tqdm can draw there, else `Lines`."""
+    channel = output.err if stream is None else output.Channel(lambda: stream)
+    bar = _tqdm(steps * characters_per_step, done * characters_per_step, channel) if channel.has_screen() else None
+    lines = Lines(steps, characters_per_step, epochs, channel)
+    return lines if bar is None else Bar(bar, lines, characters_per_step, epochs)
 
 
-def _has_screen(stream: TextIO) -> bool:
-    """Whether a bar can be seen: on a terminal that knows its size (some say 0 x 0)."""
+def _tqdm(total: int, done: int, channel: output.Channel) -> Any:
+    """A tqdm bar; None where the package is missing, TQDM_DISABLE is set or another TQDM_ variable wrong."""
     try:
-        return 0 not in os.get_terminal_size(stream.fileno())
-    except OSError:
-        return False
+        from tqdm import tqdm  # type: ignore[import-untyped]
+
+        bar = tqdm(total=total, initial=done, unit="char", unit_scale=True, dynamic_ncols=True, file=channel)
+    except Exception:
+        return None
+    return None if bar.disable else bar
 
 
 class Lines:
     """One plain line for each report; samples go to standard output."""
 
-    def __init__(self, steps: int, characters_per_step: int, epochs: int, stream: TextIO) -> None:
+    def __init__(self, steps: int, characters_per_step: int, epochs: int, channel: output.Channel) -> None:
         self._steps = steps
         self._characters_per_step = characters_per_step
         self._epochs = epochs
-        self._stream = stream
+        self._channel = channel
 
     def advance(self, epoch: int, loss: float) -> None:
         """A step is done; `loss` is the mean loss since the last report."""
@@ -84,38 +85,32 @@ class Lines:
         )
 
     def say(self, message: str) -> None:
-        print(message, file=self._stream, flush=True)
+        self._channel.line(message)
 
     def sample(self, text: str) -> None:
-        print(text, flush=True)
+        output.out.text(text + "\n")
 
     def close(self) -> None:
         pass
 
 
 class Bar:
-    """A tqdm bar over the characters of all epochs; it counts time left by itself."""
+    """A tqdm bar over the characters of all epochs; it counts time left by itself.
 
-    def __init__(
-        self, steps: int, done: int, characters_per_step: int, epochs: int, stream: TextIO
-    ) -> None:
-        from tqdm import tqdm  # type: ignore[import-untyped]
+    Where tqdm fails, lines go on in its place.
+    """
 
+    def __init__(self, bar: Any, lines: Lines, characters_per_step: int, epochs: int) -> None:
+        self._bar = bar
+        self._lines = lines
         self._epochs = epochs
         self._characters_per_step = characters_per_step
-        self._stream = stream
         self._validation = ""
-        self._bar = tqdm(
-            total=steps * characters_per_step,
-            initial=done * characters_per_step,
-            unit="char",
-            unit_scale=True,
-            dynamic_ncols=True,
-            file=stream,
-        )
 
     def advance(self, epoch: int, loss: float) -> None:
-        bar = self._bar
+        self._draw(lambda bar: self._advance(bar, epoch, loss))
+
+    def _advance(self, bar: Any, epoch: int, loss: float) -> None:
         # Text is made for the few steps only after which tqdm draws.
         if bar.n - bar.last_print_n + self._characters_per_step >= bar.miniters:
             bar.set_description_str(f"epoch {epoch}/{self._epochs}", refresh=False)
@@ -123,74 +118,151 @@ class Bar:
         bar.update(self._characters_per_step)
 
     def report(self, report: Report) -> None:
-        if report.val_loss is not None:
+        if self._bar is None:
+            self._lines.report(report)
+        elif report.val_loss is not None:
             self._validation = f", val {report.val_loss:.3f}"
 
     def say(self, message: str) -> None:
-        self._bar.write(message, file=self._stream)
+        self._draw(lambda bar: bar.clear())
+        self._lines.say(message)
 
     def sample(self, text: str) -> None:
-        self._bar.write(text, file=sys.stdout)
-        sys.stdout.flush()
+        self._draw(lambda bar: bar.clear())
+        self._lines.sample(text)
+        self._draw(lambda bar: bar.refresh())
 
     def close(self) -> None:
-        self._bar.close()
+        self._draw(lambda bar: bar.close())
+
+    def _draw(self, draw: Callable[[Any], object]) -> None:
+        if self._bar is None:
+            return
+        try:
+            draw(self._bar)
+        except Exception:
+            self._bar.disable = True  # else it fails once more when it is deleted
+            self._bar = None
+
+
+_LONGEST_SECONDS = 86400 * 99_999  # more than timedelta can say is as good as for ever
 
 
 def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    return str(timedelta(seconds=round(seconds if seconds < _LONGEST_SECONDS else _LONGEST_SECONDS)))
 
 
 # --------------------------------------------------------------------------------------------- log
 
 
 def log_path(model_path: AnyPath) -> Path:
-    """The log beside a model: `model.jsonl` for `model.safetensors`."""
-    return Path(model_path).with_suffix(".jsonl")
+    """The log beside a model: `model.jsonl` for `model.safetensors`, `run-0.01.jsonl` for `run-0.01`."""
+    path = Path(model_path)
+    return path.with_name(path.name.removesuffix(".safetensors") + ".jsonl")
+
+
+def prepare_log(path: AnyPath) -> None:
+    """Have a log that can be added to: make it, or cut its last line off where a crash has torn it.
+
+    Raises
+    ------
+    UserError
+        The file is not a log.
+    OSError
+        It cannot be written.
+    """
+    with open(path, "a+b") as file:
+        file.seek(0)
+        data = file.read()
+        _, whole = _parse_log(path, data)
+        if whole < len(data):
+            file.truncate(whole)
+        if whole > 0 and data[whole - 1 : whole] != b"\n":
+            file.write(b"\n")
 
 
 def append_to_log(path: AnyPath, report: Report) -> None:
-    """Add one report to a log, as one line of JSON."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(report)) + "\n")
+    """Add one report to a log, as one line of JSON; after an error the log is as before."""
+    line = json.dumps(asdict(report)).encode() + b"\n"
+    with open(path, "ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        try:
+            written = file.write(line)
+            if written < len(line):  # the disk is full in the middle of it
+                file.write(line[written:])
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def read_log(path: AnyPath) -> list[Report]:
     """The reports of a log, each step once.
 
     A run that was killed is resumed from its last save, so steps after that save are in the log
-    twice: what a later line goes back before is left out.
+    twice: what a later line goes back before is left out. So is a last line that a crash has torn.
 
     Returns
     -------
     list of Report, by step
     """
     reports: list[Report] = []
-    try:
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
-            report = Report(**json.loads(line))
-            while reports and reports[-1].step >= report.step:
-                reports.pop()
-            reports.append(report)
-    except (ValueError, TypeError):
-        raise UserError(f"{path}: not a log that `fastrnn train` wrote") from None
+    for report in _parse_log(path, Path(path).read_bytes())[0]:
+        while reports and reports[-1].step >= report.step:
+            reports.pop()
+        reports.append(report)
     return reports
+
+
+def is_log(path: AnyPath) -> bool:
+    """Whether a file is such a log, by its first line; a missing or empty one is not."""
+    try:
+        with open(path, "rb") as file:
+            line = file.readline(_LONGEST_LINE)
+    except OSError:
+        return False
+    return _parse_report(line) is not None or _begins_as_a_log(line)
+
+
+_LONGEST_LINE = 4096
+_FIRST_BYTES = b'{"epoch": '
+
+
+def _parse_log(path: AnyPath, data: bytes) -> tuple[list[Report], int]:
+    """The reports in a log, and the length of what is whole: all of it but a torn last line."""
+    reports: list[Report] = []
+    whole = 0
+    for line in data.splitlines(keepends=True):
+        report = _parse_report(line)
+        if report is None:
+            torn = whole + len(line) == len(data) and (whole > 0 or _begins_as_a_log(line))
+            if not torn:
+                raise UserError(f"{path}: not a log that `fastrnn train` wrote; move it away")
+            break
+        reports.append(report)
+        whole += len(line)
+    return reports, whole
+
+
+def _begins_as_a_log(line: bytes) -> bool:
+    """Whether this can be the first line of a log, torn."""
+    return line != b"" and not line.endswith(b"\n") and line[: len(_FIRST_BYTES)] == _FIRST_BYTES[: len(line)]
+
+
+def _parse_report(line: bytes) -> Report | None:
+    try:
+        values = json.loads(line)
+        report = Report(**values)
+        numbers = [value for name, value in values.items() if (name, value) != ("val_loss", None)]
+        return report if all(type(n) in (int, float) and abs(n) < 2**63 for n in numbers) else None
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 # -------------------------------------------------------------------------------------------- plot
 
 
-def require_matplotlib() -> None:
-    """Raise UserError unless plots can be drawn."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ModuleNotFoundError:
-        message = "--plot needs the package matplotlib: pip install matplotlib"
-        raise UserError(message) from None
-
-
-def plot_losses(reports: list[Report], path: AnyPath) -> None:
-    """Draw training and validation loss over steps into the picture file `path`."""
+def loss_figure(reports: list[Report]) -> Any:
+    """A matplotlib figure of training and validation loss over steps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -203,7 +275,4 @@ def plot_losses(reports: list[Report], path: AnyPath) -> None:
     axes.set_ylabel("loss (nats per character)")
     axes.grid(alpha=0.3)
     axes.legend()
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:  # an ending that names no picture format
-        raise UserError(f"{path}: {error}") from None
+    return figure

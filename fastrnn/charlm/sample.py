@@ -64,7 +64,7 @@ def check_options(length: int, temperature: float, top_k: int, top_p: float) -> 
     if length < 0:
         raise UserError(f"--length is {length}; expected at least 0")
     if not 0.0 <= temperature < math.inf:
-        raise UserError(f"--temperature is {temperature}; expected a number of at least 0")
+        raise UserError(f"--temperature is {temperature}; expected at least 0 and finite")
     if top_k < 0:
         raise UserError(f"--top-k is {top_k}; expected at least 1, or 0 for all")
     if not 0.0 < top_p <= 1.0:

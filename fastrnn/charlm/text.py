@@ -139,6 +139,12 @@ def _describe_unknown(text: str, places: NDArray[np.intp]) -> str:
     )
 
 
+def default_text_files(folder: AnyPath | None = None) -> list[Path]:
+    """The files that `default_text` reads, in its order."""
+    folder = Path(folder or sysconfig.get_paths()["stdlib"])
+    return sorted(folder.glob("*.py"), key=lambda path: path.name)
+
+
 def default_text(folder: AnyPath | None = None) -> tuple[str, int]:
     """The text to learn when none is given: the standard library's top-level modules.
 
@@ -156,16 +162,15 @@ def default_text(folder: AnyPath | None = None) -> tuple[str, int]:
     files : int
         Number of modules read.
     """
-    folder = Path(folder or sysconfig.get_paths()["stdlib"])
     modules = []
-    for path in sorted(folder.glob("*.py"), key=lambda path: path.name):
+    for path in default_text_files(folder):
         try:
             with tokenize.open(path) as file:
                 modules.append(file.read())
         except (OSError, SyntaxError, UnicodeDecodeError):
             continue
     if not modules:
-        raise UserError(f"no Python source in {folder}; name a text to learn")
+        raise UserError("no Python source in the standard library's folder; name a text to learn")
     return "".join(modules), len(modules)
 
 

@@ -356,7 +356,7 @@ def run(
     save : callable
         Writes the model file.
     log : callable
-        Takes each Report.
+        Takes each Report, after the save of its step where there is one.
     deadline : float
         In the seconds of `time.monotonic`; the run then validates, saves and leaves.
     """
@@ -369,18 +369,21 @@ def run(
         epoch_ended = trainer.window == 0
         late = time.monotonic() >= deadline
         stopping = late or interrupted()
+        report = None
         if epoch_ended or stopping or trainer.step % settings.report_every == 0:
             # An interrupted user waits, so only the other two reasons are worth a validation.
             validate = epoch_ended or late
             report = meter.report(trainer.validation_loss() if validate else None)
             if validate:
                 trainer.history.append(report)
+        # Before anything is said about the step: that may fail, and the model must not be lost.
+        if epoch_ended or stopping or _every(settings.save_every, trainer.step):
+            save()
+        if report is not None:
             progress.report(report)
             log(report)
         if _every(settings.sample_every, trainer.step) and not stopping:
             progress.sample(f"--- sample after step {trainer.step}\n{trainer.sample()}\n---")
-        if epoch_ended or stopping or _every(settings.save_every, trainer.step):
-            save()
 
 
 def _every(interval: int, step: int) -> bool:

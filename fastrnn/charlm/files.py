@@ -1,0 +1,229 @@
+"""Writing files so that nothing is lost: replaced in one step, one writer for each model.
+
+Locks are advisory (`flock`): they end with their process, however it ends. Where the system or the
+file system has none, files are written without.
+"""
+
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import UserError
+from .text import AnyPath
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_OLD_SECONDS = 24 * 3600  # no save takes so long: a temporary file of that age is a stray, locks or not
+_HOLDER = re.compile(rb"fastrnn train, process (\d+)\n")
+
+
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def kind_of_file(mode: int) -> str:
+    """What a file of a `st_mode` is, in words, where it is no regular one."""
+    return next((words for test, words in _KINDS if test(mode)), "something else than a file")
+
+
+# --------------------------------------------------------------------------------------- replacing
+
+
+def replace_file(path: AnyPath, data: bytes) -> None:
+    """Put the bytes `data` at `path`: afterwards, or after a crash, the old file or the new one.
+
+    The file has mode and owner of the one it replaces; a new one's mode follows the umask. A link at
+    `path` stays and what it points to is replaced.
+
+    Raises
+    ------
+    UserError
+        There is something else than a regular file.
+    OSError
+        It could not be written; the error names `path`, where the old file is whole.
+    """
+    path = Path(os.path.realpath(path))
+    _remove_strays(path)
+    try:
+        handle, beside = _open_beside(path)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                if fcntl is None:  # Windows renames closed files only
+                    file.close()
+                os.replace(beside, path)  # still locked, else it were a stray
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink()
+            raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    _sync_folder(path.parent)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name, another one each time, to write the new content of `path` under."""
+    return path.with_name(_temporary_start(path) + secrets.token_hex(4))
+
+
+def _temporary_start(path: Path) -> str:
+    return f".{path.name}.fastrnn-"
+
+
+def is_temporary_of(path: Path, target: Path) -> bool:
+    """Whether `path` is named as `temporary_beside(target)` names files."""
+    name = re.escape(_temporary_start(target)) + "[0-9a-f]{8}"
+    return path.parent == target.parent and re.fullmatch(name, path.name) is not None
+
+
+def _open_beside(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, locked, open for writing, and its name."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    old = path.stat() if path.exists() else None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        raise UserError(f"{path}: {kind_of_file(old.st_mode)}; expected a regular file or a new name")
+    while True:
+        beside = temporary_beside(path)
+        try:
+            handle = os.open(beside, flags, 0o666 if old is None else 0o600)
+        except FileExistsError:
+            continue
+        # Somebody who looks for strays may have found it before it was locked.
+        if try_lock(handle) is not False and _is_at(handle, beside):
+            if old is not None:
+                _copy_owner_and_mode(old, beside)
+            return handle, beside
+        os.close(handle)
+
+
+def _copy_owner_and_mode(old: os.stat_result, path: Path) -> None:
+    """As far as the user may and the file system has them."""
+    with suppress(OSError, AttributeError):
+        os.chown(path, old.st_uid, old.st_gid)
+    with suppress(OSError):
+        os.chmod(path, stat.S_IMODE(old.st_mode))
+
+
+def _remove_strays(path: Path) -> None:
+    """Take away what processes that were killed have left of `path`: nobody has a lock on it."""
+    start = _temporary_start(path)
+    with suppress(OSError):
+        for name in os.listdir(path.parent):
+            if name.startswith(start) and is_temporary_of(path.with_name(name), path):
+                _remove_unless_locked(path.with_name(name))
+
+
+def _remove_unless_locked(path: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDWR | _NO_FOLLOW)
+        try:
+            locked = try_lock(handle)
+            old = time.time() - os.fstat(handle).st_mtime > _OLD_SECONDS
+            if locked or (locked is None and old):
+                path.unlink()
+        finally:
+            os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name outlive a power cut, where the file system can: the file itself is safe."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+# ------------------------------------------------------------------------------------------ locks
+
+
+def lock_path(path: Path) -> Path:
+    """The file whose lock says that `path` is being written, hidden beside it."""
+    return path.with_name(f".{path.name}.lock")
+
+
+@contextmanager
+def held(lock: Path, shown: AnyPath) -> Iterator[None]:
+    """Be the only process in this block for the lock file `lock`; `shown` is the model, for messages.
+
+    Raises
+    ------
+    UserError
+        Another process is; says which.
+    OSError
+        No file can be made there.
+    """
+    handle = _hold(lock, shown)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.unlink()
+        os.close(handle)
+
+
+def _hold(lock: Path, shown: AnyPath) -> int:
+    while True:
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o666)
+        except OSError as error:
+            raise UserError(f"{shown}: its lock {lock} cannot be made or opened: {error.strerror}") from error
+        try:
+            content = os.read(handle, 100)
+            holder = _HOLDER.fullmatch(content)
+            if content and not holder:
+                raise UserError(f"{lock}: expected to be a lock of `fastrnn train`, or not to exist; move it away")
+            if try_lock(handle) is False:
+                who = f"process {holder[1].decode()}" if holder else "another process"
+                raise UserError(f"{shown}: {who} is writing this model; wait for it, or name another with --out")
+            if _is_at(handle, lock):  # else its last holder has just removed it
+                with suppress(OSError):  # a full disk: others then cannot say who it is
+                    os.lseek(handle, 0, os.SEEK_SET)
+                    os.ftruncate(handle, 0)
+                    os.write(handle, b"fastrnn train, process %d\n" % os.getpid())
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def try_lock(handle: int) -> bool | None:
+    """Lock an open file: True, False where somebody else has it, None where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+
+
+def _is_at(handle: int, path: AnyPath) -> bool:
+    """Whether the open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
