@@ -35,9 +35,9 @@ cdef extern from "threads/neighbours.h":
 # 10 us, on a virtual machine 60 (Z3-68, CL-52).
 cdef double WORK_PER_THREAD = 2.5e6
 
-# A lead is how much faster than the mean a thread is. At each region it moves a quarter of the way to the new measurement,
-# which may be an interruption, and stays within a half (CL-48). It fades by a hundredth at each region that uses it, because
-# not all of those measure again.
+# A lead is how much faster than the mean a thread is. At each region it moves a quarter of the way to the new
+# measurement, which may be an interruption, and stays within a half (CL-48). It fades by a hundredth at each region
+# that uses it, because not all of those measure again.
 cdef double BELIEF = 0.25
 cdef double MOST_LEAD = 0.5
 cdef double FADING = 0.99
