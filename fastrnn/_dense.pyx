@@ -5,7 +5,7 @@ a) Threads split what is written, never what is summed: rows of an output, or 16
    every element has one owner and one order of summation, and no bit depends on the number of threads.
 b) A weight gradient is one product with K = T*B, cut into blocks of at most GRADIENT_ROWS rows that stay in L2 as
    panels. Each thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and saves a
-   barrier a block. Products over the same da (of W with x, of R with h) share its columns, which become rows once.
+   barrier a block (CL-42). Products over the same da (of W with x, of R with h) share its columns, transposed once.
 """
 
 from cython.parallel cimport prange
@@ -30,7 +30,7 @@ cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
 
 cdef Py_ssize_t panel_floats(Py_ssize_t K) noexcept nogil:
     """Floats from one column group of packed weights to the next: one line more than K, because groups 4 KiB apart
-    would share one set of L1, and a product of one row reads eight of them side by side."""
+    would share one set of L1, and a product of one row reads eight of them side by side (CL-31)."""
     return (K + 1) * FR_GROUP
 
 

@@ -44,22 +44,22 @@ cdef float[:, ::1] no_matrix = np.zeros((0, 0), dtype=np.float32)
 
 cdef enum:
     # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2. Half as
-    # many as input panels have, where that is more: with fewer, reading panels again costs more than the gates do.
+    # many as input panels have, where that is more: with fewer, reading panels again costs more than the gates (CL-38).
     PROJECTED_FLOATS = 49152
     # The most rows for that, which is as many as a product of any ISA takes before it reads its panels again.
     PROJECTED_ROWS = 256
-    # Floats of recurrent panels between two turns to the equations when there are few rows: 256 KiB.
+    # Floats of recurrent panels between two turns to the equations when there are few rows: 256 KiB (CL-22).
     SWEEP_FLOATS = 65536
-    # Groups of units that one turn takes whatever the rows: a product of several slots at once is the better one.
+    # Groups of units that one turn takes whatever the rows: a product of several slots at once is faster (CL-21).
     WHOLE_GROUPS = 8
-    # Floats of da between two turns to its weight gradients, 4 MiB, in whole blocks of GRADIENT_ROWS rows.
+    # Floats of da between two turns to its weight gradients, 4 MiB, in whole blocks of GRADIENT_ROWS rows (Z3-50).
     GRADIENT_FLOATS = 1048576
-    # Floats of recurrent panels that one thread reads every step although others have the same rows to spare.
+    # Floats of recurrent panels that one thread reads every step although others have the same rows to spare (Z3-67).
     SHARED_FLOATS = 2 * L2_FLOATS
     # Floats of panels to read between two meetings, for every thread: 1 us. Every FEW_ROWS rows cost as much again.
     STAGE_FLOATS = 24576
-    # One row takes as long as so many, because panels have to be read; as four times so many where one step's panels
-    # come from beyond L2.
+    # Up to 3 rows take as long as one, because the panels must be read anyway; up to 12 where the panels of a step
+    # exceed L2 (CL-47).
     FEW_ROWS = 3
 
 
@@ -88,9 +88,9 @@ cdef Py_ssize_t few_rows(Panels w) noexcept nogil:
 
 
 cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
-    """Rows are split first, down to four a thread, or six who share the time it takes to read panels that fill most
-    of L2: they need no meeting. Units are where that does not occupy all threads, or where each would read large
-    recurrent panels as a whole."""
+    """Rows are split first, down to four a thread, or six where the panels fill most of L2 (CL-49): they need no
+    barrier. Units are where that does not occupy all threads, or where each would read large recurrent panels as a
+    whole."""
     cdef Grid grid
     cdef int fewest = 6 if 4 * w.recurrent_floats > 3 * L2_FLOATS else 4
     grid.rows, grid.units = max(1, min(threads, <int> (B // fewest))), 1

@@ -1,15 +1,16 @@
 """Arrays whose memory is kept for the next call of a like shape.
 
 A training step wants the same few buffers every time. Returned to the operating system between steps, each page of
-them costs a fault at its first touch: on a virtual machine a third of the step (benchmarks/README.md). So freed
-blocks wait here for the next request.
+them costs a fault at its first touch: on a virtual machine a quarter of the step (Z3-56). So freed blocks wait here
+for the next request.
 
 Design
 a) A block returns when the last array that looks into it is gone: NumPy's own reference counting, no calls to
    forget.
 b) Live and waiting blocks together never exceed the most that was ever live at once and a quarter, nor the waiting
    ones KEPT_BYTES: a run over changing shapes does not grow. The quarter is for what forward and backward do not need
-   at the same time: with none, a step could return in its second half what its first would miss.
+   at the same time: with none, a step could return in its second half what its first would miss
+   (Z3-57).
 c) Blocks start on a cache line; large ones on a huge page, where the system has them: fewer faults, fewer TLB
    misses.
 d) No lock: what keeps the books is C that runs under the interpreter's lock from its first line to its last.

@@ -32,11 +32,12 @@ cdef extern from "threads/neighbours.h":
     void fr_pretend(double time, double ours, double everybody, int cores) noexcept nogil
 
 # Multiply-adds, 40 to 100 us. With less a second thread may cost more than it brings: waking one that sleeps takes
-# 10 us, on a virtual machine 60.
+# 10 us, on a virtual machine 60 (Z3-68, CL-52).
 cdef double WORK_PER_THREAD = 2.5e6
 
-# What a region says of a lead counts a quarter, for a thread may have lost its core for once, and is a half at most.
-# Leads fade by a hundredth a region, for those that use them need not teach.
+# A lead is how much faster than the mean a thread is. At each region it moves a quarter of the way to the new
+# measurement, which may be an interruption, and stays within a half (CL-48). It fades by a hundredth at each region
+# that uses it, because not all of those measure again.
 cdef double BELIEF = 0.25
 cdef double MOST_LEAD = 0.5
 cdef double FADING = 0.99

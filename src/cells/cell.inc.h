@@ -31,7 +31,7 @@ FR_INLINE void forward_at(void (*equations)(const fr_forward_point *), const int
 
 FR_INLINE void forward_block(void (*equations)(const fr_forward_point *), const int slots, const fr_forward_block *block)
 {
-    const fr_forward_block copy = *block, *b = &copy;  /* a copy no store can alias: it stays in registers */
+    const fr_forward_block copy = *block, *b = &copy;  /* a copy no store can alias: it stays in registers (Z3-41) */
     FR_CHECK(b->rows >= 1 && b->begin % FR_GROUP == 0 && b->begin < b->end && b->end <= b->slot);
     FR_CHECK(b->gates_row >= slots * b->slot && b->h_next != b->h && fr_flushes());
     for (ptrdiff_t row = 0; row < b->rows; row++) {
@@ -41,8 +41,8 @@ FR_INLINE void forward_block(void (*equations)(const fr_forward_point *), const 
     }
 }
 
-/* `next` is where the row to come stands: the tape has left the caches, and rows are too short for the processor to see
- * that coming. */
+/* `next` is the distance to the next row, which is prefetched: the tape has left the caches, and rows are too short for the
+ * hardware to do it (Z3-26, CL-46). */
 FR_INLINE void backward_at(void (*equations)(const fr_backward_point *), const int slots, const fr_backward_block *b,
                            ptrdiff_t row, ptrdiff_t unit, ptrdiff_t n, ptrdiff_t next)
 {

@@ -24,7 +24,7 @@
  */
 
 /* The output waits for tanh of the cell, the cell for three gates: in a loop of their own the processor sees far enough
- * ahead to work at several units at once. */
+ * ahead to work at several units at once (Z3-43). */
 FR_INLINE void lstm_cell_forward(const fr_forward_point *p)
 {
     vec i = v_sigmoid(v_load(p->gate[0]));                        /* F2 */

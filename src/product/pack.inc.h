@@ -1,6 +1,7 @@
 /* Copies between row-major matrices and what a product reads: panels of W, rows of A. */
 
-/* Rows ahead of the one being copied to prefetch: copies read a line or three of every row, which no processor foresees. */
+/* Rows ahead of the one being copied to prefetch: copies read a line or three of every row, which no processor foresees
+ * (CL-25). */
 enum { PREFETCH_ROWS = 16 };
 
 typedef float quad __attribute__((vector_size(16)));

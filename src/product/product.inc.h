@@ -5,7 +5,7 @@
  * W lies in panels of one column group: panel[n / 16][k][n % 16], so a tile reads it in one line. Storing and loading a
  * partial sum is exact: blocks of K, the height of a tile and who computes it change no bit of the result. */
 
-enum { L1_FLOATS = 6144 };  /* the panels of a strip that are still in L1 when the next tile wants them: 24 KiB */
+enum { L1_FLOATS = 6144 };  /* the panels of a strip that are still in L1 when the next tile wants them: 24 KiB (CL-29) */
 
 /* A last column group that is not whole: through a full tile of our own, so that nothing beside C is touched. */
 static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
@@ -40,7 +40,7 @@ FR_INLINE int strip_width(size_t left, int most)
     return (int)left;
 }
 
-/* Tile i prefetches half a panel of the next strip, which begins at vector n; NULL for nothing. */
+/* Tile i prefetches half a panel of the next strip, which begins at vector n; NULL for nothing (CL-27). */
 FR_INLINE const float *panel_to_prefetch(const fr_product *p, size_t n, ptrdiff_t i, int width)
 {
     if (!FR_PREFETCH_LINES || !p->far || i >= 2 * width) return NULL;
@@ -87,7 +87,7 @@ static void gemm(const fr_product *whole)
 {
     check_product(whole);
     ptrdiff_t M = whole->M, K = whole->K, most = K;
-    /* The rows of one tile read every panel once, best in one line: there is nothing to keep in a cache. */
+    /* The rows of one tile read every panel once, best in one line: there is nothing to keep in a cache (Z3-14). */
     if (M <= tile_rows[strip_vectors(M, whole->a_row)] || (M <= M_BLOCK && K <= K_BLOCK)) {
         gemm_block(whole);
         return;

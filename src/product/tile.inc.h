@@ -63,7 +63,7 @@ FR_INLINE void outer_product(const int rows, const int first, const int vectors,
 }
 
 /* Moves on by some steps. The empty assembly keeps every pointer in a register of its own: the compiler would rather
- * spell out the address of every unrolled load, and then has too few of them. */
+ * spell out the address of every unrolled load, and then has too few of them (Z3-9, Z3-17). */
 FR_INLINE void advance(const int count, const float **at, const int floats)
 {
 #pragma GCC unroll 16

@@ -6,8 +6,8 @@
  *
  * Parallel regions whose threads lately got less processor time than they should raise a doubt; then the system's count of
  * the work on our cores, less our own, tells. Neither would do alone. A virtual machine's cores are taken away without a
- * neighbour, and a neighbour need not be in the way; other libraries' threads that spin in this process count as ours.
- * Linux only; elsewhere all cores are free. */
+ * neighbour, and a neighbour need not be in the way; other libraries' threads that spin in this process count as ours
+ * (Z3-84, Z3-87). Linux only; elsewhere all cores are free. */
 #ifndef FR_NEIGHBOURS_H
 #define FR_NEIGHBOURS_H
 

@@ -1,7 +1,7 @@
 /* Tile and block sizes of products, AVX2 with FMA. README.md, "An instruction set in three steps", says what each one is. */
 
-/* Register tiles (16 registers: 12 sums). 3 rows x 4 vectors and 4 x 3 need the fewest loads for a multiply-add; 6 x 2
- * waste less where few rows are neither threes nor fours. Three vectors begin in the middle of a group at times. */
+/* Register tiles (16 registers: 12 sums). 3 rows x 4 vectors and 4 x 3 need the fewest loads for a multiply-add (Z3-6,
+ * Z3-8); 6 x 2 waste less where few rows are neither threes nor fours (Z3-7). Three vectors may begin inside a group. */
 #define FR_ROWS 6
 #define FR_POINTER_ROWS 1
 #define FR_PREFETCH_LINES 0
@@ -18,6 +18,6 @@ FR_INLINE int strip_vectors(ptrdiff_t M, ptrdiff_t a_row)
     T(4, 0, 2) T(4, 0, 3) T(4, 1, 3) T(5, 0, 2) T(6, 0, 2)
 
 enum {
-    K_BLOCK = 512,  /* a column group's panel of it, 32 KiB, stays in a near cache under all rows */
+    K_BLOCK = 512,  /* a column group's panel of it, 32 KiB, stays in a near cache under all rows (Z3-13) */
     M_BLOCK = 128   /* its rows of K_BLOCK, 256 KiB, stay in L2 under all column groups */
 };

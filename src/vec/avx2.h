@@ -13,7 +13,7 @@ FR_INLINE vec v_load(const float *p) { return _mm256_loadu_ps(p); }
 FR_INLINE void v_store(float *p, vec v) { _mm256_storeu_ps(p, v); }
 FR_INLINE vec v_load_n(const float *p, ptrdiff_t n) { return n == VL ? v_load(p) : _mm256_maskload_ps(p, v_mask(n)); }
 
-/* Masked stores take some 20 cycles on AMD's cores: a constant n = VL must come out as a plain one. */
+/* Masked stores take some 20 cycles on AMD's cores (Z3-40): a constant n = VL must come out as a plain one. */
 FR_INLINE void v_store_n(float *p, ptrdiff_t n, vec v)
 {
     if (n == VL) v_store(p, v);
