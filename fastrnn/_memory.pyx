@@ -175,6 +175,24 @@ cdef cnp.ndarray looking_into(owner, int dimensions, cnp.npy_intp *axes, void *m
     return array
 
 
+cdef class Owner:
+    """Keeps an array's memory and shows nobody the array."""
+
+    cdef cnp.ndarray array
+
+
+def frozen(cnp.ndarray array not None):
+    """A read-only array over the memory of a C-contiguous float32 one, which nothing can make writable again: NumPy
+    refuses the flag where no base of an array can be written."""
+    cdef Owner owner = Owner()
+    owner.array = array
+    cdef cnp.ndarray result = looking_into(
+        owner, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_DATA(array)
+    )
+    result.flags.writeable = False
+    return result
+
+
 def kept():
     """Bytes that wait for the next call."""
     return waiting_bytes

@@ -54,8 +54,8 @@ cdef void advance(LayerState layer, Source below, int num_threads) noexcept nogi
 
 
 cdef class StreamCore:
-    """The compiled part of `fastrnn.Stream`. Inputs that are not exactly what a step takes go to `check_input`,
-    which returns an array that is, or raises.
+    """The compiled part of `fastrnn.Stream`. Inputs and outputs that are not exactly what a step takes go to
+    `check_input` and `check_output`, which return an array that is, or raise.
     """
 
     cdef list layers
@@ -72,18 +72,18 @@ cdef class StreamCore:
         self.num_threads = num_threads
         self.check_input, self.check_output = check_input, check_output
 
-    def step(self, x, out=None):
+    def step(self, x_t, out=None):
         """y_t (B, H) from x_t (B, I) float32 or (B,) indices; into `out` if given."""
         cdef bint indices = False
         cdef cnp.ndarray result
+        x = x_t
         if not self.is_vectors(x):
             x = self.check_input(x)
             indices = cnp.PyArray_NDIM(x) == 1
         if out is None:
             result = cnp.PyArray_EMPTY(2, [self.batch, self.hidden], cnp.NPY_FLOAT32, 0)
         else:
-            self.check_output(out)
-            result = out
+            result = out if self.is_output(out) else self.check_output(out)
         cdef const void *source = cnp.PyArray_DATA(x)
         cdef Source top
         if indices:
@@ -93,7 +93,7 @@ cdef class StreamCore:
             memcpy(&self.vectors.vectors[0, 0, 0], source, self.batch * self.inputs * sizeof(float))
             top = self.run(self.vectors)
         memcpy(cnp.PyArray_DATA(result), &top.vectors[0, 0, 0], self.batch * self.hidden * sizeof(float))
-        return result
+        return result if out is None else out
 
     cdef bint is_vectors(self, x):
         """Whether x is a C-contiguous float32 array of shape (B, I)."""
@@ -101,6 +101,14 @@ cdef class StreamCore:
             cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32 and cnp.PyArray_NDIM(x) == 2
             and cnp.PyArray_DIM(x, 0) == self.batch and cnp.PyArray_DIM(x, 1) == self.inputs
             and cnp.PyArray_ISCARRAY_RO(x)
+        )
+
+    cdef bint is_output(self, out):
+        """Whether out is a writable C-contiguous float32 array of shape (B, H)."""
+        return (
+            cnp.PyArray_CheckExact(out) and cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT32 and cnp.PyArray_NDIM(out) == 2
+            and cnp.PyArray_DIM(out, 0) == self.batch and cnp.PyArray_DIM(out, 1) == self.hidden
+            and cnp.PyArray_ISCARRAY(out)
         )
 
     cdef Source run(self, Source below):

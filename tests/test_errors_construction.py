@@ -147,13 +147,14 @@ def load_rows(who, module, strict_names, view, other):
             f"{who}: {view} holds NaN or infinity; expected finite values",
             lambda w, bad=bad: module(w).load_state_dict(changed(w, **{view: np.full(shape, bad, np.float32)})),
         )
-    for value in (np.zeros(shape), np.zeros(shape, ">f4"), np.zeros(shape, object), np.zeros(shape).tolist()):
+    listed = np.zeros(shape).tolist()
+    for value in (np.zeros(shape), np.zeros(shape, ">f4"), np.zeros(shape, object), listed):
         dtype = np.asarray(value).dtype
+        mend = f"{view}.astype(np.float32)" if value is not listed else f"np.asarray({view}, dtype=np.float32)"
         ROWS.add(
             f"{who} {type(value).__name__} {dtype}",
             TypeError,
-            f"{who}: {view} has dtype {dtype}; expected float32, the type fastrnn computes in "
-            f"({view}.astype(np.float32))",
+            f"{who}: {view} has dtype {dtype}; expected float32, the type fastrnn computes in ({mend})",
             lambda w, value=value: module(w).load_state_dict(changed(w, **{view: value})),
         )
 
