@@ -97,12 +97,12 @@ def flag(who: str, name: str, value: Any) -> bool:
 
 def generator(who: str, seed: Any) -> np.random.Generator:
     """Return the random numbers that a seed stands for."""
+    expected = "expected a non-negative integer, a numpy.random.SeedSequence or None"
+    if isinstance(seed, (bool, np.bool_)):
+        raise TypeError(f"{who}: seed is {seed!r}; {expected}")
     try:
-        if isinstance(seed, (bool, np.bool_)):
-            raise TypeError
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
-        expected = "expected a non-negative integer, a numpy.random.SeedSequence or None"
         raise type(error)(f"{who}: seed is {seed!r}; {expected}") from None
 
 
@@ -146,8 +146,8 @@ def _unmasked(who: str, name: str, value: Any) -> None:
     if isinstance(value, np.ma.MaskedArray):
         code = name.split(" (")[0]
         raise TypeError(
-            f"{who}: {name} is a masked array, whose mask would be lost; expected a plain one ({code}.filled(0), or "
-            "another number in the place of what is masked)"
+            f"{who}: {name} is a masked array, whose mask would be lost; expected a plain one ({code}.filled(0)), with "
+            "a number of your choice in the place of what is masked"
         )
 
 
@@ -179,7 +179,7 @@ def float32_code(name: str, value: Any) -> str:
     """What to type for value as a float32 array."""
     code = name.split(" (")[0]
     if _is_tensor(value):
-        return f"{code}.detach().cpu().float().numpy()"
+        return f"{code}.float().numpy(force=True)"
     if not isinstance(value, np.ndarray):
         return f"np.asarray({code}, dtype=np.float32)"
     if value.dtype.names:
@@ -190,7 +190,7 @@ def float32_code(name: str, value: Any) -> str:
 def _integer_code(name: str, value: Any) -> str:
     """What to type for value as an integer array."""
     if _is_tensor(value):
-        return f"{name}.detach().cpu().long().numpy()"
+        return f"{name}.long().numpy(force=True)"
     if isinstance(value, np.ndarray):
         return f"{name}{'.real' if value.dtype.kind == 'c' else ''}.astype(np.int64)"
     return f"np.asarray({name}, dtype=np.int64)"
@@ -372,8 +372,6 @@ class Keys(NamedTuple):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
         return f"Keys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
-
-    __str__ = __repr__
 
 
 def mapping(who: str, given: Any) -> dict[Any, Any]:

@@ -194,5 +194,5 @@ def _clamp(array: NDArray[Any], limit: float) -> None:
     if _is_plain(array):
         _optim.clamp(array.reshape(-1), limit)
     else:
-        limit = array.dtype.type(min(limit, np.finfo(array.dtype).max))
+        limit = min(limit, float(np.finfo(array.dtype).max))  # what is beyond it clips nothing
         np.clip(array, -limit, limit, out=array)

@@ -48,7 +48,7 @@ class Fixed:
     def __delete__(self, instance: Any) -> NoReturn:
         who = type(instance).__name__
         raise AttributeError(
-            f"{who}: {self._name} is {vars(instance).get(self._name)} and fixed; make a new {who}"
+            f"{who}: {self._name} is {vars(instance).get(self._name)!r} and fixed; expected a new {who} for another"
         )
 
 

@@ -61,8 +61,8 @@ class Hyperparameter:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: Optimizer, owner: type | None = None) -> float:
-        return self if instance is None else instance._hyperparameters[self._name]  # type: ignore[return-value]
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else instance._hyperparameters[self._name]
 
     def __set__(self, instance: Optimizer, value: float) -> None:
         instance._set({self._name: value})

@@ -31,17 +31,20 @@ def views(flat: FloatArray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
     return arrays
 
 
+_READ_ONLY = (
+    "Parameters: they are read-only outside of editing(); expected the change in a block "
+    "`with layer.editing() as params:`"
+)
+
+
 @contextmanager
 def _saying_how_to_edit() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if "read-only" not in str(error):
+        if "read-only" not in str(error) or str(error).startswith(_READ_ONLY):
             raise
-        raise ValueError(
-            "Parameters: they are read-only outside of editing(); expected the change in a block "
-            f"`with layer.editing() as params:` ({error})"
-        ) from None
+        raise ValueError(f"{_READ_ONLY} ({error})") from None
 
 
 def _unwrapped(value: Any) -> Any:
@@ -55,6 +58,8 @@ class Weights(np.ndarray[Any, np.dtype[np.float32]]):
     """
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: Any, *inputs: Any, **options: Any) -> Any:
+        if method == "at" and isinstance(inputs[0], Weights) and not inputs[0].flags.writeable:
+            raise ValueError(f"{_READ_ONLY} ({ufunc.__name__}.at)")  # NumPy 2.4 itself would write
         out = options.get("out", ())
         if out:
             options["out"] = tuple(map(_unwrapped, out))
@@ -174,11 +179,13 @@ class Parameters(dict[str, FloatArray]):
         self.update(other)
         return self
 
-    def setdefault(self, name: str, default: Any = None) -> FloatArray:  # type: ignore[override]
+    def setdefault(self, name: str, default: Any = None) -> FloatArray:
         """Return the array of that name; there are no others to be set."""
         return self[name]
 
     def _checked(self, name: str, array: Any) -> FloatArray:
+        if name not in self._shapes:
+            self.__missing__(name)
         return _check.shape("Parameters", name, array, self._shapes[name], "the parameter's shape")
 
     def __reduce__(self) -> tuple[Any, ...]:

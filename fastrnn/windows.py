@@ -138,7 +138,7 @@ class Windows:
         self.seq_length = _check.count("tbptt", "seq_length", seq_length)
         xs, ys = _pairs(inputs, targets, self.batch_size, self.seq_length)
         window = self.batch_size * self.seq_length
-        self._count = len(xs) // window
+        self._count: int = len(xs) // window
         used = self._count * window
         self.dropped = len(xs) - used
         self._inputs = _lay_out(xs[:used], self.batch_size)

@@ -130,7 +130,7 @@ class Rows(list):
             f"{who} {name} masked",
             TypeError,
             f"{who}: {name} is a masked array, whose mask would be lost; expected a plain one "
-            f"({name.split(' (')[0]}.filled(0), or another number in the place of what is masked)",
+            f"({name.split(' (')[0]}.filled(0)), with a number of your choice in the place of what is masked",
             lambda w: call(w, np.ma.masked_array(array, mask=False)),
         )
 

@@ -64,7 +64,7 @@ for who, name, make in (
             lambda w, make=make, value=value: make(value),
         )
 for who, make in (("RNN", lambda v: fastrnn.RNN(3, 4, seed=v)), ("Linear", lambda v: fastrnn.Linear(3, 4, seed=v))):
-    for value, error in ((-1, ValueError), (1.5, TypeError), ("seed", TypeError)):
+    for value, error in ((-1, ValueError), (1.5, TypeError), ("seed", TypeError), (True, TypeError)):
         ROWS.add(
             f"{who} seed {value}",
             error,
