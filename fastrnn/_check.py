@@ -24,14 +24,23 @@ LEAST_FLOAT, MOST_FLOAT = float(np.finfo(np.float32).tiny), float(np.finfo(np.fl
 # ---------------------------------------------------------------------------------------- numbers and words
 
 
-def integer(who: str, name: str, value: Any, least: int, most: int, expected: str) -> int:
+def shown(value: Any) -> str:
+    """What a message shows of a value: one line of no great length."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an object that fails at everything
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def integer(who: str, name: str, value: Any, least: int, most: float, expected: str) -> int:
     """Return value as an int in least..most, which `expected` says in words."""
-    _unmasked(who, name, value)
+    value = plain(who, name, value)
     if isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{who}: {name} is {value}; expected {expected}")
     try:
         number = operator.index(value)
-    except TypeError:
+    except Exception:  # whatever an object's __index__ raises
         raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected {expected}") from None
     if number < least:
         raise ValueError(f"{who}: {name} is {number}; expected {expected}")
@@ -49,7 +58,7 @@ def number(who: str, name: str, value: Any, expected: str) -> float:
     """Return any real number but a truth value as a float: NumPy's scalars, arrays without axes, fractions."""
     value = plain(who, name, value)
     without_axes = isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
-    if isinstance(value, bool) or not (isinstance(value, Real) or without_axes):
+    if isinstance(value, (bool, np.timedelta64)) or not (isinstance(value, Real) or without_axes):
         raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected {expected}")
     try:
         return float(value)
@@ -91,19 +100,20 @@ def positive(who: str, name: str, value: Any, *, zero: bool = False, infinite: b
 def flag(who: str, name: str, value: Any) -> bool:
     """Return value if it is true or false."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{who}: {name} is {value!r}; expected True or False")
+        raise TypeError(f"{who}: {name} is {shown(value)}; expected True or False")
     return bool(value)
 
 
 def generator(who: str, seed: Any) -> np.random.Generator:
     """Return the random numbers that a seed stands for."""
-    expected = "expected a non-negative integer, a numpy.random.SeedSequence or None"
-    if isinstance(seed, (bool, np.bool_)):
-        raise TypeError(f"{who}: seed is {seed!r}; {expected}")
-    try:
+    ready = (np.random.SeedSequence, np.random.BitGenerator, np.random.Generator)
+    if seed is None or isinstance(seed, ready):
         return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{who}: seed is {seed!r}; {expected}") from None
+    expected = "a non-negative integer, a numpy.random.SeedSequence or None"
+    several = isinstance(seed, (list, tuple))
+    # Plain numbers: NumPy itself goes into whatever it is given and does not come back from everything.
+    whole = [integer(who, "seed", each, 0, math.inf, expected) for each in (seed if several else [seed])]
+    return np.random.default_rng(whole if several else whole[0])
 
 
 def random_numbers(who: str, name: str, value: Any) -> np.random.Generator:
@@ -118,7 +128,7 @@ def random_numbers(who: str, name: str, value: Any) -> np.random.Generator:
 def dimensions(who: str, value: Any) -> tuple[int, ...]:
     """Return the shape of an array to be made."""
     if not isinstance(value, (tuple, list)):
-        raise TypeError(f"{who}: shape is {value!r}; expected a tuple of integers")
+        raise TypeError(f"{who}: shape is {shown(value)}; expected a tuple of integers")
     shape = tuple(integer(who, f"shape[{i}]", n, 0, MOST, "an integer >= 0") for i, n in enumerate(value))
     parameter_bytes(who, {"shape": shape})
     return shape
@@ -127,7 +137,7 @@ def dimensions(who: str, value: Any) -> tuple[int, ...]:
 def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
     """Return value if it is one of the allowed names."""
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{who}: {name} is {value!r}; expected one of {', '.join(allowed)}")
+        raise ValueError(f"{who}: {name} is {shown(value)}; expected one of {', '.join(allowed)}")
     return str(value)
 
 
@@ -165,8 +175,9 @@ def array_of(who: str, name: str, value: Any, expected: str) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except Exception as error:  # whatever the other library raises
+        reason = " ".join(str(error).split())
         raise TypeError(
-            f"{who}: {name} is a {type(value).__name__} that cannot be read as an array ({error}); expected {expected}"
+            f"{who}: {name} is a {type(value).__name__} that cannot be read as an array ({reason}); expected {expected}"
         ) from None
 
 
@@ -338,7 +349,7 @@ def rows(who: str, value: Any, B: int) -> slice | IndexArray:
         try:
             value.indices(B)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{who}: rows is {value!r}; {expected}") from None
+            raise type(error)(f"{who}: rows is {shown(value)}; {expected}") from None
         return value
     array = array_of(who, "rows", value, expected.removeprefix("expected "))
     if array.dtype == np.bool_:
@@ -348,14 +359,15 @@ def rows(who: str, value: Any, B: int) -> slice | IndexArray:
     if array.size == 0:
         return np.zeros(0, dtype=np.int64)
     if array.dtype.kind not in "iu" or array.ndim > 1:
-        raise TypeError(f"{who}: rows is {value!r}; {expected}")
+        raise TypeError(f"{who}: rows is {shown(value)}; {expected}")
     if array.shape == (B,) and np.isin(array, (0, 1)).all():
         raise ValueError(
-            f"{who}: rows is {value!r}, {B} integers 0 or 1 for a batch of {B}, which may be a mask or row numbers; "
-            f"expected the mask (np.asarray(rows, dtype=bool)), or for row numbers np.isin(np.arange({B}), rows)"
+            f"{who}: rows is {shown(value)}, {B} integers 0 or 1 for a batch of {B}, which may be a mask or row "
+            "numbers; expected the mask (np.asarray(rows, dtype=bool)), or for row numbers "
+            f"np.isin(np.arange({B}), rows)"
         )
     if array.min() < -B or array.max() >= B:
-        raise IndexError(f"{who}: rows is {value!r}; expected integers in {-B}..{B - 1}")
+        raise IndexError(f"{who}: rows is {shown(value)}; expected integers in {-B}..{B - 1}")
     return array.reshape(-1).astype(np.int64)
 
 

@@ -181,16 +181,17 @@ cdef class Owner:
     cdef cnp.ndarray array
 
 
-def frozen(cnp.ndarray array not None):
-    """A read-only array over the memory of a C-contiguous float32 one, which nothing can make writable again: NumPy
-    refuses the flag where no base of an array can be written."""
+def view_of(cnp.ndarray array not None, bint writeable):
+    """A view of a C-contiguous float32 array that does not lead back to it: nobody can resize what is behind a view,
+    nor make a read-only one writable, because NumPy refuses the flag where no base of an array can be written."""
     cdef Owner owner = Owner()
     owner.array = array
-    cdef cnp.ndarray result = looking_into(
+    cdef cnp.ndarray view = looking_into(
         owner, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_DATA(array)
     )
-    result.flags.writeable = False
-    return result
+    if not writeable:
+        cnp.PyArray_CLEARFLAGS(view, cnp.NPY_ARRAY_WRITEABLE)
+    return view
 
 
 def kept():

@@ -91,7 +91,7 @@ def clip_grad_value_(grads: Gradients | Sequence[Gradients], limit: float) -> No
 def _dicts(who: str, grads: Gradients | Sequence[Gradients]) -> list[Gradients]:
     """The dicts of `grads`, each checked to be one and to come once."""
     dicts = [grads] if isinstance(grads, Mapping) else grads
-    if not isinstance(dicts, Sequence) or not all(isinstance(d, Mapping) for d in dicts):
+    if not isinstance(dicts, (list, tuple)) or not all(isinstance(d, Mapping) for d in dicts):
         got = type(grads).__name__
         raise TypeError(
             f"{who}: grads is a {got}; expected a layer's grads or a list of such ([lstm.grads, head.grads])"

@@ -89,8 +89,9 @@ def _arrays(who, function, arrays):
 
 
 def _scalar(who, value):
-    if np.ndim(value) != 0:
-        raise ValueError(f"{who}: function returned an array of shape {np.shape(value)}; expected a scalar")
+    if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "iufc":
+        got = f"an array of shape {np.shape(value)}" if np.ndim(value) else f"a {type(value).__name__}"
+        raise ValueError(f"{who}: function returned {got}; expected a number")
     return value
 
 

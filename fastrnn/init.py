@@ -74,11 +74,16 @@ def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Ge
     matched = _PARAMETER_NAME.fullmatch(parameter_name) if isinstance(parameter_name, str) else None
     if matched is None:
         raise ValueError(
-            f"init.default: parameter_name is {parameter_name!r};"
+            f"init.default: parameter_name is {_check.shown(parameter_name)};"
             " expected weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0 or of a higher layer"
         )
     gates, open_gate = _CELLS[cell_name]
     kind = matched[1]
+    shape = _check.dimensions("init.default", shape)
+    if kind.startswith("weight"):
+        _matrix_shape("init.default", shape)
+    hidden = _block_rows("init.default", shape, gates)
+    _check.random_numbers("init.default", "rng", rng)
     if kind == "weight_hh":
         return orthogonal(shape, rng, gates)
     if kind == "weight_ih":
@@ -86,7 +91,6 @@ def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Ge
     bias = zeros(shape, rng)
     # Both biases of a gate are added, so one of them sets it.
     if kind == "bias_ih" and open_gate is not None:
-        hidden = _block_rows("init.default", shape, gates)
         bias[open_gate * hidden : (open_gate + 1) * hidden] = _OPEN
     return bias
 
@@ -142,6 +146,7 @@ def glorot_uniform(shape: Shape, rng: np.random.Generator, gates: int = 1) -> Ar
     float32 array of that shape
     """
     shape = _matrix_shape("init.glorot_uniform", shape)
+    _check.random_numbers("init.glorot_uniform", "rng", rng)
     fan_in = shape[1]
     fan_out = _block_rows("init.glorot_uniform", shape, gates)
     return uniform(shape, rng, math.sqrt(6.0 / (fan_in + fan_out)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastrnn import _check, _panels, _threads, tape
 from fastrnn import init as initial_values
+from fastrnn._memory import view_of
 from fastrnn._stack import Record, Stack
 from fastrnn.module import Fixed, FloatArray, Initialiser, Keys, Module
 from fastrnn.stream import Stream
@@ -201,8 +202,7 @@ class Recurrent(Module):
         y, final, records = self._run(
             f"{self._who}.forward", x, state, lengths, num_threads, tape=True
         )
-        y.flags.writeable = False
-        return y, final, Tape(self, records)
+        return view_of(y, False), final, Tape(self, records)
 
     def _run(
         self,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastrnn import _check, _threads
 from fastrnn._check import Keys
-from fastrnn._memory import empty, frozen
+from fastrnn._memory import empty, view_of
 from fastrnn.parameters import Parameters, Weights, views
 
 __all__ = ["Fixed", "FloatArray", "Initialiser", "Keys", "Module", "Parameters"]
@@ -86,8 +86,8 @@ class Module:
         self._buffer: FloatArray = empty((size,))
         gradients: FloatArray = empty((size,))
         gradients[:] = 0
-        self._params = Parameters(frozen(self._buffer).view(Weights), shapes)
-        self._grads = Parameters(gradients[:], shapes)
+        self._params = Parameters(view_of(self._buffer, False).view(Weights), shapes)
+        self._grads = Parameters(view_of(gradients, True), shapes)
         self._drafts = 0
         self._renew_lock()
         _threads.renew_in_children(self)

@@ -397,9 +397,10 @@ class Adam(Optimizer):
         self._set({"beta1": beta1, "beta2": beta2})
 
     def _pair(self, betas: Any) -> tuple[Any, Any]:
-        array_like = isinstance(betas, np.ndarray) and betas.shape == (2,)
+        betas = _check.plain(self._who, "betas", betas)
+        array_like = isinstance(betas, np.ndarray) and betas.shape == (2,) and betas.dtype.kind in "iuf"
         if not array_like and not (isinstance(betas, (tuple, list)) and len(betas) == 2):
-            raise TypeError(f"{self._who}: betas is {betas!r}; expected a pair of numbers in [0, 1)")
+            raise TypeError(f"{self._who}: betas is {_check.shown(betas)}; expected a pair of numbers in [0, 1)")
         return betas[0], betas[1]
 
     def _checked(self, who: str, values: Mapping[str, Any]) -> dict[str, float]:

@@ -154,7 +154,7 @@ class Parameters(dict[str, FloatArray]):
             raise AttributeError("Parameters: flat cannot be replaced; expected new values (params.flat[:] = array)")
 
     def __missing__(self, name: Any) -> NoReturn:
-        raise KeyError(f"Parameters: there is no {name!r}; expected one of {', '.join(self)}")
+        raise KeyError(f"Parameters: there is no {_check.shown(name)}; expected one of {', '.join(self)}")
 
     def __setitem__(self, name: str, array: FloatArray) -> None:
         """Copy array into the view of that name; the view itself stays."""
@@ -166,7 +166,7 @@ class Parameters(dict[str, FloatArray]):
             given = dict(*args, **kwargs)
         except (TypeError, ValueError) as error:
             raise type(error)(
-                f"Parameters: update got {args!r} ({error}); expected a mapping of names to arrays"
+                f"Parameters: update got {_check.shown(args)} ({error}); expected a mapping of names to arrays"
             ) from None
         checked = {name: self._checked(name, array) for name, array in given.items()}
         for name, array in checked.items():

@@ -143,10 +143,17 @@ class Windows:
         self.dropped = len(xs) - used
         self._inputs = _lay_out(xs[:used], self.batch_size)
         self._targets = _lay_out(ys[:used], self.batch_size)
-        # The windows are views of these, and a changed one would change the next epoch.
+        self._position = self._start = 0
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """The windows are views of these, and a changed one would change the next epoch."""
         self._inputs.flags.writeable = False
         self._targets.flags.writeable = False
-        self._position = self._start = 0
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._freeze()  # NumPy does not pickle that
 
     def __len__(self) -> int:
         """Number of windows in an epoch."""

@@ -1,4 +1,4 @@
-"""What an error advises works when it is typed: for NumPy's arrays, lists, and tensors and tables of other libraries."""
+"""What an error advises works when typed: for NumPy's arrays, lists, and tensors and tables of other libraries."""
 
 import re
 
@@ -174,7 +174,8 @@ def test_tensors_are_loaded_as_they_are():
     torch = pytest.importorskip("torch")
     theirs, ours = torch.nn.LSTM(I, H), fastrnn.LSTM(I, H)
     ours.load_state_dict(theirs.state_dict())
-    with pytest.raises(TypeError, match=r"LSTM\.load_state_dict: weight_ih_l0 is a Parameter that cannot be read") as caught:
+    message = r"LSTM\.load_state_dict: weight_ih_l0 is a Parameter that cannot be read"
+    with pytest.raises(TypeError, match=message) as caught:
         ours.load_state_dict(dict(theirs.named_parameters()))
     code = advised(caught.value, "weight_ih_l0").replace("weight_ih_l0", "each")
     ours.load_state_dict({name: eval(code, {"each": each}) for name, each in theirs.named_parameters()})

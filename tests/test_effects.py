@@ -2,6 +2,8 @@
 
 import copy
 import fractions
+import io
+import json
 import pickle
 import re
 import threading
@@ -11,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from runs import CLASSES, every_class, floats
+from safetensors.numpy import load, save
 from tolerance import assert_same_arrays
 
 import fastrnn
@@ -112,7 +115,8 @@ def test_gradients_changed_in_place_by_an_operator():
 def test_what_still_looks_into_a_block_after_it_changes_nothing():
     layer, x = fastrnn.LSTM(3, 5, seed=0), floats(4, 2, 3)
     with layer.editing() as params:
-        views = [params["weight_hh_l0"][1:], params.flat[::2], params["weight_ih_l0"].T, np.asarray(params["bias_ih_l0"])]
+        views = [params["weight_hh_l0"][1:], params.flat[::2], params["weight_ih_l0"].T]
+        views.append(np.asarray(params["bias_ih_l0"]))
         params["bias_hh_l0"][...] = 1
     before, weights = layer(x)[0], layer.flat_params.copy()
     for view in views:
@@ -220,6 +224,47 @@ def test_what_is_computed_of_parameters_is_a_plain_array():
         assert array.flags.writeable
 
 
+def test_what_forward_shows_of_a_tape_can_never_be_made_writable():
+    for layer in (fastrnn.LSTM(3, 5, seed=0), fastrnn.GRU(3, 5, 2, seed=0)):
+        y = layer.forward(floats(4, 2, 3))[0]
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            y.flags.writeable = True
+        assert type(y) is np.ndarray and not isinstance(y.base, np.ndarray)
+
+
+def test_nobody_can_resize_what_compiled_code_writes():
+    layer = fastrnn.Linear(3, 4, seed=0)
+    for array in (layer.flat_grads, layer.grads["weight"], layer.params["weight"], layer.params.flat):
+        while isinstance(array, np.ndarray):
+            with pytest.raises(ValueError, match="resize"):
+                array.resize(1000, refcheck=False)
+            array = array.base
+
+
+def test_parameters_go_into_files_and_to_other_libraries():
+    layer = fastrnn.GRU(3, 5, seed=0)
+    expected = layer.state_dict()
+    file = io.BytesIO()
+    np.savez(file, **layer.params)
+    file.seek(0)
+    for given in (
+        dict(np.load(file)),
+        load(save(layer.params)),
+        pickle.loads(pickle.dumps(dict(layer.params))),
+        json.loads(json.dumps({name: array.tolist() for name, array in layer.params.items()})),
+    ):
+        assert_same_arrays([np.asarray(given[name], np.float32) for name in expected], list(expected.values()))
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_parameters_go_to_pytorch():
+    torch = pytest.importorskip("torch")
+    layer, theirs = fastrnn.GRU(3, 5, seed=0), torch.nn.GRU(3, 5)
+    theirs.load_state_dict({name: torch.from_numpy(array) for name, array in layer.params.items()})
+    theirs.load_state_dict({name: torch.as_tensor(array) for name, array in layer.params.items()})
+    np.testing.assert_array_equal(theirs.weight_hh_l0.detach().numpy(), layer.params["weight_hh_l0"])
+
+
 # ------------------------------------------------------------------------------------------- entries of a dict
 
 
@@ -264,8 +309,8 @@ def test_compiled_code_does_not_follow_what_is_done_to_the_dicts():
 
 def results_of(layer, x):
     layer.zero_grad()
-    y, state, tape = layer.forward(x)
-    dx, dstate = layer.backward(tape, y)
+    y, _, tape = layer.forward(x)
+    dx, _ = layer.backward(tape, y)
     return [layer(x)[0], y, dx, layer.flat_grads.copy()]
 
 
@@ -347,8 +392,8 @@ def test_step_is_in_the_help_and_can_be_replaced_by_a_subclass():
 
 
 SELECTIONS = [
-    [3], [0, 3], [-1], [1, 1], (2,), 3, np.int8(1), np.array(2), slice(1, None, 2), range(2), [True, False, False, True],
-    np.array([0, 1, 1, 0], bool), [], [0, 1, 2, 3],
+    [3], [0, 3], [-1], [1, 1], (2,), 3, np.int8(1), np.array(2), slice(1, None, 2), range(2),
+    [True, False, False, True], np.array([0, 1, 1, 0], bool), [], [0, 1, 2, 3],
 ]  # fmt: skip
 
 
@@ -393,6 +438,17 @@ def test_iterations_over_windows_do_not_know_of_each_other():
     next(left_early)
     assert numbers(windows) == [0, 2, 4, 6]
     assert numbers(left_early) == [2, 4, 6]
+
+
+@every_copy
+def test_copies_of_windows_are_read_only_and_go_on_by_themselves(how):
+    windows = tbptt(np.arange(9), batch_size=1, seq_length=2)
+    windows.position = 2
+    twin = COPIES[how](windows)
+    assert numbers(twin) == [4, 6]
+    assert windows.position == 2
+    for x, target in twin:
+        assert not x.flags.writeable and not target.flags.writeable
 
 
 def test_a_position_that_is_set_is_for_the_next_iteration_alone():

@@ -64,11 +64,18 @@ for who, name, make in (
             lambda w, make=make, value=value: make(value),
         )
 for who, make in (("RNN", lambda v: fastrnn.RNN(3, 4, seed=v)), ("Linear", lambda v: fastrnn.Linear(3, 4, seed=v))):
-    for value, error in ((-1, ValueError), (1.5, TypeError), ("seed", TypeError), (True, TypeError)):
+    for value, error, got in (
+        (-1, ValueError, "-1"),
+        (1.5, TypeError, "a float"),
+        ("seed", TypeError, "a str"),
+        (True, ValueError, "True"),
+        ([1, 2.5], TypeError, "a float"),
+        (np.ones((1, 1)).view(np.matrix), TypeError, "a ndarray"),
+    ):
         ROWS.add(
             f"{who} seed {value}",
             error,
-            f"{who}: seed is {value!r}; expected a non-negative integer, a numpy.random.SeedSequence or None",
+            f"{who}: seed is {got}; expected a non-negative integer, a numpy.random.SeedSequence or None",
             lambda w, make=make, value=value: make(value),
         )
 ROWS.add(

@@ -42,7 +42,7 @@ def replace_gradient(value):
 def liar(truth, claim):
     """An array of a subclass that says it were another one, in every way that Python can ask."""
     names = ("shape", "dtype", "ndim", "size", "strides", "flags", "nbytes", "itemsize", "__array_interface__", "base")
-    lies = {name: property(lambda self, value=getattr(claim, name): value) for name in names}
+    lies = {name: property(lambda self, name=name: getattr(claim, name)) for name in names}
     methods = ("reshape", "astype", "copy", "ravel", "view", "swapaxes", "max", "min")
     lies |= {name: lambda self, *args, name=name, **options: getattr(claim, name)(*args, **options) for name in methods}
     lies |= {"__len__": lambda self: len(claim), "__getitem__": lambda self, index: claim[index]}
