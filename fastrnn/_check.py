@@ -143,7 +143,7 @@ def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
 
 def parameter_bytes(who: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Return the number of float32 parameters if an array can hold them."""
-    total = sum(int(np.prod([int(n) for n in shape], dtype=object)) for shape in shapes.values())
+    total = sum(map(math.prod, shapes.values()))
     if total > np.iinfo(np.intp).max // 8:
         raise ValueError(f"{who}: {total} parameters; expected what fits in memory")
     return total

@@ -55,6 +55,8 @@ class Recurrent(Module):
         then l1, ... The parameters are read-only but in `editing()`.
     rng : numpy.random.Generator
         Where dropout's masks come from; save `rng.bit_generator.state` to resume exactly.
+    dropout, batch_first
+        As given; they and rng may be set at any time. The others are fixed.
     """
 
     NAME: ClassVar[str]

@@ -52,12 +52,13 @@ VALUES = [
     [[]], (), (2,), {}, {1}, {"a": 1}, object(), len, lambda *_: None, type, Ellipsis, NotImplemented, slice(None),
     slice("a"), range(2), iter([1]), np.int8(2), np.int64(2), np.uint64(2), np.uint64(2**64 - 1), np.float16(0.5),
     np.float32(2), np.float64(0.5), np.longdouble(0.5), np.array(2), np.array(2, np.uint8), np.array(0.5),
-    np.array([2]), np.array([[2]]), np.array(True), np.array("2"), np.array(None), np.array(2 + 0j), np.complex64(1), 1j,
-    np.datetime64("2026-01-01"), np.timedelta64(2, "s"), np.ma.masked, np.ma.array(2), np.ma.array(2, mask=True),
+    np.array([2]), np.array([[2]]), np.array(True), np.array("2"), np.array(None), np.array(2 + 0j), np.complex64(1),
+    1j, np.datetime64("2026-01-01"), np.timedelta64(2, "s"), np.ma.masked, np.ma.array(2), np.ma.array(2, mask=True),
     np.zeros(0), np.zeros((0, 0), np.float32), np.zeros((1, 1), np.float32), np.zeros((1, 1, 1), np.float32),
     np.zeros((1, 1), np.int64), np.full((1, 1), 2**62), np.full((1, 1), np.nan, np.float32), np.zeros(3, "f4,i4"),
     np.array([1, "a"], object), np.ones((1, 1)).view(np.matrix), np.zeros(2, "S3"), fractions.Fraction(1, 2),
-    fractions.Fraction(2), decimal.Decimal("0.5"), Three(), Uncooperative(), Exception("value"), np.random.RandomState(0),
+    fractions.Fraction(2), decimal.Decimal("0.5"), Three(), Uncooperative(), Exception("value"),
+    np.random.RandomState(0),
 ]  # fmt: skip
 
 # -------------------------------------------------------------- what a value stands for, by the kind of argument
