@@ -10,6 +10,9 @@ cdef Py_ssize_t panel_floats(Py_ssize_t K) noexcept nogil
 cdef Py_ssize_t packed_floats(Py_ssize_t K, Py_ssize_t N) noexcept nogil
 cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil
 
+cdef class Version:
+    cdef readonly long long number
+
 cdef struct WeightGradient:
     const float *operand        # (K, N)
     Py_ssize_t N

@@ -11,6 +11,8 @@ b) A weight gradient is one product with K = T*B, cut into blocks of at most GRA
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint64_t
 
+import threading
+
 import numpy as np
 
 from fastrnn._kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, fr_product, kernels
@@ -18,6 +20,7 @@ from fastrnn._kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end
 from fastrnn._team cimport cut, fr_team, gather, team
 
 from fastrnn._memory import empty
+from fastrnn._threads import renew_in_children
 
 cdef enum:
     COLUMN = GRADIENT_ROWS + FR_GROUP  # one column of da after the other, on different sets of the caches
@@ -104,35 +107,69 @@ cdef void weight_gradients(
                 panels += depth * padded(N)
 
 
+cdef class Version:
+    """Of a layer's weights: a number that changes before they do and after it.
+
+    What is made of the weights carries the number read before; it is true to them while the number is the same.
+    """
+
+    def advance(self):
+        self.number += 1
+
+
 cdef class LinearPanels:
-    """The weights of a linear layer, packed for y = x W^T + b and for dx = dy W."""
+    """The weights of a linear layer, packed for y = x W^T + b and for dx = dy W; see `Panels`."""
 
     cdef readonly Py_ssize_t inputs, outputs
     cdef const float[:, ::1] weight
+    cdef readonly Version version
+    cdef readonly object lock
     cdef float[::1] bias, forward, transposed
-    cdef public bint stale
-    cdef object source_bias
+    cdef long long forward_version, transposed_version
+    cdef object source_bias, __weakref__
 
-    def __init__(self, weight, bias):
+    def __init__(self, Version version not None, weight, bias):
+        self.version = version
         self.weight = weight
         self.source_bias = bias
         self.outputs, self.inputs = weight.shape
         self.bias = np.zeros(padded(self.outputs), dtype=np.float32)
-        self.forward = empty((packed_floats(self.inputs, self.outputs),))
-        self.transposed = empty((packed_floats(self.outputs, self.inputs),))
-        self.stale = True
+        self.forward = self.transposed = None
+        self.forward_version = self.transposed_version = -1
+        self._renew_lock()
+        renew_in_children(self)
+
+    def _renew_lock(self):
+        """A new lock, held by nobody."""
+        self.lock = threading.Lock()
 
     def refresh(self):
-        """Pack again if the weights have changed."""
-        if not self.stale:
-            return
-        if self.source_bias is not None:
-            np.asarray(self.bias)[:self.outputs] = self.source_bias
-        kernels.pack(self.inputs, self.outputs, &self.weight[0, 0], 1, self.inputs,
-                     &self.forward[0], panel_floats(self.inputs))
-        kernels.pack(self.outputs, self.inputs, &self.weight[0, 0], self.inputs, 1,
-                     &self.transposed[0], panel_floats(self.outputs))
-        self.stale = False
+        """Pack what a forward call reads, if the weights have changed."""
+        cdef long long now
+        with self.lock:
+            now = self.version.number
+            if self.forward_version == now:
+                return
+            if self.forward is None:
+                self.forward = empty((packed_floats(self.inputs, self.outputs),))
+            if self.source_bias is not None:
+                np.asarray(self.bias)[:self.outputs] = self.source_bias
+            kernels.pack(self.inputs, self.outputs, &self.weight[0, 0], 1, self.inputs,
+                         &self.forward[0], panel_floats(self.inputs))
+            self.forward_version = now
+
+    def refresh_transposed(self):
+        """Pack what a backward call reads, if the weights have changed. For one thread at a time."""
+        cdef long long now
+        with self.lock:
+            now = self.version.number
+            if self.transposed_version == now:
+                return
+            if self.transposed is None:
+                self.transposed = empty((packed_floats(self.outputs, self.inputs),))
+            kernels.pack(self.outputs, self.inputs, &self.weight[0, 0], self.inputs, 1,
+                         &self.transposed[0], panel_floats(self.outputs))
+            self.transposed_version = now
 
 
 cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *w,

@@ -161,7 +161,7 @@ cdef class Stack:
             record = Record(x, panels, T, B, tape)
             record.start(initial, layer)
             if panels.is_stale(integers):
-                panels.refresh(integers, False)
+                panels.refresh(integers)
             with nogil:
                 forward_layer(panels, record.x, record.indices, record.gates, record.h, record.c, record.aux,
                               initial is None, num_threads)
@@ -174,8 +174,18 @@ cdef class Stack:
                 x = record.drop_out(x, drop, rng, num_threads)
         return x, final, records
 
+    def prepare_backward(self, list records, bint input_gradient):
+        """Pack the weights that `backward` reads, all before it reads any: an edit may end at any time."""
+        cdef Panels panels
+        cdef Record record
+        cdef Py_ssize_t layer
+        for layer in range(len(self.panels)):
+            panels, record = self.panels[layer], records[layer]
+            panels.refresh_transposed(record.x.shape[0] > 0 and (layer > 0 or input_gradient))
+
     def backward(self, list records, dy, list dfinal, bint input_gradient, int num_threads):
         """dx (as x, or None) and the arrays (layers, B, H) of the initial state's gradient; adds to the gradients.
+        After `prepare_backward`.
 
         dy (T, B, H) or None, dfinal None or arrays (layers, B, H)
         """
@@ -196,7 +206,6 @@ cdef class Stack:
             dy, dx = None, no_sequence
             if record.x.shape[0] and (layer > 0 or input_gradient):
                 dy = dx = new(T, B, panels.inputs)
-            panels.refresh(record.indices.shape[0] > 0, True)
             backward_layer(
                 panels, record.x, record.indices, record.gates, record.h, record.c, record.aux, above,
                 carry[0], carry[self.states - 1], dx,

@@ -110,7 +110,7 @@ cdef class StreamCore:
         for layer in self.layers:
             indices = below.indices.shape[0] > 0
             if layer.panels.is_stale(indices):
-                layer.panels.refresh(indices, False)
+                layer.panels.refresh(indices)
             if layer.long_step:
                 with nogil:
                     advance(layer, below, self.num_threads)

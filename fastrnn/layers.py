@@ -23,9 +23,9 @@ State = Any  # an array h (layers, B, H), or for the LSTM a pair (h, c) of them
 class Tape:
     """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
 
-    def __init__(self, layer: Recurrent, records: list[Record]) -> None:
+    def __init__(self, layer: Recurrent, version: int, records: list[Record]) -> None:
         self._layer = layer
-        self._version = layer._version
+        self._version = version  # of the weights, read before the run
         self._records: list[Record] | None = records
 
     def __reduce__(self) -> NoReturn:
@@ -42,7 +42,7 @@ class Tape:
             )
         if self._records is None:
             raise ValueError(f"{who}: the tape is used up; expected a new one, run forward again")
-        if self._version != layer._version:
+        if self._version != layer._version.number:
             raise ValueError(
                 f"{who}: the weights changed after this tape was made; expected backward before the "
                 "change, run forward again"
@@ -50,7 +50,7 @@ class Tape:
         return self._records
 
     def _use_up(self, layer: Recurrent, who: str) -> None:
-        self._open(layer, who)  # again, under the layer's lock: another thread may have been first
+        self._open(layer, who)  # again, under the layer's lock: another thread may have used it or changed the weights
         self._records = None
 
 
@@ -133,7 +133,7 @@ class Recurrent(Module):
         return initial_values.default(self.NAME, name, shape, rng)
 
     def _compile(self) -> None:
-        self._panels = [_panels.Panels(self._cell, *arrays) for arrays in self._by_layer(self.params)]
+        self._panels = [_panels.Panels(self._cell, self._version, *arrays) for arrays in self._by_layer(self.params)]
         self._stack = Stack(self._panels, self._by_layer(self.grads))
 
     @property
@@ -157,10 +157,6 @@ class Recurrent(Module):
         """Per layer weight_ih, weight_hh, bias_ih, bias_hh, None where there is no bias."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [[arrays.get(f"{name}_l{layer}") for name in names] for layer in range(self.num_layers)]
-
-    def _stale(self) -> None:
-        for panels in self._panels:
-            panels.stale()
 
     # ------------------------------------------------------------------------------------------ running
 
@@ -214,11 +210,12 @@ class Recurrent(Module):
         y, state : as a call returns them
         tape : Tape
         """
+        version = self._version.number
         y, final, records = self._run(
             f"{self._who}.forward", x, state, lengths, num_threads, tape=True
         )
         y.flags.writeable = False
-        return y, final, Tape(self, records)
+        return y, final, Tape(self, version, records)
 
     def _run(
         self,
@@ -289,6 +286,7 @@ class Recurrent(Module):
             dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
         final = self._checked_state(who, "dstate", dstate, B)
         with self._lock:
+            self._stack.prepare_backward(records, input_gradient)
             tape._use_up(self, who)
             dx, initial = self._stack.backward(records, dy, final, input_gradient, threads)
         if dx is not None and self.batch_first:

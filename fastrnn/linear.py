@@ -14,9 +14,9 @@ from fastrnn.module import Fixed, FloatArray, Initialiser, Module
 class LinearTape:
     """A linear layer's forward run, kept for one backward run."""
 
-    def __init__(self, layer: Linear, x: FloatArray) -> None:
+    def __init__(self, layer: Linear, version: int, x: FloatArray) -> None:
         self._layer = layer
-        self._version = layer._version
+        self._version = version  # of the weights, read before the run
         self._x: FloatArray | None = x
 
 
@@ -58,14 +58,11 @@ class Linear(Module):
         self._create(shapes, self._default, init, _check.generator("Linear", seed))
 
     def _compile(self) -> None:
-        self._panels = _dense.LinearPanels(self.params["weight"], self.params.get("bias"))
+        self._panels = _dense.LinearPanels(self._version, self.params["weight"], self.params.get("bias"))
 
     @staticmethod
     def _default(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
         return initial_values.glorot_uniform(shape, rng) if name == "weight" else np.zeros(shape, np.float32)
-
-    def _stale(self) -> None:
-        self._panels.stale = True
 
     def __call__(self, x: FloatArray, *, num_threads: int | None = None) -> FloatArray:
         """Return y (..., out_features) of x (..., in_features) float32."""
@@ -75,8 +72,9 @@ class Linear(Module):
         self, x: FloatArray, *, num_threads: int | None = None
     ) -> tuple[FloatArray, LinearTape]:
         """Return y and the tape that `backward` needs; leave x as it is until then."""
+        version = self._version.number
         y, rows = self._run("Linear.forward", x, num_threads)
-        return y, LinearTape(self, rows.reshape(x.shape))
+        return y, LinearTape(self, version, rows.reshape(x.shape))
 
     def _run(self, who: str, x: Any, num_threads: int | None) -> tuple[FloatArray, FloatArray]:
         threads = _threads.resolve(who, num_threads)
@@ -87,14 +85,10 @@ class Linear(Module):
             )
         rows = np.ascontiguousarray(x).reshape(-1, self.in_features)
         y: FloatArray = _memory.empty((len(rows), self.out_features))
-        self._refresh()
+        self._panels.refresh()
         if len(rows):
             _dense.linear_forward(self._panels, rows, y, threads)
         return y.reshape(*x.shape[:-1], self.out_features), rows
-
-    def _refresh(self) -> None:
-        with self._lock:
-            self._panels.refresh()
 
     def backward(
         self, tape: LinearTape, dy: FloatArray, *, num_threads: int | None = None
@@ -119,9 +113,9 @@ class Linear(Module):
         dx: FloatArray = _memory.empty(x.shape)
         grad = self.grads.get("bias", np.zeros(0, np.float32))
         with self._lock:
-            self._tape_input(tape)  # again: another thread may have been first
+            self._panels.refresh_transposed()
+            self._tape_input(tape)  # again: another thread may have used it or changed the weights
             tape._x = None
-            self._panels.refresh()
             if not x.size:
                 return dx
             _dense.linear_backward(
@@ -144,7 +138,7 @@ class Linear(Module):
             raise ValueError("Linear.backward: the tape is another layer's; expected this layer's")
         if tape._x is None:
             raise ValueError("Linear.backward: the tape is used up; expected a new one, run forward again")
-        if tape._version != self._version:
+        if tape._version != self._version.number:
             raise ValueError(
                 "Linear.backward: the weights changed after this tape was made; expected backward before the "
                 "change, run forward again"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import _check, _threads
+from fastrnn._dense import Version
 from fastrnn._memory import empty
 
 FloatArray = NDArray[np.float32]
@@ -82,7 +83,7 @@ class Module:
 
     # What `_lay_out` makes again in a copy.
     _REBUILT: ClassVar[frozenset[str]] = frozenset(
-        {"params", "grads", "_buffer", "_lock", "_panels", "_stack"}
+        {"params", "grads", "_buffer", "_lock", "_version", "_panels", "_stack"}
     )
 
     def _create(
@@ -97,7 +98,6 @@ class Module:
         if init is not None and not callable(init):
             raise TypeError(f"{self._who}: init is a {type(init).__name__}; expected a callable (name, shape, rng)")
         self._shapes = dict(shapes)
-        self._version = 0
         self._lay_out()
         for name, view in Parameters(self._buffer, shapes).items():
             given = None if init is None else init(name, view.shape, rng)
@@ -115,13 +115,14 @@ class Module:
         grads: FloatArray = empty((size,))
         grads[:] = 0
         self.grads = Parameters(grads, self._shapes)
+        self._version = Version()
         self._renew_lock()
         _threads.renew_in_children(self)
         self._compile()
 
     def _renew_lock(self) -> None:
         """Set a new lock, held by nobody."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may train in the middle of a long backward
 
     def _compile(self) -> None:
         """Make the packed copies of the weights."""
@@ -168,16 +169,12 @@ class Module:
             The arrays by name, and `.flat`, all writable inside the block and read-only after it.
         """
         views = Parameters(self._buffer[:], self._shapes)
+        self._version.advance()
         try:
             yield views
         finally:
             views.freeze()
-            self._version += 1
-            self._stale()
-
-    def _stale(self) -> None:
-        """Mark packed copies of the weights stale."""
-        raise NotImplementedError
+            self._version.advance()
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
