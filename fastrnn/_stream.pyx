@@ -7,8 +7,10 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._driver cimport forward_layer
+from fastrnn._dense cimport work_between_looks
+from fastrnn._driver cimport forward_layer, forward_work
 from fastrnn._panels cimport Panels
+from fastrnn._team cimport look
 
 from fastrnn._memory import empty
 
@@ -46,11 +48,12 @@ cdef class LayerState(Source):
         super().__init__(self.h[1:], None)
 
 
-cdef void advance(LayerState layer, Source below, int num_threads) noexcept nogil:
+cdef int advance(LayerState layer, Source below, int num_threads) except -1 nogil:
     """One step of one layer."""
     forward_layer(layer.panels, below.vectors, below.indices, layer.gates, layer.h, layer.c, layer.aux, False,
                   num_threads)
     memcpy(&layer.h[0, 0, 0], &layer.h[1, 0, 0], layer.h.shape[1] * layer.h.shape[2] * sizeof(float))
+    return 0
 
 
 cdef class StreamCore:
@@ -63,6 +66,7 @@ cdef class StreamCore:
     cdef object check_input, check_output
     cdef readonly Py_ssize_t batch, inputs, hidden
     cdef int num_threads
+    cdef bint may_end  # a step takes so long that signals are looked at in the middle of it
 
     def __init__(self, panels, Py_ssize_t batch, int num_threads, check_input, check_output):
         self.layers = [LayerState(one, batch) for one in panels]
@@ -70,6 +74,7 @@ cdef class StreamCore:
         self.vectors = Source(empty((1, batch, self.inputs)), None)
         self.integers = Source(None, np.zeros((1, batch), dtype=np.int64))
         self.num_threads = num_threads
+        self.may_end = self.work() > work_between_looks()
         self.check_input, self.check_output = check_input, check_output
 
     def step(self, x, out=None):
@@ -88,10 +93,10 @@ cdef class StreamCore:
         cdef Source top
         if indices:
             memcpy(&self.integers.indices[0, 0], source, self.batch * sizeof(int64_t))
-            top = self.run(self.integers)
+            top = self.run_long(self.integers) if self.may_end else self.run(self.integers)
         else:
             memcpy(&self.vectors.vectors[0, 0, 0], source, self.batch * self.inputs * sizeof(float))
-            top = self.run(self.vectors)
+            top = self.run_long(self.vectors) if self.may_end else self.run(self.vectors)
         memcpy(cnp.PyArray_DATA(result), &top.vectors[0, 0, 0], self.batch * self.hidden * sizeof(float))
         return result
 
@@ -103,14 +108,22 @@ cdef class StreamCore:
             and cnp.PyArray_ISCARRAY_RO(x)
         )
 
+    cdef double work(self):
+        cdef LayerState layer
+        cdef double work = 0
+        for layer in self.layers:
+            work += forward_work(layer.panels, self.batch, 1, layer.panels.inputs)
+        return work
+
     cdef Source run(self, Source below):
         """The last layer after one step of all."""
         cdef LayerState layer
-        cdef bint indices
-        for layer in self.layers:
-            indices = below.indices.shape[0] > 0
+        cdef bint indices = below.indices.shape[0] > 0
+        for layer in self.layers:  # before any of them moves on: there may be no memory
             if layer.panels.is_stale(indices):
                 layer.panels.refresh(indices)
+            indices = False
+        for layer in self.layers:
             if layer.long_step:
                 with nogil:
                     advance(layer, below, self.num_threads)
@@ -118,6 +131,20 @@ cdef class StreamCore:
                 advance(layer, below, self.num_threads)
             below = layer
         return below
+
+    cdef Source run_long(self, Source below):
+        """`run`; where a signal's handler raises, the state is as before."""
+        cdef Source top
+        states = [array for part in self.states() for array in part]
+        before = [array.copy() for array in states]
+        try:
+            top = self.run(below)
+            look()
+            return top
+        except BaseException:
+            for array, values in zip(states, before):
+                array[...] = values
+            raise
 
     def states(self):
         """Writable views of every layer's h, and of every layer's c (or of nothing)."""
