@@ -129,18 +129,17 @@ cdef class StreamCore:
                     advance(layer, below, self.num_threads)
             else:
                 advance(layer, below, self.num_threads)
+            if self.may_end:
+                look()
             below = layer
         return below
 
     cdef Source run_long(self, Source below):
         """`run`; where a signal's handler raises, the state is as before."""
-        cdef Source top
         states = [array for part in self.states() for array in part]
         before = [array.copy() for array in states]
         try:
-            top = self.run(below)
-            look()
-            return top
+            return self.run(below)
         except BaseException:
             for array, values in zip(states, before):
                 array[...] = values

@@ -32,6 +32,7 @@ static int fr_processors(void)
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum {
     FR_MOST_GRANTED = 512,   /* OpenMP is never asked for more: no machine is so large, and some system would refuse */
@@ -159,7 +160,13 @@ static int fr_grant(int wanted)
         return wanted;
     }
     pthread_mutex_lock(&fr_granting);
-    came = fr_granted_team.running + fr_try_threads(wanted - fr_granted_team.running);
+    int missing = wanted - fr_granted_team.running;
+    came = fr_try_threads(missing);
+    if (came < missing) {  /* threads that a smaller team has left over may still be ending */
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+        came = fr_try_threads(missing);
+    }
+    came += fr_granted_team.running;
 #pragma omp parallel num_threads(came)
 #pragma omp master
     came = omp_get_num_threads();  /* OMP_THREAD_static int fr_openmp_limit(void)
