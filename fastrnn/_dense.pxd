@@ -7,6 +7,7 @@ cdef enum:
     GRADIENT_ROWS = 256  # the most rows of da whose products with the operands are one block
     L2_FLOATS = 270336  # the most floats of panels that are read from L2 for the most part: 1 MiB and some lines
 
+cdef fitting(str who, bint fits)
 cdef double work_between_looks() noexcept nogil
 
 cdef struct Pieces:

@@ -49,6 +49,12 @@ cdef Py_ssize_t gradient_scratch(Py_ssize_t N) noexcept nogil:
     return GRADIENT_ROWS * N + FR_COLUMNS * COLUMN
 
 
+cdef fitting(str who, bint fits):
+    """The last look before C: whoever came here with arrays of other sizes would read or write outside them."""
+    if not fits:
+        raise ValueError(f"{who}: the arrays' sizes do not fit each other; expected plain numpy arrays as documented")
+
+
 cdef double work_between_looks() noexcept nogil:
     """Multiply-adds of one thread between two looks at signals: a tenth of a second of a very slow processor, some 10 ms
     of others. Calls with less do not look at all."""
@@ -226,6 +232,8 @@ def linear_forward(LinearPanels w, const float[:, ::1] x, float[:, ::1] y, int n
     cdef int part, parts = grant(team(num_threads, rows // 4, <double> rows * w.inputs * w.outputs))
     cdef Pieces pieces = pieces_of(rows, <double> w.inputs * w.outputs, parts)
     cdef fr_team crew
+    fitting("Linear", w.forward is not None and x.shape[1] == w.inputs
+            and y.shape[0] == rows and y.shape[1] == w.outputs)
     gather(&crew, parts)
     while block < pieces.blocks:
         until = min(block + pieces.each, pieces.blocks)
@@ -251,6 +259,9 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
     cdef int parts = grant(team(num_threads, padded(w.outputs) // FR_GROUP, work))
     cdef float[:, ::1] scratch = empty((parts, need))
     cdef bint may_end = 2 * work > work_between_looks()
+    fitting("Linear.backward", w.transposed is not None and x.shape[1] == w.inputs
+            and dx.shape[0] == dy.shape[0] == rows and dx.shape[1] == dweight.shape[1] == w.inputs
+            and dy.shape[1] == dweight.shape[0] == w.outputs and dbias.shape[0] in (0, w.outputs))
     before = [(array, array.copy()) for array in map(np.asarray, (dweight, dbias))] if may_end else []
     try:
         linear_backward_pieces(w, x, dy, dx, dweight, dbias, scratch, parts)
@@ -320,6 +331,8 @@ def cross_entropy(const float[:, ::1] logits, const int64_t[::1] targets, float 
     cdef double each = 20.0 * logits.shape[1]
     cdef int parts = grant(team(num_threads, rows, rows * each))
     cdef Py_ssize_t most = piece(each, parts)
+    fitting("softmax_cross_entropy", targets.shape[0] == losses.shape[0] == dlogits.shape[0] == rows
+            and dlogits.shape[1] == logits.shape[1])
     while first < rows:
         if first:
             look()
@@ -345,6 +358,7 @@ def dropout(const float[::1] source, float[::1] target, float p, uint64_t key, i
     cdef Py_ssize_t n = source.shape[0], part, first = 0, count
     cdef int parts = grant(team(num_threads, n, 4.0 * n))
     cdef Py_ssize_t most = piece(4.0, parts)
+    fitting("dropout", target.shape[0] == n)
     while first < n:
         if first:
             look()

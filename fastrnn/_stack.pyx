@@ -11,7 +11,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._dense cimport work_between_looks
+from fastrnn._dense cimport fitting, work_between_looks
 from fastrnn._driver cimport backward_layer, backward_work, forward_layer, forward_work, time_block
 from fastrnn._panels cimport Panels
 from fastrnn._team cimport look
@@ -153,6 +153,12 @@ cdef class Stack:
             return list(state)
         return None
 
+    cdef bint fits(self, list state, Py_ssize_t B):
+        """Whether the arrays of a state, if there are any, have its shape."""
+        if state is None:
+            return True
+        return len(state) == self.states and all([plain(part, len(self.panels), B, self.H) for part in state])
+
     def forward(self, cnp.ndarray x, list initial, bint tape, float drop, rng, int num_threads):
         """y (T, B, H), the final state's arrays (layers, B, H), and the layers' records.
 
@@ -167,6 +173,7 @@ cdef class Stack:
         cdef list final = [new(last + 1, B, self.H) for _ in range(self.states)]
         cdef bint integers = cnp.PyArray_NDIM(x) == 2
         cdef double work = 0
+        fitting("forward", (integers or plain(x, T, B, self.inputs)) and self.fits(initial, B))
         before = rng.bit_generator.state if drop > 0 and last else None
         try:
             for layer, panels in enumerate(self.panels):
@@ -214,6 +221,8 @@ cdef class Stack:
         cdef double work = 0
         cdef list changed = []
         cdef bint may_end
+        fitting("backward", len(records) == len(self.panels) and self.fits(dfinal, record.B)
+                and (dy is None or plain(dy, record.T, record.B, self.H)))
         for panels, record in zip(self.panels, records):
             work += backward_work(panels, record.B, record.T, 0 if record.indices.shape[0] else panels.inputs)
         may_end = work > work_between_looks()

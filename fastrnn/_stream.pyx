@@ -7,7 +7,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._dense cimport work_between_looks
+from fastrnn._dense cimport fitting, work_between_looks
 from fastrnn._driver cimport forward_layer, forward_work
 from fastrnn._panels cimport Panels
 from fastrnn._team cimport look
@@ -18,6 +18,15 @@ cnp.import_array()
 
 # Multiply-adds of a layer's step, some 10 us, beyond which other Python threads run meanwhile: that costs 0.1 us.
 cdef Py_ssize_t LONG_STEP = 250000
+
+
+cdef bint plain(array, Py_ssize_t rows, Py_ssize_t columns):
+    """Whether array is a C-contiguous float32 array of that shape."""
+    return (
+        cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32 and cnp.PyArray_NDIM(array) == 2
+        and cnp.PyArray_DIM(array, 0) == rows and cnp.PyArray_DIM(array, 1) == columns
+        and cnp.PyArray_ISCARRAY_RO(array)
+    )
 
 
 cdef class Source:
@@ -81,14 +90,19 @@ cdef class StreamCore:
         """y_t (B, H) from x_t (B, I) float32 or (B,) indices; into `out` if given."""
         cdef bint indices = False
         cdef cnp.ndarray result
-        if not self.is_vectors(x):
+        if not plain(x, self.batch, self.inputs):
             x = self.check_input(x)
             indices = cnp.PyArray_NDIM(x) == 1
+            fitting("Stream.step", plain(x, self.batch, self.inputs) or (
+                indices and cnp.PyArray_TYPE(x) == cnp.NPY_INT64 and cnp.PyArray_DIM(x, 0) == self.batch
+                and cnp.PyArray_ISCARRAY_RO(x)
+            ))
         if out is None:
-            result = cnp.PyArray_EMPTY(2, [self.batch, self.hidden], cnp.NPY_FLOAT32, 0)
+            out = result = cnp.PyArray_EMPTY(2, [self.batch, self.hidden], cnp.NPY_FLOAT32, 0)
         else:
             self.check_output(out)
-            result = out
+            result = np.asarray(out)  # a subclass may say what it likes about itself
+            fitting("Stream.step", plain(result, self.batch, self.hidden) and cnp.PyArray_ISWRITEABLE(result))
         cdef const void *source = cnp.PyArray_DATA(x)
         cdef Source top
         if indices:
@@ -98,15 +112,7 @@ cdef class StreamCore:
             memcpy(&self.vectors.vectors[0, 0, 0], source, self.batch * self.inputs * sizeof(float))
             top = self.run_long(self.vectors) if self.may_end else self.run(self.vectors)
         memcpy(cnp.PyArray_DATA(result), &top.vectors[0, 0, 0], self.batch * self.hidden * sizeof(float))
-        return result
-
-    cdef bint is_vectors(self, x):
-        """Whether x is a C-contiguous float32 array of shape (B, I)."""
-        return (
-            cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32 and cnp.PyArray_NDIM(x) == 2
-            and cnp.PyArray_DIM(x, 0) == self.batch and cnp.PyArray_DIM(x, 1) == self.inputs
-            and cnp.PyArray_ISCARRAY_RO(x)
-        )
+        return out
 
     cdef double work(self):
         cdef LayerState layer
