@@ -188,6 +188,8 @@ class Recurrent(Module):
         ------
         TypeError, ValueError, IndexError
             A wrong dtype, a wrong shape or no steps at all, an index outside 0..I-1.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call: signals are looked at many times a second. Everything is as before the call.
         """
         y, state, _ = self._run(self._who, x, state, lengths, num_threads, tape=False)
         return y, state
@@ -273,6 +275,10 @@ class Recurrent(Module):
         ------
         ValueError, TypeError
             A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call. `grads` is as before the call, the tape is used up.
+        MemoryError
+            The tape may be used up, and in short calls of several layers those above may have added their gradients.
         """
         who = f"{self._who}.backward"
         threads = _threads.resolve(who, num_threads)

@@ -105,6 +105,13 @@ class Linear(Module):
         Returns
         -------
         dx : (..., in_features) float32
+
+        Raises
+        ------
+        ValueError, TypeError
+            A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call. `grads` is as before the call, the tape is used up.
         """
         who = "Linear.backward"
         threads = _threads.resolve(who, num_threads)

@@ -27,7 +27,8 @@ class Stream:
     ----------
     step : callable (x_t, out=None) -> y_t
         One time step. x_t (B, I) float32 or (B,) integers; y_t (B, H) float32, a new array or `out`, which must be
-        C-contiguous float32 of that shape and is then filled and returned without any allocation.
+        C-contiguous float32 of that shape and is then filled and returned without any allocation. Where Ctrl-C ends a
+        long one, the state is as before it.
     """
 
     batch_size = Fixed()
