@@ -120,7 +120,7 @@ class Recurrent(Module):
         return initial_values.default(self.NAME, name, shape, rng)
 
     def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
-        self._panels = [_panels.Panels(self._cell, *arrays) for arrays in self._by_layer(params)]
+        self._panels = [_panels.Panels(self._cell, self._version, *arrays) for arrays in self._by_layer(params)]
         self._stack = Stack(self._panels, self._by_layer(grads))
 
     @property
@@ -144,10 +144,6 @@ class Recurrent(Module):
         """Per layer weight_ih, weight_hh, bias_ih, bias_hh, None where there is no bias."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [[arrays.get(f"{name}_l{layer}") for name in names] for layer in range(self.num_layers)]
-
-    def _stale(self) -> None:
-        for panels in self._panels:
-            panels.stale()
 
     # ------------------------------------------------------------------------------------------ running
 
@@ -179,6 +175,8 @@ class Recurrent(Module):
         ------
         TypeError, ValueError, IndexError
             A wrong dtype, a wrong shape or no steps at all, an index outside 0..I-1.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call: signals are looked at many times a second. Everything is as before the call.
         """
         y, state, _ = self._run(self._who, x, state, lengths, num_threads, tape=False)
         return y, state
@@ -201,10 +199,11 @@ class Recurrent(Module):
         y, state : as a call returns them
         tape : Tape
         """
+        version = self._version.number
         y, final, records = self._run(
             f"{self._who}.forward", x, state, lengths, num_threads, tape=True
         )
-        return view_of(y, False), final, Tape(self, records)
+        return view_of(y, False), final, Tape(self, version, records)
 
     def _run(
         self,
@@ -262,6 +261,10 @@ class Recurrent(Module):
         ------
         ValueError, TypeError
             A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call. `grads` is as before the call, the tape is used up.
+        MemoryError
+            The tape may be used up, and in short calls of several layers those above may have added their gradients.
         """
         who = f"{self._who}.backward"
         threads = _threads.resolve(who, num_threads)
@@ -274,6 +277,7 @@ class Recurrent(Module):
             dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
         final = self._checked_state(who, "dstate", dstate, B)
         with self._lock:
+            self._stack.prepare_backward(records, input_gradient)
             tape._use_up(self, who)
             dx, initial = self._stack.backward(records, dy, final, input_gradient, threads)
         if dx is not None and self.batch_first:

@@ -58,15 +58,12 @@ class Linear(Module):
         return shapes
 
     def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
-        self._panels = _dense.LinearPanels(params["weight"], params.get("bias"))
+        self._panels = _dense.LinearPanels(self._version, params["weight"], params.get("bias"))
         self._gradients = grads["weight"], grads.get("bias", np.zeros(0, np.float32))
 
     @staticmethod
     def _default(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
         return initial_values.glorot_uniform(shape, rng) if name == "weight" else np.zeros(shape, np.float32)
-
-    def _stale(self) -> None:
-        self._panels.stale = True
 
     def __call__(self, x: FloatArray, *, num_threads: int | None = None) -> FloatArray:
         """Return y (..., out_features) of x (..., in_features) float32."""
@@ -76,8 +73,9 @@ class Linear(Module):
         self, x: FloatArray, *, num_threads: int | None = None
     ) -> tuple[FloatArray, LinearTape]:
         """Return y and the tape that `backward` needs; leave x as it is until then."""
+        version = self._version.number
         y, x = self._run(f"{self._who}.forward", x, num_threads)
-        return y, LinearTape(self, x)
+        return y, LinearTape(self, version, x)
 
     def _run(self, who: str, x: Any, num_threads: int | None) -> tuple[FloatArray, FloatArray]:
         """y, and x as it was read."""
@@ -90,14 +88,10 @@ class Linear(Module):
         x = np.ascontiguousarray(x)
         rows = x.reshape(-1, self.in_features)
         y: FloatArray = _memory.empty((len(rows), self.out_features))
-        self._refresh()
+        self._panels.refresh()
         if len(rows):
             _dense.linear_forward(self._panels, rows, y, threads)
         return y.reshape(*x.shape[:-1], self.out_features), x
-
-    def _refresh(self) -> None:
-        with self._lock:
-            self._panels.refresh()
 
     def backward(
         self, tape: LinearTape, dy: FloatArray, *, num_threads: int | None = None
@@ -114,6 +108,13 @@ class Linear(Module):
         Returns
         -------
         dx : (..., in_features) float32
+
+        Raises
+        ------
+        ValueError, TypeError
+            A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call. `grads` is as before the call, the tape is used up.
         """
         who = f"{self._who}.backward"
         threads = _threads.resolve(who, num_threads)
@@ -121,8 +122,8 @@ class Linear(Module):
         dy = _check.shape(who, "dy", dy, (*x.shape[:-1], self.out_features), "(..., out_features)")
         dx: FloatArray = _memory.empty(x.shape)
         with self._lock:
+            self._panels.refresh_transposed()
             tape._use_up(self, who)
-            self._panels.refresh()
             if not x.size:
                 return dx
             _dense.linear_backward(

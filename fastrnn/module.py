@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastrnn import _check, _threads
 from fastrnn._check import Keys
+from fastrnn._dense import Version
 from fastrnn._memory import empty, view_of
 from fastrnn.parameters import Parameters, Weights, views
 
@@ -60,7 +61,8 @@ class Module:
 
     # What `_lay_out` makes again in a copy.
     _REBUILT: ClassVar[frozenset[str]] = frozenset(
-        {"_params", "_grads", "_buffer", "_lock", "_panels", "_stack", "_gradients", "_draft", "_drafts", "_shapes"}
+        ("_shapes", "_buffer", "_params", "_grads", "_draft", "_drafts", "_version", "_lock")
+        + ("_panels", "_stack", "_gradients")
     )
 
     def _create(self, default: Initialiser, init: Initialiser | None, rng: np.random.Generator) -> None:
@@ -69,7 +71,6 @@ class Module:
         _check.parameter_bytes(self._who, shapes)
         if init is not None and not callable(init):
             raise TypeError(f"{self._who}: init is a {type(init).__name__}; expected a callable (name, shape, rng)")
-        self._version = 0
         self._lay_out(shapes)
         for name, view in views(self._buffer, shapes).items():
             given = None if init is None else init(name, view.shape, rng)
@@ -89,6 +90,7 @@ class Module:
         self._params = Parameters(view_of(self._buffer, False).view(Weights), shapes)
         self._grads = Parameters(view_of(gradients, True), shapes)
         self._drafts = 0
+        self._version = Version()
         self._renew_lock()
         _threads.renew_in_children(self)
         # Not the arrays of the public dicts: these are the user's to reshape.
@@ -96,7 +98,7 @@ class Module:
 
     def _renew_lock(self) -> None:
         """Set a new lock, held by nobody."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may train in the middle of a long backward
 
     def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter's shape by its name."""
@@ -209,17 +211,13 @@ class Module:
         """The weights themselves (N,), for a change that takes no time of the user's."""
         with self._lock:
             flat = self._draft if self._drafts else self._buffer
+            self._version.advance()
             try:
                 yield flat
             finally:
                 if flat is not self._buffer:
                     self._buffer[:] = flat
-                self._version += 1
-                self._stale()
-
-    def _stale(self) -> None:
-        """Mark packed copies of the weights stale."""
-        raise NotImplementedError
+                self._version.advance()
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""

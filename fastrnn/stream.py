@@ -65,6 +65,8 @@ class Stream:
         ------
         TypeError, ValueError, IndexError
             A wrong dtype or shape, an index outside 0..I-1. The state is as before.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long step. The state is as before.
         """
         return self._core.step(x_t, out)
 

@@ -12,9 +12,9 @@ Kept = TypeVar("Kept")
 class Tape(Generic[Kept]):
     """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
 
-    def __init__(self, layer: Module, kept: Kept) -> None:
+    def __init__(self, layer: Module, version: int, kept: Kept) -> None:
         self._layer = layer
-        self._version = layer._version
+        self._version = version  # of the weights, read before the run
         self._kept: Kept | None = kept
 
     def __reduce__(self) -> NoReturn:
@@ -36,7 +36,7 @@ class Tape(Generic[Kept]):
         kept: Kept | None = tape._kept
         if kept is None:
             raise ValueError(f"{who}: the tape is used up; expected a new one, run forward again")
-        if tape._version != layer._version:
+        if tape._version != layer._version.number:
             raise ValueError(
                 f"{who}: the weights changed after this tape was made; expected backward before the "
                 "change, run forward again"
@@ -44,5 +44,6 @@ class Tape(Generic[Kept]):
         return kept
 
     def _use_up(self, layer: Module, who: str) -> None:
-        self._open(self, layer, who)  # again, under the layer's lock: another thread may have been first
+        # Again, under the layer's lock: another thread may have used it or changed the weights.
+        self._open(self, layer, who)
         self._kept = None
