@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,77 +17,211 @@ IndexArray = NDArray[np.int64]
 # What a C int holds; products of two such numbers stay below 2^63.
 MOST = 2**31 - 1
 
+# What float32 holds and the kernels do not count as zero.
+LEAST_FLOAT, MOST_FLOAT = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
+
+# ---------------------------------------------------------------------------------------- numbers and words
+
+
+def shown(value: Any) -> str:
+    """What a message shows of a value: one line of no great length."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an object that fails at everything
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def integer(who: str, name: str, value: Any, least: int, most: float, expected: str) -> int:
+    """Return value as an int in least..most, which `expected` says in words."""
+    value = plain(who, name, value)
+    if isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{who}: {name} is {value}; expected {expected}")
+    try:
+        number = operator.index(value)
+    except Exception:  # whatever an object's __index__ raises
+        raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected {expected}") from None
+    if number < least:
+        raise ValueError(f"{who}: {name} is {number}; expected {expected}")
+    if number > most:
+        raise ValueError(f"{who}: {name} is {number}; expected an integer in {least}..{most}")
+    return number
+
 
 def count(who: str, name: str, value: Any, most: int = MOST) -> int:
     """Return value as an int in 1..most."""
+    return integer(who, name, value, 1, most, "an integer >= 1")
+
+
+def number(who: str, name: str, value: Any, expected: str) -> float:
+    """Return any real number but a truth value as a float: NumPy's scalars, arrays without axes, fractions."""
+    value = plain(who, name, value)
+    without_axes = isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
+    if isinstance(value, (bool, np.timedelta64)) or not (isinstance(value, Real) or without_axes):
+        raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected {expected}")
     try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(
-            f"{who}: {name} is a {type(value).__name__}; expected an integer >= 1"
-        ) from None
-    if isinstance(value, bool) or number < 1:
-        raise ValueError(f"{who}: {name} is {value}; expected an integer >= 1")
-    if number > most:
-        raise ValueError(f"{who}: {name} is {value}; expected an integer in 1..{most}")
-    return number
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{who}: {name} is beyond every float; expected {expected}") from None
 
 
 def probability(who: str, name: str, value: Any) -> float:
     """Return value as a float in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)):
-        raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected a number in [0, 1)")
-    if not 0 <= value < 1:
-        raise ValueError(f"{who}: {name} is {value}; expected a number in [0, 1)")
-    return float(value)
+    expected = "a number in [0, 1)"
+    given = number(who, name, value, expected)
+    if not 0 <= given < 1:
+        raise ValueError(f"{who}: {name} is {value}; expected {expected}")
+    return given
+
+
+def dropout(who: str, name: str, value: Any) -> float:
+    """Return value as a float in [0, 1) that is below 1 as a float32, too: what is kept grows by 1 / (1 - value)."""
+    given = probability(who, name, value)
+    if np.float32(given) == 1:
+        raise ValueError(f"{who}: {name} is {given}, 1 as a float32; expected a number in [0, 1)")
+    return given
+
+
+def positive(who: str, name: str, value: Any, *, zero: bool = False, infinite: bool = False) -> float:
+    """Return value as a float above 0 that a float32 holds; 0 or infinity where they have a meaning."""
+    expected = f"a {'' if infinite else 'finite '}number {'>= 0' if zero else '> 0'}"
+    given = number(who, name, value, expected)
+    if not given >= 0 or (given == 0 and not zero) or (given == math.inf and not infinite):
+        raise ValueError(f"{who}: {name} is {given}; expected {expected}")
+    if 0 < given < LEAST_FLOAT or (given > MOST_FLOAT and not infinite):
+        raise ValueError(
+            f"{who}: {name} is {given}; expected {expected} in the range of float32, {LEAST_FLOAT:.2g} to "
+            f"{MOST_FLOAT:.2g}"
+        )
+    return given
 
 
 def flag(who: str, name: str, value: Any) -> bool:
     """Return value if it is true or false."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{who}: {name} is {value!r}; expected True or False")
+        raise TypeError(f"{who}: {name} is {shown(value)}; expected True or False")
     return bool(value)
 
 
 def generator(who: str, seed: Any) -> np.random.Generator:
     """Return the random numbers that a seed stands for."""
-    try:
+    ready = (np.random.SeedSequence, np.random.BitGenerator, np.random.Generator)
+    if seed is None or isinstance(seed, ready):
         return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        expected = "expected a non-negative integer, a numpy.random.SeedSequence or None"
-        raise type(error)(f"{who}: seed is {seed!r}; {expected}") from None
+    expected = "a non-negative integer, a numpy.random.SeedSequence or None"
+    several = isinstance(seed, (list, tuple))
+    # Plain numbers: NumPy itself goes into whatever it is given and does not come back from everything.
+    whole = [integer(who, "seed", each, 0, math.inf, expected) for each in (seed if several else [seed])]
+    return np.random.default_rng(whole if several else whole[0])
+
+
+def random_numbers(who: str, name: str, value: Any) -> np.random.Generator:
+    """Return value if it is a generator of random numbers."""
+    if not isinstance(value, np.random.Generator):
+        raise TypeError(
+            f"{who}: {name} is a {type(value).__name__}; expected a numpy.random.Generator (np.random.default_rng(0))"
+        )
+    return value
+
+
+def dimensions(who: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of an array to be made."""
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{who}: shape is {shown(value)}; expected a tuple of integers")
+    shape = tuple(integer(who, f"shape[{i}]", n, 0, MOST, "an integer >= 0") for i, n in enumerate(value))
+    parameter_bytes(who, {"shape": shape})
+    return shape
 
 
 def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
     """Return value if it is one of the allowed names."""
-    if value not in allowed:
-        raise ValueError(f"{who}: {name} is {value!r}; expected one of {', '.join(allowed)}")
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{who}: {name} is {shown(value)}; expected one of {', '.join(allowed)}")
     return str(value)
 
 
 def parameter_bytes(who: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Return the number of float32 parameters if an array can hold them."""
-    total = sum(int(np.prod([int(n) for n in shape], dtype=object)) for shape in shapes.values())
+    total = sum(map(math.prod, shapes.values()))
     if total > np.iinfo(np.intp).max // 8:
         raise ValueError(f"{who}: {total} parameters; expected what fits in memory")
     return total
 
 
+# --------------------------------------------------------------------------------------------------- arrays
+
+
+def _unmasked(who: str, name: str, value: Any) -> None:
+    if isinstance(value, np.ma.MaskedArray):
+        code = name.split(" (")[0]
+        raise TypeError(
+            f"{who}: {name} is a masked array, whose mask would be lost; expected a plain one ({code}.filled(0)), with "
+            "a number of your choice in the place of what is masked"
+        )
+
+
+def plain(who: str, name: str, value: Any) -> Any:
+    """Return an ndarray of a subclass as what it is in memory, whatever its class says of itself; else the value."""
+    if type(value) is np.ndarray or not isinstance(value, np.ndarray):
+        return value
+    _unmasked(who, name, value)
+    return np.asarray(value)
+
+
+def array_of(who: str, name: str, value: Any, expected: str) -> NDArray[Any]:
+    """Return anything that NumPy reads as an array: lists, tensors, data frames."""
+    value = plain(who, name, value)
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever the other library raises
+        reason = " ".join(str(error).split())
+        raise TypeError(
+            f"{who}: {name} is a {type(value).__name__} that cannot be read as an array ({reason}); expected {expected}"
+        ) from None
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether value is like a tensor of PyTorch, which may hold a gradient, a type of its own or lie on a device."""
+    return all(hasattr(value, name) for name in ("detach", "cpu", "numpy"))
+
+
+def float32_code(name: str, value: Any) -> str:
+    """What to type for value as a float32 array."""
+    code = name.split(" (")[0]
+    if _is_tensor(value):
+        return f"{code}.float().numpy(force=True)"
+    if not isinstance(value, np.ndarray):
+        return f"np.asarray({code}, dtype=np.float32)"
+    if value.dtype.names:
+        return f"{code}[{value.dtype.names[0]!r}].astype(np.float32)"
+    return f"{code}{'.real' if value.dtype.kind == 'c' else ''}.astype(np.float32)"
+
+
+def _integer_code(name: str, value: Any) -> str:
+    """What to type for value as an integer array."""
+    if _is_tensor(value):
+        return f"{name}.long().numpy(force=True)"
+    if isinstance(value, np.ndarray):
+        return f"{name}{'.real' if value.dtype.kind == 'c' else ''}.astype(np.int64)"
+    return f"np.asarray({name}, dtype=np.int64)"
+
+
 def float32(who: str, name: str, array: Any, otherwise: str = "") -> FloatArray:
-    """Return array if it is a float32 ndarray of this machine's byte order: nothing is cast. Aligned, for C.
+    """Return array if it is a float32 ndarray of this machine's byte order: nothing is cast. Plain and aligned, for C.
 
     The name may go on after a blank; `otherwise` says what else would have done.
     """
-    code = name.split(" (")[0]
+    array = plain(who, name, array)
     if not isinstance(array, np.ndarray):
         raise TypeError(
             f"{who}: {name} is a {type(array).__name__}; expected a float32 numpy array "
-            f"(np.asarray({code}, dtype=np.float32)){otherwise}"
+            f"({float32_code(name, array)}){otherwise}"
         )
     if array.dtype != np.float32:
         raise TypeError(
             f"{who}: {name} has dtype {array.dtype}; expected float32, the type fastrnn computes in "
-            f"({code}.astype(np.float32)){otherwise}"
+            f"({float32_code(name, array)}){otherwise}"
         )
     return array if array.flags.aligned else array.copy()
 
@@ -102,9 +238,33 @@ def shape(
     return np.ascontiguousarray(array)
 
 
+def output(who: str, name: str, array: Any, expected: tuple[int, ...], meaning: str) -> FloatArray:
+    """Return a float32 array of exactly that shape as what C may fill: its own memory, contiguous and writable."""
+    code = f"{name} = np.empty({expected}, np.float32)"
+    plain_array = plain(who, name, array)
+    if not isinstance(plain_array, np.ndarray):
+        raise TypeError(f"{who}: {name} is a {type(array).__name__}; expected a float32 numpy array ({code})")
+    if plain_array.dtype != np.float32:
+        raise TypeError(f"{who}: {name} has dtype {plain_array.dtype}; expected float32 ({code})")
+    if plain_array.shape != expected:
+        raise ValueError(f"{who}: {name} has shape {plain_array.shape}; expected {meaning} = {expected}")
+    if not (plain_array.flags.c_contiguous and plain_array.flags.writeable):
+        raise ValueError(f"{who}: {name} is not writable and C-contiguous; expected both ({code})")
+    return plain_array
+
+
 def is_index(array: Any) -> bool:
     """Whether array is an integer ndarray, which stands for one-hot vectors."""
     return isinstance(array, np.ndarray) and array.dtype.kind in "iu"
+
+
+def integers(who: str, name: str, array: Any) -> NDArray[Any]:
+    """Return array if it is an integer ndarray, as a plain one."""
+    array = plain(who, name, array)
+    if not is_index(array):
+        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{who}: {name} are {got}; expected an integer array ({_integer_code(name, array)})")
+    return array  # type: ignore[no-any-return]
 
 
 def indices(
@@ -118,7 +278,7 @@ def indices(
     if array.ndim != len(letters):
         raise ValueError(
             f"{who}: {name} holds integers and has shape {array.shape}; expected ({axes}) indices "
-            f"below {meaning}={size}, or vectors as float32"
+            f"below {meaning}={size}, or vectors as float32 ({float32_code(name, array)})"
         )
     _not_empty(who, name, array, letters)
     array = np.array(array, order="C")
@@ -135,6 +295,7 @@ def sequence(
     who: str, x: Any, axes: tuple[str, str], features: int, meaning: str = "input_size"
 ) -> NDArray[Any]:
     """Return x, float32 (T, B, features) or integers (T, B), with neither T nor B zero."""
+    x = plain(who, "x", x)
     if is_index(x):
         return indices(who, "x", x, ", ".join(axes), features, meaning)
     vectors = float32(who, "x", x, f", or integers ({', '.join(axes)})")
@@ -183,9 +344,14 @@ def state(
 
 def rows(who: str, value: Any, B: int) -> slice | IndexArray:
     """Return rows of a batch, given as one index, several, a slice or a mask, as what indexes axis 0."""
+    expected = "expected an integer, several, a slice or a mask (B,)"
     if isinstance(value, slice):
+        try:
+            value.indices(B)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{who}: rows is {shown(value)}; {expected}") from None
         return value
-    array = np.asarray(value)
+    array = array_of(who, "rows", value, expected.removeprefix("expected "))
     if array.dtype == np.bool_:
         if array.shape != (B,):
             raise ValueError(f"{who}: rows is a mask of shape {array.shape}; expected (B,) = {(B,)}")
@@ -193,33 +359,73 @@ def rows(who: str, value: Any, B: int) -> slice | IndexArray:
     if array.size == 0:
         return np.zeros(0, dtype=np.int64)
     if array.dtype.kind not in "iu" or array.ndim > 1:
-        raise TypeError(f"{who}: rows is {value!r}; expected an integer, several, a slice or a mask (B,)")
+        raise TypeError(f"{who}: rows is {shown(value)}; {expected}")
+    if array.shape == (B,) and np.isin(array, (0, 1)).all():
+        raise ValueError(
+            f"{who}: rows is {shown(value)}, {B} integers 0 or 1 for a batch of {B}, which may be a mask or row "
+            "numbers; expected the mask (np.asarray(rows, dtype=bool)), or for row numbers "
+            f"np.isin(np.arange({B}), rows)"
+        )
     if array.min() < -B or array.max() >= B:
-        raise IndexError(f"{who}: rows is {value!r}; expected integers in {-B}..{B - 1}")
+        raise IndexError(f"{who}: rows is {shown(value)}; expected integers in {-B}..{B - 1}")
     return array.reshape(-1).astype(np.int64)
 
 
-def state_dict(
-    who: str, given: Any, shapes: Mapping[str, tuple[int, ...]], strict: bool
-) -> dict[str, FloatArray]:
-    """Return copies of the given tensors, all of them checked before any is used."""
+# ----------------------------------------------------------------------------------------------------- state dicts
+
+
+class Keys(NamedTuple):
+    """Names that a state dict had too few and too many, as PyTorch returns them."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"Keys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+
+
+def mapping(who: str, given: Any) -> dict[Any, Any]:
+    """Return what a mapping holds: it is asked once."""
     if not isinstance(given, Mapping):
         raise TypeError(f"{who}: got a {type(given).__name__}; expected a mapping of names to arrays")
-    missing = sorted(set(shapes) - set(given))
-    unexpected = sorted(set(given) - set(shapes), key=repr)
+    return dict(given)
+
+
+def names(who: str, given: Mapping[Any, Any], expected: Mapping[str, Any], strict: bool) -> Keys:
+    """Return the names that are missing and those that are unexpected, neither of which there may be if strict."""
+    missing, unexpected = [n for n in expected if n not in given], [n for n in given if n not in expected]
     if strict and (missing or unexpected):
         raise KeyError(
-            f"{who}: missing {missing or 'nothing'}, unexpected {unexpected or 'nothing'}; expected "
-            f"exactly {sorted(shapes)} (strict=False ignores the difference)"
+            f"{who}: missing {sorted(missing) or 'nothing'}, unexpected {sorted(unexpected, key=repr) or 'nothing'}; "
+            f"expected exactly {sorted(expected)} (strict=False ignores the difference)"
         )
-    checked = {}
-    for name in shapes:
-        if name not in given:
-            continue
-        array = float32(who, name, np.asarray(given[name]))
-        if array.shape != shapes[name]:
-            raise ValueError(f"{who}: {name} has shape {array.shape}; expected {shapes[name]}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{who}: {name} holds NaN or infinity; expected finite values")
-        checked[name] = array.copy()  # it may look into the very parameters that are about to change
-    return checked
+    return Keys(missing, unexpected)
+
+
+def tensor(who: str, name: str, value: Any, expected: tuple[int, ...]) -> FloatArray:
+    """Return a copy of a finite float32 array of exactly that shape, or of a tensor that NumPy reads as one."""
+    code = f"a float32 numpy array ({float32_code(name, value)})"
+    array = array_of(who, name, value, code)
+    if array.dtype != np.float32:
+        raise TypeError(
+            f"{who}: {name} has dtype {array.dtype}; expected float32, the type fastrnn computes in "
+            f"({float32_code(name, array if isinstance(value, np.ndarray) else value)})"
+        )
+    if array.shape != expected:
+        raise ValueError(f"{who}: {name} has shape {array.shape}; expected {expected}")
+    array = np.array(array, order="C")  # it may look into what is about to change
+    if not np.isfinite(array).all():
+        raise ValueError(f"{who}: {name} holds NaN or infinity; expected finite values")
+    return array
+
+
+def state_dict(
+    who: str, given: Any, shapes: Mapping[str, tuple[int, ...]], strict: Any
+) -> tuple[dict[str, FloatArray], Keys]:
+    """Return copies of the given tensors, all of them checked before any is used, and how the names differ."""
+    strict = flag(who, "strict", strict)
+    given = mapping(who, given)
+    keys = names(who, given, shapes, strict)
+    return {name: tensor(who, name, given[name], shapes[name]) for name in shapes if name in given}, keys

@@ -1,15 +1,25 @@
 """The linear layer, the loss and dropout over C-contiguous arrays (see _dense.pyx)."""
 
+from threading import Lock
+
 from numpy import float32, int64
 from numpy.typing import NDArray
+
+class Version:
+    number: int
+
+    def advance(self) -> None: ...
 
 class LinearPanels:
     inputs: int
     outputs: int
-    stale: bool
+    lock: Lock
+    version: Version
 
-    def __init__(self, weight: NDArray[float32], bias: NDArray[float32] | None) -> None: ...
+    def __init__(self, version: Version, weight: NDArray[float32], bias: NDArray[float32] | None) -> None: ...
+    def _renew_lock(self) -> None: ...
     def refresh(self) -> None: ...
+    def refresh_transposed(self) -> None: ...
 
 def linear_forward(w: LinearPanels, x: NDArray[float32], y: NDArray[float32], num_threads: int) -> None: ...
 def linear_backward(

@@ -17,6 +17,8 @@ d) A thread owns some batch rows, or some units of them, and walks time with the
    whatever the number of threads and who does what.
 e) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the
    memory and traffic saved. From there on the buffer is called `da`.
+f) Long runs are cut in time, and where one step is long by rows, into pieces: each a parallel region of its own, and
+   between them signals are looked at, so that Ctrl-C is answered. No cut changes a bit.
 """
 
 from cython.parallel cimport parallel, prange, threadid
@@ -26,8 +28,8 @@ from libc.string cimport memcpy
 import numpy as np
 
 from fastrnn._dense cimport (
-    GRADIENT_ROWS, L2_FLOATS, WeightGradient, gradient_scratch, packed_floats, padded, panel_floats, product_rows,
-    weight_gradients
+    GRADIENT_ROWS, L2_FLOATS, LONGEST_PIECE, Pieces, WeightGradient, gradient_scratch, packed_floats, padded,
+    panel_floats, pieces_of, product_rows, weight_gradients, work_between_looks
 )
 from fastrnn._kernels cimport (
     FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_product, fr_stage,
@@ -35,7 +37,8 @@ from fastrnn._kernels cimport (
 )
 from fastrnn._panels cimport Panels
 from fastrnn._team cimport (
-    FR_MAX_TEAM, Region, cut, enter, fr_meet, fr_progress, fr_team, fr_team_size, fr_ticks, gather, learn, leave, team
+    FR_MAX_TEAM, Region, cut, enter, fr_meet, fr_progress, fr_team, fr_team_size, fr_ticks, gather, grant, learn, leave,
+    look, team
 )
 
 from fastrnn._memory import empty
@@ -61,6 +64,8 @@ cdef enum:
     # Up to 3 rows take as long as one, because the panels must be read anyway; up to 12 where the panels of a step
     # exceed L2 (CL-47).
     FEW_ROWS = 3
+    # The equations of one gate take as long as so many multiply-adds, at most.
+    EQUATIONS = 64
 
 
 cdef struct Grid:
@@ -129,25 +134,26 @@ cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) n
     return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
 
 
-cdef Share share_of(Panels w, Py_ssize_t B, int thread, int threads, fr_team *crew) noexcept nogil:
-    """The share of one of so many threads of a team: no rows if there are none left for it."""
+cdef Share share_of(Panels w, Py_ssize_t first, Py_ssize_t last, int thread, int threads, fr_team *crew) noexcept nogil:
+    """The share of rows first..last of one of so many threads of a team: no rows if there are none left for it."""
     cdef Grid grid
     cdef Share share
     cdef int units, part
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, s
     share.team, share.me, share.count, share.stages = NULL, 0, 1, 0
-    share.first, share.last, share.begin, share.end = 0, B, 0, groups
+    share.first, share.last, share.begin, share.end = first, last, 0, groups
+    share.ticks = 0
     if threads > 1:  # the one step of a stream has no time for divisions by 1
-        grid = grid_of(w, B, threads)
+        grid = grid_of(w, last - first, threads)
         units, part = grid.units, thread // grid.units
         share.me, share.count = thread % units, units
         if part >= grid.rows:
-            share.first = share.last = B
+            share.first = last
         else:
             if thread < crew.threads:
                 share.team = &crew.places[part * units]
-            share.first = cut(crew, B, part, grid.rows, 0, units)
-            share.last = cut(crew, B, part + 1, grid.rows, 0, units)
+            share.first = first + cut(crew, last - first, part, grid.rows, 0, units)
+            share.last = first + cut(crew, last - first, part + 1, grid.rows, 0, units)
             share.begin = cut(crew, groups, share.me, units, part * units, 1)
             share.end = cut(crew, groups, share.me + 1, units, part * units, 1)
     for s in range(w.cell.stages):
@@ -173,6 +179,38 @@ cdef void meet(Share *share) noexcept nogil:
     if share.count > 1:
         share.stages += 1
         share.ticks -= fr_meet(share.team, share.count, share.me, share.stages)
+
+
+cdef struct Piece:
+    # How much of a time loop lies between two looks at signals
+    Py_ssize_t rows, steps
+
+
+cdef double loop_work(Panels w, Py_ssize_t rows, Py_ssize_t terms) noexcept nogil:
+    """How many multiply-adds a step of a time loop takes as long as; terms: those of one gate."""
+    return <double> max(few_rows(w), rows) * w.row * (terms + EQUATIONS)
+
+
+cdef Piece piece_of(Panels w, Py_ssize_t B, Py_ssize_t T, Py_ssize_t terms, int threads) noexcept nogil:
+    """All rows at once unless a single step of them would take too long, and whole blocks of projected steps."""
+    cdef Piece piece
+    cdef double least = threads * work_between_looks(), most = LONGEST_PIECE * least, each
+    cdef Py_ssize_t count, span
+    piece.rows, piece.steps = B, T
+    if T * loop_work(w, B, terms) <= least:
+        return piece
+    count = max(<Py_ssize_t> 1, <Py_ssize_t> min(<double> B, loop_work(w, B, terms) / most + 0.999))
+    piece.rows = (B + count - 1) // count
+    each = loop_work(w, piece.rows, terms)
+    span = time_block(w, T, max(<Py_ssize_t> 1, piece.rows // threads))
+    piece.steps = <Py_ssize_t> max(1, min(<double> T, least / each))
+    if span * each <= most:
+        piece.steps = (piece.steps + span - 1) // span * span
+    return piece
+
+
+cdef double forward_work(Panels w, Py_ssize_t B, Py_ssize_t T, Py_ssize_t inputs) noexcept nogil:
+    return T * loop_work(w, B, w.H + inputs)
 
 
 # ---------------------------------------------------------------------------------------------------- forward
@@ -274,36 +312,36 @@ cdef void step(Panels w, Py_ssize_t t, bint at_rest, fr_forward_block *at, Share
 
 cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
                         float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, bint at_rest,
-                        Share share) noexcept nogil:
-    """All of time for the share's rows and units."""
-    cdef Py_ssize_t T = h.shape[0] - 1, first = share.first, block, start, stop, t
+                        Py_ssize_t start, Py_ssize_t stop, Share share) noexcept nogil:
+    """Steps start..stop for the share's rows and units."""
+    cdef Py_ssize_t T = h.shape[0] - 1, first = share.first, block, begin, end, t
     cdef Py_ssize_t gates_step = gates.shape[1] * w.row, state_step = h.shape[1] * w.H
     cdef Py_ssize_t c_step = state_step if c.shape[0] > 1 else 0, aux_step = state_step if aux.shape[0] > 1 else 0
     cdef fr_forward_block at
     if first == share.last:
         return
     at.rows, at.gates_row, at.slot, at.state_row = share.last - first, w.row, w.Hp, w.H
-    at.h, at.h_next = &h[0, first, 0], &h[1, first, 0]
+    at.h, at.h_next = &h[start, first, 0], &h[start + 1, first, 0]
     at.c = at.c_next = at.aux = NULL
     if c.shape[0]:
-        at.c, at.c_next = &c[0, first, 0], &c[0, first, 0] + c_step
+        at.c, at.c_next = &c[0, first, 0] + start * c_step, &c[0, first, 0] + (start + 1) * c_step
     if aux.shape[0]:
-        at.aux = &aux[0, first, 0]
+        at.aux = &aux[0, first, 0] + start * aux_step
     cdef bint taped = gates.shape[0] == T
     if not taped:  # nobody else reads the gates: these rows' steps one behind the other, away from other threads'
         gates_step = at.rows * w.row
     cdef float *own = &gates[0, 0, 0] + first * w.row * (1 if taped else gates.shape[0])
-    at.gates = own
+    at.gates = own + (start * gates_step if taped else 0)
     cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, share.last - first))
     cdef unsigned before = fr_flush_begin()
     begin_work(&share)
-    for block in range((T + span - 1) // span):
-        start = block * span
-        stop = min(start + span, T)
+    for block in range((stop - start + span - 1) // span):
+        begin = start + block * span
+        end = min(begin + span, stop)
         if not taped:
             at.gates = own
-        project(w, x, indices, at.gates, gates_step, start, stop, &share)
-        for t in range(start, stop):
+        project(w, x, indices, at.gates, gates_step, begin, end, &share)
+        for t in range(begin, end):
             step(w, t, at_rest and t == 0, &at, &share)
             at.gates += gates_step
             at.h, at.h_next = at.h_next, at.h_next + state_step
@@ -312,10 +350,29 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     fr_flush_end(before)
 
 
-cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+cdef void forward_piece(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
                         float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, bint at_rest,
-                        int num_threads) noexcept nogil:
-    """One layer over T steps.
+                        Py_ssize_t first, Py_ssize_t last, Py_ssize_t start, Py_ssize_t stop,
+                        int threads) noexcept nogil:
+    """Steps start..stop of rows first..last."""
+    cdef fr_team crew
+    cdef Region region
+    if threads == 1:
+        forward_share(w, x, indices, gates, h, c, aux, at_rest, start, stop, share_of(w, first, last, 0, 1, NULL))
+        return
+    gather(&crew, threads)
+    region = enter()
+    with parallel(num_threads=threads):
+        forward_share(w, x, indices, gates, h, c, aux, at_rest, start, stop,
+                      share_of(w, first, last, threadid(), min(threads, fr_team_size()), &crew))
+    learn(&crew)
+    leave(region, threads)
+
+
+cdef int forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
+                       float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, bint at_rest,
+                       int num_threads) except -1 nogil:
+    """One layer over T steps. Raises what a signal's handler raises meanwhile.
 
     x IN (T, B, I), or indices IN (T, B) in 0..I-1; the other one empty
     gates OUT (T, B, row), or room for fewer steps when nothing is taped
@@ -323,22 +380,21 @@ cdef void forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     aux OUT (T or 1, B, H) or empty
     at_rest: the initial state is 0
     """
-    cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1]
-    cdef Py_ssize_t terms = (T - at_rest) * w.H + (0 if indices.shape[0] else T * w.inputs)
+    cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1], inputs = 0 if indices.shape[0] else w.inputs
+    cdef Py_ssize_t terms = (T - at_rest) * w.H + T * inputs, first = 0, last, start, stop
     cdef Grid grid = grid_for(w, B, num_threads, <double> w.row * terms)
-    cdef int threads = grid.rows * grid.units
-    cdef fr_team crew
-    cdef Region region
-    if threads == 1:
-        forward_share(w, x, indices, gates, h, c, aux, at_rest, share_of(w, B, 0, 1, NULL))
-        return
-    gather(&crew, threads)
-    region = enter()
-    with parallel(num_threads=threads):
-        forward_share(w, x, indices, gates, h, c, aux, at_rest,
-                      share_of(w, B, threadid(), min(threads, fr_team_size()), &crew))
-    learn(&crew)
-    leave(region, threads)
+    cdef int threads = grant(grid.rows * grid.units)
+    cdef Piece piece = piece_of(w, B, T, w.H + inputs, threads)
+    while first < B:
+        last, start = min(first + piece.rows, B), 0
+        while start < T:
+            stop = min(start + piece.steps, T)
+            if first or start:
+                look()
+            forward_piece(w, x, indices, gates, h, c, aux, at_rest, first, last, start, stop, threads)
+            start = stop
+        first = last
+    return 0
 
 
 def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
@@ -410,8 +466,10 @@ cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1
 cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, const float[:, :, ::1] h,
                     const float[:, :, ::1] aux, float[:, ::1] dweight_ih, float[:, ::1] dweight_hh,
                     float *dbias_ih, float *dbias_hh, Py_ssize_t start, Py_ssize_t stop,
+                    Py_ssize_t first, Py_ssize_t last, Py_ssize_t turn, Py_ssize_t turns,
                     float *scratch, const fr_team *crew, int part, int parts) noexcept nogil:
-    """dweight_ih += da.T @ x and dweight_hh += da.T @ h[:-1] over the rows of steps start..stop, this part's units."""
+    """dweight_ih += da.T @ x and dweight_hh += da.T @ h[:-1] over the rows of steps start..stop in blocks first..last,
+    this part of the units whose turn it is."""
     cdef WeightGradient products[1 + FR_MAX_STAGES]
     cdef WeightGradient *product = products
     cdef const fr_stage *stage
@@ -431,21 +489,19 @@ cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, con
             product.gates[slot] = stage.gates[slot - stage.first] if 0 <= slot - stage.first < stage.count else -1
         product += 1
     weight_gradients(w.H, w.cell.slots, w.Hp, (stop - start) * da.shape[1], &da[start, 0, 0], w.row,
-                     products, product - products, scratch, crew, part, parts)
+                     products, product - products, first, last, turn, turns, scratch, crew, part, parts)
     fr_flush_end(before)
 
 
-cdef void index_gradient(Panels w, float[:, :, ::1] da, const int64_t[:, ::1] indices, float[:, ::1] sums,
-                         Py_ssize_t start, Py_ssize_t stop,
+cdef void index_gradient(Panels w, const float *da, const int64_t *indices, Py_ssize_t rows, float[:, ::1] sums,
                          const fr_team *crew, int part, int parts) noexcept nogil:
-    """sums[indices[t, b]] += da[t, b] over steps start..stop and the input slots, this part's columns"""
-    cdef Py_ssize_t groups = w.cell.gates * w.Hp // FR_GROUP, t, b
+    """sums[indices[row]] += da[row] over the input slots, this part's columns"""
+    cdef Py_ssize_t groups = w.cell.gates * w.Hp // FR_GROUP, row
     cdef Py_ssize_t begin = cut(crew, groups, part, parts, 0, 1) * FR_GROUP
     cdef Py_ssize_t end = cut(crew, groups, part + 1, parts, 0, 1) * FR_GROUP
     cdef unsigned before = fr_flush_begin()
-    for t in range(start, stop):
-        for b in range(da.shape[1]):
-            kernels.add(end - begin, &da[t, b, begin], &sums[indices[t, b], begin])
+    for row in range(rows):
+        kernels.add(end - begin, da + row * w.row + begin, &sums[indices[row], begin])
     fr_flush_end(before)
 
 
@@ -455,57 +511,104 @@ cdef Py_ssize_t gradient_steps(Panels w, Py_ssize_t B) noexcept:
     return max(<Py_ssize_t> 1, rows // B)
 
 
+cdef void backward_piece(Panels w, float[:, :, ::1] gates, const float[:, :, ::1] h, const float[:, :, ::1] c,
+                         const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, ::1] daux,
+                         Py_ssize_t first, Py_ssize_t last, Py_ssize_t start, Py_ssize_t stop,
+                         int threads, int parts) noexcept nogil:
+    """Steps stop-1 .. start of rows first..last, by so many threads of a team of `parts`."""
+    cdef fr_team crew
+    if threads == 1:
+        backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop, share_of(w, first, last, 0, 1, NULL))
+        return
+    gather(&crew, threads)
+    with parallel(num_threads=parts):
+        if threadid() < threads:
+            backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop,
+                           share_of(w, first, last, threadid(), min(threads, fr_team_size()), &crew))
+    learn(&crew)
+
+
+cdef double backward_work(Panels w, Py_ssize_t B, Py_ssize_t T, Py_ssize_t inputs) noexcept nogil:
+    return T * loop_work(w, B, w.H + w.H + 2 * inputs)
+
+
 cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
                     const float[:, :, ::1] h, const float[:, :, ::1] c, const float[:, :, ::1] aux,
                     const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx,
                     float[:, ::1] dweight_ih, float[:, ::1] dweight_hh, float[::1] dbias_ih, float[::1] dbias_hh,
-                    int num_threads):
+                    bint may_end, int num_threads):
     """Backpropagation through time over one layer's T steps; uses up `gates`.
 
     x or indices, h, c, aux IN as `forward` left them; gates IN activations OUT da
     dy IN (T, B, H) or empty;  dh, dc IN gradient of the final state OUT of the initial one (B, Hp), padding 0
     dx OUT (T, B, I) or empty;  dweight and dbias IN and OUT: added to; biases empty when there are none
+    may_end: look at signals and raise what their handlers raise, in the middle, but with indices never after dweight_ih
+    and dbias_ih have begun to change
     """
     cdef Py_ssize_t T = gates.shape[0], B = gates.shape[1], steps = min(T, gradient_steps(w, B))
-    cdef Py_ssize_t block, start, stop
+    cdef Py_ssize_t start, stop = T, first, last, begin, end, rows, block, turn
     cdef Py_ssize_t inputs = 0 if indices.shape[0] else w.inputs
     cdef double work = <double> steps * B * w.row
     cdef Grid grid = grid_for(w, B, num_threads, <double> steps * w.row * w.H)
     cdef int threads = grid.rows * grid.units
-    # At least as many as before: OpenMP ends the threads that a smaller team leaves over, and starts them again.
-    cdef int part, parts = max(threads, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
+    # One size of team for both, or OpenMP would end the threads that the smaller leaves over, and start them again.
+    cdef int part, parts = grant(max(threads, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs))))
     cdef fr_team crew
     cdef float *bias_ih = &dbias_ih[0] if dbias_ih.shape[0] else NULL
     cdef float *bias_hh = &dbias_hh[0] if dbias_hh.shape[0] else NULL
     cdef float[:, ::1] daux = no_matrix, sums = no_matrix
     cdef float[:, ::1] scratch = empty((parts, gradient_scratch(padded(inputs) + w.cell.stages * w.Hp)))
     cdef Region region
+    cdef Piece piece
+    cdef Pieces pieces
+    threads = min(threads, parts)
+    piece = piece_of(w, B, steps, w.H, threads)
     if w.cell.aux:
         daux = np.zeros((B, w.Hp), dtype=np.float32)
     if indices.shape[0]:
         sums = np.zeros((w.inputs, w.cell.gates * w.Hp), dtype=np.float32)
     if threads > 1:
         region = enter()
-    for block in range((T + steps - 1) // steps):
-        stop = T - block * steps
+    while stop > 0:
         start = max(<Py_ssize_t> 0, stop - steps)
-        gather(&crew, threads)
-        with nogil, parallel(num_threads=threads):
-            backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop,
-                           share_of(w, B, threadid(), min(threads, fr_team_size()), &crew))
-        learn(&crew)
+        first = 0
+        while first < B:
+            last, end = min(first + piece.rows, B), stop
+            while end > start:
+                begin = max(start, end - piece.steps)
+                if may_end:
+                    look()
+                with nogil:
+                    backward_piece(w, gates, h, c, dy, dh, dc, daux, first, last, begin, end, threads, parts)
+                end = begin
+            first = last
+        rows = (stop - start) * B
+        pieces = pieces_of(rows, <double> w.row * (w.H + 2 * inputs), parts)
         gather(&crew, parts)
-        for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
-            gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, start, stop,
-                      &scratch[part, 0], &crew, part, parts)
-            if indices.shape[0]:
-                index_gradient(w, gates, indices, sums, start, stop, &crew, part, parts)
-            if dx.shape[0]:
-                # dx = da[input slots] @ weight_ih
-                product_rows((stop - start) * B, w.cell.gates * w.Hp, &gates[start, 0, 0], w.row,
-                             &w.input_transposed[0], NULL, w.inputs, &dx[start, 0, 0], &crew, part, parts)
+        block = 0
+        while block < pieces.blocks:
+            last = min(block + pieces.each, pieces.blocks)
+            begin, end = rows * block // pieces.blocks, rows * last // pieces.blocks
+            for turn in range(pieces.turns):
+                if may_end:
+                    look()
+                for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
+                    gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, start, stop,
+                              block, last, turn, pieces.turns, &scratch[part, 0], &crew, part, parts)
+                    if indices.shape[0] and turn == 0:
+                        index_gradient(w, &gates[start, 0, 0] + begin * w.row, &indices[start, 0] + begin, end - begin,
+                                       sums, &crew, part, parts)
+                    if dx.shape[0]:
+                        # dx = da[input slots] @ weight_ih
+                        product_rows(end - begin, w.cell.gates * w.Hp, &gates[start, 0, 0] + begin * w.row, w.row,
+                                     &w.input_transposed[0], NULL, w.inputs, &dx[start, 0, 0] + begin * w.inputs,
+                                     turn, pieces.turns, &crew, part, parts)
+            block = last
+        stop = start
     if threads > 1:
         leave(region, threads)
+    if may_end:
+        look()
     if indices.shape[0]:
         add_index_gradient(w, np.asarray(sums), np.asarray(dweight_ih), np.asarray(dbias_ih))
 
@@ -526,4 +629,4 @@ def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, 
              float[:, ::1] dweight_hh, float[::1] dbias_ih, float[::1] dbias_hh, int num_threads):
     """`backward_layer` for Python, which is to say for tests of it."""
     backward_layer(w, x, indices, gates, h, c, aux, dy, dh, dc, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
-                   num_threads)
+                   False, num_threads)

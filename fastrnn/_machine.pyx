@@ -7,6 +7,7 @@ whoever calls them takes the time.
 from cython.parallel cimport parallel, threadid
 
 from fastrnn._kernels cimport kernels
+from fastrnn._team cimport grant
 
 cdef extern from *:
     """
@@ -45,18 +46,19 @@ def compiler():
 
 def multiply_add(Py_ssize_t rounds, int threads):
     """Run chains of multiply-adds on every thread; return how many FLOP they were in all."""
+    threads = grant(threads)
     with nogil, parallel(num_threads=threads):
         kernels.probe_multiply_add(rounds)
     return kernels.probe_flops * rounds * threads
 
 
 def read(Py_ssize_t rounds, const float[:, ::1] buffers):
-    """Read row i of `buffers` `rounds` times on thread i; return the bytes read in all.
+    """Read row i of `buffers` `rounds` times on thread i, if there is one; return the bytes read in all.
 
     The rows' length is cut to a multiple of the loop's block: at least 128 floats, or nothing is read.
     """
     cdef Py_ssize_t n = buffers.shape[1] // kernels.probe_block * kernels.probe_block
-    cdef int threads = <int> buffers.shape[0]
+    cdef int threads = grant(<int> buffers.shape[0])
     with nogil, parallel(num_threads=threads):
         kernels.probe_read(rounds, n, &buffers[threadid(), 0])
     return 4 * rounds * n * threads
@@ -64,6 +66,7 @@ def read(Py_ssize_t rounds, const float[:, ::1] buffers):
 
 def barriers(Py_ssize_t count, int threads):
     """Let `threads` threads meet at OpenMP's barrier `count` times."""
+    threads = grant(threads)
     with nogil:
         pass_barriers(count, threads)
 

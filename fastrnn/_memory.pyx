@@ -176,6 +176,25 @@ cdef cnp.ndarray looking_into(owner, int dimensions, cnp.npy_intp *axes, void *m
     return array
 
 
+cdef class Owner:
+    """Keeps an array's memory and shows nobody the array."""
+
+    cdef cnp.ndarray array
+
+
+def view_of(cnp.ndarray array not None, bint writeable):
+    """A view of a C-contiguous float32 array that does not lead back to it: nobody can resize what is behind a view,
+    nor make a read-only one writable, because NumPy refuses the flag where no base of an array can be written."""
+    cdef Owner owner = Owner()
+    owner.array = array
+    cdef cnp.ndarray view = looking_into(
+        owner, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_DATA(array)
+    )
+    if not writeable:
+        cnp.PyArray_CLEARFLAGS(view, cnp.NPY_ARRAY_WRITEABLE)
+    return view
+
+
 def kept():
     """Bytes that wait for the next call."""
     return waiting_bytes

@@ -1,3 +1,4 @@
+from fastrnn._dense cimport Version
 from fastrnn._kernels cimport fr_cell
 
 cdef class Panels:
@@ -10,7 +11,10 @@ cdef class Panels:
     cdef readonly object lock
     cdef float[::1] bias, input, recurrent, input_transposed, recurrent_transposed
     cdef float[:, ::1] table
-    cdef bint input_stale, recurrent_stale, input_transposed_stale, recurrent_transposed_stale, table_stale
+    cdef readonly Version version
+    # Of the weights that each was made of, -1 for none.
+    cdef long long input_version, recurrent_version, table_version
+    cdef long long input_transposed_version, recurrent_transposed_version
 
     cdef bint is_stale(self, bint indices) noexcept
     cdef _pack_bias(self)

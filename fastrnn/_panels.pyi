@@ -5,6 +5,8 @@ from threading import Lock
 from numpy import float32
 from numpy.typing import NDArray
 
+from fastrnn._dense import Version
+
 class Panels:
     inputs: int
     H: int
@@ -16,15 +18,17 @@ class Panels:
     states: int
     aux: int
     lock: Lock
+    version: Version
 
     def __init__(
         self,
         cell: str,
+        version: Version,
         weight_ih: NDArray[float32],
         weight_hh: NDArray[float32],
         bias_ih: NDArray[float32] | None = None,
         bias_hh: NDArray[float32] | None = None,
     ) -> None: ...
     def _renew_lock(self) -> None: ...
-    def stale(self) -> None: ...
-    def refresh(self, indices: bool, backward: bool) -> None: ...
+    def refresh(self, indices: bool) -> None: ...
+    def refresh_transposed(self, inputs: bool) -> None: ...

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from fastrnn._dense cimport packed_floats, padded, panel_floats
+from fastrnn._dense cimport Version, packed_floats, padded, panel_floats
 from fastrnn._kernels cimport FR_GROUP, fr_stage, kernels
 
 from fastrnn._memory import empty
@@ -14,12 +14,15 @@ from fastrnn._threads import renew_in_children
 cdef class Panels:
     """One layer's weights, packed for the kernels; packed again at the first use after a change.
 
+    Every packed copy carries the version of the weights that was read before it was made: an edit that ends while
+    another thread packs leaves it stale.
+
     A panel is 16 columns wide: panels[group][k][lane], panel_floats apart. Groups of `input` and `recurrent` are in the
     order of the gate buffer's columns, slot by slot.
     """
 
-    def __init__(self, cell, weight_ih, weight_hh, bias_ih=None, bias_hh=None):
-        self.cell = NULL
+    def __init__(self, cell, Version version not None, weight_ih, weight_hh, bias_ih=None, bias_hh=None):
+        self.cell, self.version = NULL, version
         cdef bytes name = cell.encode()
         for i in range(kernels.cell_count):
             if kernels.cells[i].name == name:
@@ -38,39 +41,44 @@ cdef class Panels:
         self.bias = self.table = None
         self._renew_lock()
         renew_in_children(self)
-        self.stale()
+        self.input_version = self.recurrent_version = self.table_version = -1
+        self.input_transposed_version = self.recurrent_transposed_version = -1
 
     def _renew_lock(self):
         """A new lock, held by nobody."""
         self.lock = threading.Lock()
 
-    def stale(self):
-        """The weights have changed."""
-        self.input_stale = self.recurrent_stale = self.table_stale = True
-        self.input_transposed_stale = self.recurrent_transposed_stale = True
-
-    def refresh(self, bint indices, bint backward):
-        """Pack what a forward (of indices or of vectors) or a backward call reads, if the weights have changed."""
+    def refresh(self, bint indices):
+        """Pack what a forward call (of indices or of vectors) reads, if the weights have changed."""
+        cdef long long now
         with self.lock:
-            if self.recurrent_stale:
+            now = self.version.number
+            if self.recurrent_version != now:
                 self._pack_bias()
                 self._pack_recurrent()
-                self.recurrent_stale = False
-            if indices and self.table_stale:
+                self.recurrent_version = now
+            if indices and self.table_version != now:
                 self._pack_table()
-                self.table_stale = False
-            elif not indices and self.input_stale:
+                self.table_version = now
+            elif not indices and self.input_version != now:
                 self._pack_input()
-                self.input_stale = False
-            if backward and self.recurrent_transposed_stale:
+                self.input_version = now
+
+    def refresh_transposed(self, bint inputs):
+        """Pack what a backward call reads, with or without the gradient of the inputs. For one thread at a time."""
+        cdef long long now
+        with self.lock:
+            now = self.version.number
+            if self.recurrent_transposed_version != now:
                 self._pack_recurrent_transposed()
-                self.recurrent_transposed_stale = False
-            if backward and not indices and self.input_transposed_stale:
+                self.recurrent_transposed_version = now
+            if inputs and self.input_transposed_version != now:
                 self._pack_input_transposed()
-                self.input_transposed_stale = False
+                self.input_transposed_version = now
 
     cdef bint is_stale(self, bint indices) noexcept:
-        return self.recurrent_stale or (self.table_stale if indices else self.input_stale)
+        cdef long long now = self.version.number
+        return self.recurrent_version != now or (self.table_version if indices else self.input_version) != now
 
     cdef _pack_bias(self):
         """bias[slot] = b_ih where W x is added to the slot, plus b_hh where R h is."""
@@ -145,8 +153,12 @@ cdef class Panels:
         """table[v] = bias + W onehot(v), a ready row of the gate buffer for every index."""
         if self.table is None:
             self.table = empty((self.inputs, self.columns))
-        table = np.asarray(self.table)
-        table[:] = self.bias
+            self.table[:] = 0
+        table, bias = np.asarray(self.table), np.asarray(self.bias)
         weight = np.asarray(self.weight_ih).reshape(self.cell.gates, self.H, self.inputs)
-        for slot in range(self.cell.gates):
-            table[:, slot * self.Hp:slot * self.Hp + self.H] += weight[self.cell.input_gates[slot]].T
+        for slot in range(self.cell.slots):  # once, in place: another thread's call may be reading it
+            units = slice(slot * self.Hp, slot * self.Hp + self.H)
+            if slot < self.cell.gates:
+                np.add(weight[self.cell.input_gates[slot]].T, bias[units], out=table[:, units])
+            else:
+                table[:, units] = bias[units]

@@ -30,6 +30,7 @@ class Stack:
         rng: Generator,
         num_threads: int,
     ) -> tuple[NDArray[float32], list[NDArray[float32]], list[Record]]: ...
+    def prepare_backward(self, records: list[Record], input_gradient: bool) -> None: ...
     def backward(
         self,
         records: list[Record],

@@ -11,8 +11,10 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._driver cimport backward_layer, forward_layer, time_block
+from fastrnn._dense cimport fitting, work_between_looks
+from fastrnn._driver cimport backward_layer, backward_work, forward_layer, forward_work, time_block
 from fastrnn._panels cimport Panels
+from fastrnn._team cimport look
 
 from fastrnn._dense import dropout
 from fastrnn._memory import SMALL_BYTES, empty
@@ -67,6 +69,13 @@ cdef class Gradients:
         self.weight_ih, self.weight_hh = weight_ih, weight_hh
         self.bias_ih = no_bias if bias_ih is None else bias_ih
         self.bias_hh = no_bias if bias_hh is None else bias_hh
+
+    cdef list copies(self, bint integers):
+        """(array, copy) of all that a backward run changes; with indices it changes two at its very end alone."""
+        cdef list arrays = [self.weight_hh, self.bias_hh]
+        if not integers:
+            arrays += [self.weight_ih, self.bias_ih]
+        return [(np.asarray(array), np.array(array)) for array in arrays]
 
 
 cdef class Record:
@@ -144,11 +153,17 @@ cdef class Stack:
             return list(state)
         return None
 
+    cdef bint fits(self, list state, Py_ssize_t B):
+        """Whether the arrays of a state, if there are any, have its shape."""
+        if state is None:
+            return True
+        return len(state) == self.states and all([plain(part, len(self.panels), B, self.H) for part in state])
+
     def forward(self, cnp.ndarray x, list initial, bint tape, float drop, rng, int num_threads):
         """y (T, B, H), the final state's arrays (layers, B, H), and the layers' records.
 
         x (T, B, I) float32 or (T, B) int64, initial None or arrays (layers, B, H), drop the share dropped between
-        layers
+        layers. Where a signal's handler raises, or there is no memory, rng is as before.
         """
         cdef Py_ssize_t T = cnp.PyArray_DIM(x, 0), B = cnp.PyArray_DIM(x, 1), layer, last = len(self.panels) - 1
         cdef Py_ssize_t size = B * self.H * sizeof(float)
@@ -157,28 +172,71 @@ cdef class Stack:
         cdef list records = []
         cdef list final = [new(last + 1, B, self.H) for _ in range(self.states)]
         cdef bint integers = cnp.PyArray_NDIM(x) == 2
-        for layer, panels in enumerate(self.panels):
-            record = Record(x, panels, T, B, tape)
-            record.start(initial, layer)
-            if panels.is_stale(integers):
-                panels.refresh(integers, False)
-            with nogil:
-                forward_layer(panels, record.x, record.indices, record.gates, record.h, record.c, record.aux,
-                              initial is None, num_threads)
-            memcpy(of_layer(final[0], layer), &record.h[T, 0, 0], size)
-            if self.states == 2:
-                memcpy(of_layer(final[1], layer), &record.c[record.c.shape[0] - 1, 0, 0], size)
-            records.append(record)
-            x, integers = record.states[1:], False
-            if drop > 0 and layer < last:
-                x = record.drop_out(x, drop, rng, num_threads)
+        cdef double work = 0
+        fitting("forward", (integers or plain(x, T, B, self.inputs)) and self.fits(initial, B))
+        before = rng.bit_generator.state if drop > 0 and last else None
+        try:
+            for layer, panels in enumerate(self.panels):
+                record = Record(x, panels, T, B, tape)
+                record.start(initial, layer)
+                if panels.is_stale(integers):
+                    panels.refresh(integers)
+                with nogil:
+                    forward_layer(panels, record.x, record.indices, record.gates, record.h, record.c, record.aux,
+                                  initial is None, num_threads)
+                memcpy(of_layer(final[0], layer), &record.h[T, 0, 0], size)
+                if self.states == 2:
+                    memcpy(of_layer(final[1], layer), &record.c[record.c.shape[0] - 1, 0, 0], size)
+                records.append(record)
+                work += forward_work(panels, B, T, 0 if integers else panels.inputs)
+                if work > work_between_looks():
+                    look()
+                x, integers = record.states[1:], False
+                if drop > 0 and layer < last:
+                    x = record.drop_out(x, drop, rng, num_threads)
+        except BaseException:
+            if before is not None:
+                rng.bit_generator.state = before
+            raise
         return x, final, records
+
+    def prepare_backward(self, list records, bint input_gradient):
+        """Pack the weights that `backward` reads, all before it reads any: an edit may end at any time."""
+        cdef Panels panels
+        cdef Record record
+        cdef Py_ssize_t layer
+        for layer in range(len(self.panels)):
+            panels, record = self.panels[layer], records[layer]
+            panels.refresh_transposed(record.x.shape[0] > 0 and (layer > 0 or input_gradient))
 
     def backward(self, list records, dy, list dfinal, bint input_gradient, int num_threads):
         """dx (as x, or None) and the arrays (layers, B, H) of the initial state's gradient; adds to the gradients.
 
+        After `prepare_backward`. Where a signal's handler raises, which it may do in calls of more than some tenth of a
+        second, the gradients are as before.
         dy (T, B, H) or None, dfinal None or arrays (layers, B, H)
         """
+        cdef Record record = records[0]
+        cdef Panels panels
+        cdef double work = 0
+        cdef list changed = []
+        cdef bint may_end
+        fitting("backward", len(records) == len(self.panels) and self.fits(dfinal, record.B)
+                and (dy is None or plain(dy, record.T, record.B, self.H)))
+        for panels, record in zip(self.panels, records):
+            work += backward_work(panels, record.B, record.T, 0 if record.indices.shape[0] else panels.inputs)
+        may_end = work > work_between_looks()
+        if not may_end:
+            return self.backward_layers(records, dy, dfinal, input_gradient, None, num_threads)
+        try:
+            return self.backward_layers(records, dy, dfinal, input_gradient, changed, num_threads)
+        except BaseException:
+            for array, before in changed:
+                array[...] = before
+            raise
+
+    cdef backward_layers(self, list records, dy, list dfinal, bint input_gradient, list changed, int num_threads):
+        """`changed` receives the arrays that are about to change, each with a copy; None to look at no signals."""
         cdef Record record = records[0]
         cdef Py_ssize_t layer, i, T = record.T, B = record.B
         cdef Panels panels
@@ -196,11 +254,13 @@ cdef class Stack:
             dy, dx = None, no_sequence
             if record.x.shape[0] and (layer > 0 or input_gradient):
                 dy = dx = new(T, B, panels.inputs)
-            panels.refresh(record.indices.shape[0] > 0, True)
+            if changed is not None:
+                changed += into.copies(record.indices.shape[0] > 0)
             backward_layer(
                 panels, record.x, record.indices, record.gates, record.h, record.c, record.aux, above,
                 carry[0], carry[self.states - 1], dx,
-                into.weight_ih, into.weight_hh, into.bias_ih, into.bias_hh, num_threads,
+                into.weight_ih, into.weight_hh, into.bias_ih, into.bias_hh,
+                changed is not None, num_threads,
             )
             for i in range(self.states):
                 copy_rows(B, self.H, &carry[i, 0, 0], panels.Hp, of_layer(initial[i], layer), self.H)

@@ -7,8 +7,10 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._driver cimport forward_layer
+from fastrnn._dense cimport fitting, work_between_looks
+from fastrnn._driver cimport forward_layer, forward_work
 from fastrnn._panels cimport Panels
+from fastrnn._team cimport look
 
 from fastrnn._memory import empty
 
@@ -16,6 +18,15 @@ cnp.import_array()
 
 # Multiply-adds of a layer's step, some 10 us, beyond which other Python threads run meanwhile: that costs 0.1 us.
 cdef Py_ssize_t LONG_STEP = 250000
+
+
+cdef bint plain(array, Py_ssize_t rows, Py_ssize_t columns):
+    """Whether array is a C-contiguous float32 array of that shape."""
+    return (
+        cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32 and cnp.PyArray_NDIM(array) == 2
+        and cnp.PyArray_DIM(array, 0) == rows and cnp.PyArray_DIM(array, 1) == columns
+        and cnp.PyArray_ISCARRAY_RO(array)
+    )
 
 
 cdef class Source:
@@ -46,16 +57,17 @@ cdef class LayerState(Source):
         super().__init__(self.h[1:], None)
 
 
-cdef void advance(LayerState layer, Source below, int num_threads) noexcept nogil:
+cdef int advance(LayerState layer, Source below, int num_threads) except -1 nogil:
     """One step of one layer."""
     forward_layer(layer.panels, below.vectors, below.indices, layer.gates, layer.h, layer.c, layer.aux, False,
                   num_threads)
     memcpy(&layer.h[0, 0, 0], &layer.h[1, 0, 0], layer.h.shape[1] * layer.h.shape[2] * sizeof(float))
+    return 0
 
 
 cdef class StreamCore:
-    """The compiled part of `fastrnn.Stream`. Inputs that are not exactly what a step takes go to `check_input`,
-    which returns an array that is, or raises.
+    """The compiled part of `fastrnn.Stream`. Inputs and outputs that are not exactly what a step takes go to
+    `check_input` and `check_output`, which return an array that is, or raise.
     """
 
     cdef list layers
@@ -63,6 +75,7 @@ cdef class StreamCore:
     cdef object check_input, check_output
     cdef readonly Py_ssize_t batch, inputs, hidden
     cdef int num_threads
+    cdef bint may_end  # a step takes so long that signals are looked at in the middle of it
 
     def __init__(self, panels, Py_ssize_t batch, int num_threads, check_input, check_output):
         self.layers = [LayerState(one, batch) for one in panels]
@@ -70,54 +83,77 @@ cdef class StreamCore:
         self.vectors = Source(empty((1, batch, self.inputs)), None)
         self.integers = Source(None, np.zeros((1, batch), dtype=np.int64))
         self.num_threads = num_threads
+        self.may_end = self.work() > work_between_looks()
         self.check_input, self.check_output = check_input, check_output
 
-    def step(self, x, out=None):
+    def step(self, x_t, out=None):
         """y_t (B, H) from x_t (B, I) float32 or (B,) indices; into `out` if given."""
         cdef bint indices = False
         cdef cnp.ndarray result
-        if not self.is_vectors(x):
+        x = x_t
+        if not plain(x, self.batch, self.inputs):
             x = self.check_input(x)
             indices = cnp.PyArray_NDIM(x) == 1
+            fitting("Stream.step", plain(x, self.batch, self.inputs) or (
+                indices and cnp.PyArray_TYPE(x) == cnp.NPY_INT64 and cnp.PyArray_DIM(x, 0) == self.batch
+                and cnp.PyArray_ISCARRAY_RO(x)
+            ))
         if out is None:
-            result = cnp.PyArray_EMPTY(2, [self.batch, self.hidden], cnp.NPY_FLOAT32, 0)
+            out = result = cnp.PyArray_EMPTY(2, [self.batch, self.hidden], cnp.NPY_FLOAT32, 0)
         else:
-            self.check_output(out)
-            result = out
+            if not (plain(out, self.batch, self.hidden) and cnp.PyArray_ISWRITEABLE(out)):
+                result = self.check_output(out)
+            else:
+                result = out
+            fitting("Stream.step", cnp.PyArray_TYPE(result) == cnp.NPY_FLOAT32 and cnp.PyArray_ISWRITEABLE(result)
+                    and cnp.PyArray_NBYTES(result) == self.batch * self.hidden * sizeof(float))
         cdef const void *source = cnp.PyArray_DATA(x)
         cdef Source top
         if indices:
             memcpy(&self.integers.indices[0, 0], source, self.batch * sizeof(int64_t))
-            top = self.run(self.integers)
+            top = self.run_long(self.integers) if self.may_end else self.run(self.integers)
         else:
             memcpy(&self.vectors.vectors[0, 0, 0], source, self.batch * self.inputs * sizeof(float))
-            top = self.run(self.vectors)
+            top = self.run_long(self.vectors) if self.may_end else self.run(self.vectors)
         memcpy(cnp.PyArray_DATA(result), &top.vectors[0, 0, 0], self.batch * self.hidden * sizeof(float))
-        return result
+        return out
 
-    cdef bint is_vectors(self, x):
-        """Whether x is a C-contiguous float32 array of shape (B, I)."""
-        return (
-            cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32 and cnp.PyArray_NDIM(x) == 2
-            and cnp.PyArray_DIM(x, 0) == self.batch and cnp.PyArray_DIM(x, 1) == self.inputs
-            and cnp.PyArray_ISCARRAY_RO(x)
-        )
+    cdef double work(self):
+        cdef LayerState layer
+        cdef double work = 0
+        for layer in self.layers:
+            work += forward_work(layer.panels, self.batch, 1, layer.panels.inputs)
+        return work
 
     cdef Source run(self, Source below):
         """The last layer after one step of all."""
         cdef LayerState layer
-        cdef bint indices
-        for layer in self.layers:
-            indices = below.indices.shape[0] > 0
+        cdef bint indices = below.indices.shape[0] > 0
+        for layer in self.layers:  # before any of them moves on: there may be no memory
             if layer.panels.is_stale(indices):
-                layer.panels.refresh(indices, False)
+                layer.panels.refresh(indices)
+            indices = False
+        for layer in self.layers:
             if layer.long_step:
                 with nogil:
                     advance(layer, below, self.num_threads)
             else:
                 advance(layer, below, self.num_threads)
+            if self.may_end:
+                look()
             below = layer
         return below
+
+    cdef Source run_long(self, Source below):
+        """`run`; where a signal's handler raises, the state is as before."""
+        states = [array for part in self.states() for array in part]
+        before = [array.copy() for array in states]
+        try:
+            return self.run(below)
+        except BaseException:
+            for array, values in zip(states, before):
+                array[...] = values
+            raise
 
     def states(self):
         """Writable views of every layer's h, and of every layer's c (or of nothing)."""

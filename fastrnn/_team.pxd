@@ -23,6 +23,8 @@ cdef struct Region:
     # that included the header would watch the neighbours for itself.
     double time, ours
 
+cdef int grant(int threads) noexcept nogil
+cdef int look() except -1 nogil
 cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil
 cdef void gather(fr_team *crew, int threads) noexcept nogil
 cdef Py_ssize_t cut(const fr_team *crew, Py_ssize_t n, int part, int parts, int first, int each) noexcept nogil

@@ -1,13 +1,15 @@
 """How many threads share a piece of work: as many as are worth their while, and as other processes leave cores.
 And how much of it each one gets.
 
-A parallel region is entered only when every thread gets WORK_PER_THREAD; long ones stand between `enter` and `leave`.
+A parallel region is entered only when every thread gets WORK_PER_THREAD, and with no more threads than `grant` says; long
+ones stand between `enter` and `leave`.
 
 Cores differ: a neighbour on its other hardware thread takes up to half of one for a while, and some processors have
 small cores beside large ones. So time loops tell how fast each thread was, and later shares are cut for all to work as
 long as each other. Which thread does what changes no bit of a result.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.limits cimport INT_MAX
 
 cdef extern from *:
@@ -20,6 +22,15 @@ cdef extern from *:
     """
     double *fr_leads
     double *fr_paces
+
+cdef extern from "threads/granted.h":
+    enum:
+        FR_MOST_GRANTED
+
+    void fr_read_openmp()
+    int fr_openmp_limit() noexcept nogil
+    int fr_processors() noexcept nogil
+    int fr_grant(int wanted) noexcept nogil
 
 cdef extern from "threads/neighbours.h":
     ctypedef struct fr_sample:
@@ -42,8 +53,13 @@ cdef double BELIEF = 0.25
 cdef double MOST_LEAD = 0.5
 cdef double FADING = 0.99
 
-# OpenMP ends the process when the system refuses it a thread: more than the largest machines have are never asked for.
-cdef int most_threads = 512
+cdef int most_threads = FR_MOST_GRANTED
+
+# What calls use that name no number: a number of the user's own, or 0, and else at most so many of the processors.
+cdef int own_default = 0
+cdef int most_by_default = INT_MAX
+
+fr_read_openmp()
 
 cdef const double *test_paces = NULL
 
@@ -108,12 +124,51 @@ def shares(Py_ssize_t n, int threads):
     return [cut(&crew, n, i, threads, 0, 1) for i in range(threads + 1)]
 
 
+def set_default(int own, int most):
+    """What calls use that name no number: `own`, or for 0 one for each processor they may run on, at most `most`."""
+    global own_default, most_by_default
+    own_default, most_by_default = own, most
+
+
+def default_threads():
+    """How many threads a call may use that names no number."""
+    return default_number()
+
+
+def granted(int wanted):
+    """How many threads the caller's next team may have, started if they have to be. For tests of it."""
+    return grant(wanted)
+
+
+cdef int default_number() noexcept nogil:
+    """Worked out where it is wanted: the processors of a process, and OpenMP's setting, may change at any time."""
+    if most_threads == 1:
+        return 1
+    return max(1, min(own_default if own_default else min(fr_processors(), most_by_default), fr_openmp_limit()))
+
+
+cdef int grant(int threads) noexcept nogil:
+    """As many of so many threads as the system grants: to be asked before every parallel region."""
+    return fr_grant(min(threads, most_threads)) if min(threads, most_threads) > 1 else 1
+
+
+cdef int look() except -1 nogil:
+    """Run the handlers of the signals that have come, Ctrl-C's for one, and raise what they raise."""
+    with gil:
+        PyErr_CheckSignals()
+    return 0
+
+
 cdef int team(int num_threads, Py_ssize_t shares, double work) noexcept nogil:
-    """How many threads `work` multiply-adds in `shares` separable parts are worth."""
+    """How many threads `work` multiply-adds in `shares` separable parts are worth; num_threads 0 for the default."""
     cdef double worth = work / WORK_PER_THREAD
-    cdef Py_ssize_t n = min(<Py_ssize_t> min(num_threads, most_threads), shares)
+    cdef Py_ssize_t n = min(<Py_ssize_t> most_threads, shares)
+    if num_threads:
+        n = min(n, <Py_ssize_t> num_threads)
     if worth < n:
         n = <Py_ssize_t> worth
+    if n > 1 and not num_threads:
+        n = min(n, <Py_ssize_t> default_number())
     if n > 1:
         n = min(n, <Py_ssize_t> fr_room())
     return <int> max(n, 1)

@@ -1,14 +1,16 @@
 """How many threads a call may use. Results never depend on it."""
 
 import os
+import re
 import weakref
 from pathlib import Path
 from typing import Protocol
 
 from fastrnn import _check, _team
 
-_default: int | None = None
-_forked = False
+BY_DEFAULT = 0  # in place of a number of threads: worked out in _team.pyx, where more than one is worth it
+
+_settled = False
 
 
 class LockOwner(Protocol):
@@ -26,8 +28,6 @@ def renew_in_children(owner: LockOwner) -> None:
 
 def _after_fork() -> None:
     """GNU OpenMP hangs in a child forked after the parent ran a parallel region: stay serial."""
-    global _forked
-    _forked = True
     _team.stay_serial()
     for owner in list(_owners.values()):
         owner._renew_lock()
@@ -45,60 +45,69 @@ def set_num_threads(n: int | None) -> None:
     n : int or None
         At least 1; None returns to the machine's own number (see `get_num_threads`).
     """
-    global _default
-    _default = None if n is None else _check.count("set_num_threads", "n", n)
+    global _settled
+    if n is not None:
+        _team.set_default(_check.count("set_num_threads", "n", n), _check.MOST)
+    _settled = n is not None
 
 
 def get_num_threads() -> int:
     """Return how many threads a call uses that names no number itself.
 
     That is what `set_num_threads` set; else FASTRNN_NUM_THREADS; else the smallest of
-    OMP_NUM_THREADS, the CPUs this process may run on and its control group's CPU quota. In a
-    child forked from this process it is 1. Calls use fewer where there is little to share, and
-    on Linux while other processes are busy on the same cores.
+    OMP_NUM_THREADS, the CPUs this thread may run on at the moment and its control group's CPU
+    quota. It is never more than OpenMP's own number where that was lowered since the import, as
+    `threadpoolctl.threadpool_limits` does, and 1 in a child forked from this process. Calls use
+    fewer where there is little to share, where the system refuses more threads, and on Linux
+    while other processes are busy on the same cores.
+
+    Raises
+    ------
+    ValueError
+        FASTRNN_NUM_THREADS is no number of threads; a foreign variable that is none counts as unset.
     """
-    global _default
-    if _forked:
-        return 1
-    if _default is None:
-        own = _from_environment("FASTRNN_NUM_THREADS")
-        _default = own if own is not None else _machine_threads()
-    return _default
+    _settle()
+    return _team.default_threads()
 
 
 def resolve(who: str, num_threads: int | None) -> int:
-    """Return the number of threads for one call of `who`."""
-    if num_threads is None:
-        return get_num_threads()
-    n = _check.count(who, "num_threads", num_threads)
-    return n
+    """Return the number of threads for one call of `who`, BY_DEFAULT for None."""
+    if num_threads is not None:
+        return _check.count(who, "num_threads", num_threads)
+    if not _settled:
+        _settle()
+    return BY_DEFAULT
 
 
-def _machine_threads() -> int:
-    limits = [_cpus_allowed()]
-    openmp = _from_environment("OMP_NUM_THREADS")
-    if openmp is not None:
-        limits.append(openmp)
-    quota = _cgroup_quota()
-    if quota is not None:
-        limits.append(quota)
-    return max(1, min(limits))
+def _settle() -> None:
+    """Read once what the environment and the control group say, unless a number was set."""
+    global _settled
+    if not _settled:
+        own = _own_number()
+        limits = [n for n in (_openmp_number(), _cgroup_quota()) if n is not None]
+        _team.set_default(own or 0, min([*limits, _check.MOST]))
+        _settled = True
 
 
-def _cpus_allowed() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _from_environment(name: str) -> int | None:
-    """Return the variable's value; OMP_NUM_THREADS may be a list by nesting level: its first."""
-    text = os.environ.get(name, "").split(",")[0].strip()
+def _own_number() -> int | None:
+    """FASTRNN_NUM_THREADS, None if unset."""
+    text = os.environ.get("FASTRNN_NUM_THREADS", "").strip()
     if not text:
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{name} is {text!r}; expected an integer >= 1. Mend it or unset it.")
+    if not re.fullmatch("[0-9]{1,20}", text) or not 1 <= int(text) <= _check.MOST:
+        raise ValueError(f"FASTRNN_NUM_THREADS is {text!r}; expected an integer in 1..{_check.MOST}. Mend it or unset it.")
     return int(text)
+
+
+def _openmp_number() -> int | None:
+    """OMP_NUM_THREADS as OpenMP reads it: a number, or a list by nesting level; what is neither counts as unset.
+
+    OpenMP itself warns of the latter where it reads the variable.
+    """
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    if not re.fullmatch(r"\s*\+?0*[1-9][0-9]{0,17}\s*(,\s*\+?0*[1-9][0-9]{0,17}\s*)*", text, re.ASCII):
+        return None
+    return min(int(text.split(",")[0]), _check.MOST)
 
 
 def _cgroup_quota() -> int | None:
@@ -117,6 +126,6 @@ def _cgroup_quota() -> int | None:
                 continue
             if quota not in ("max", "-1"):
                 return max(1, -(-int(quota) // int(period)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         return None
     return None

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _optim
+from fastrnn import _check, _optim
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
@@ -50,7 +49,7 @@ def clip_grad_norm_(grads: Gradients | Sequence[Gradients], max_norm: float) -> 
         `grads` is not made of distinct dicts of writable floating arrays, or `max_norm` is not
         above zero. Nothing is changed.
     """
-    limit = _positive("clip_grad_norm_", "max_norm", max_norm)
+    limit = _check.positive("clip_grad_norm_", "max_norm", max_norm, infinite=True)
     dicts = _dicts("clip_grad_norm_", grads)
     vectors = _vectors("clip_grad_norm_", dicts)
     norm = math.sqrt(sum(_sum_of_squares(vector) for vector in vectors))
@@ -80,7 +79,7 @@ def clip_grad_value_(grads: Gradients | Sequence[Gradients], limit: float) -> No
     TypeError, ValueError
         As for :func:`clip_grad_norm_`.
     """
-    limit = _positive("clip_grad_value_", "limit", limit)
+    limit = _check.positive("clip_grad_value_", "limit", limit, infinite=True)
     dicts = _dicts("clip_grad_value_", grads)
     vectors = _vectors("clip_grad_value_", dicts)
     if not all(_all_finite(vector) for vector in vectors):
@@ -89,18 +88,10 @@ def clip_grad_value_(grads: Gradients | Sequence[Gradients], limit: float) -> No
         _clamp(vector, limit)
 
 
-def _positive(who: str, name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected a number > 0")
-    if not value > 0:  # written so that NaN fails too
-        raise ValueError(f"{who}: {name} is {value}; expected a number > 0")
-    return float(value)
-
-
 def _dicts(who: str, grads: Gradients | Sequence[Gradients]) -> list[Gradients]:
     """The dicts of `grads`, each checked to be one and to come once."""
     dicts = [grads] if isinstance(grads, Mapping) else grads
-    if not isinstance(dicts, Sequence) or not all(isinstance(d, Mapping) for d in dicts):
+    if not isinstance(dicts, (list, tuple)) or not all(isinstance(d, Mapping) for d in dicts):
         got = type(grads).__name__
         raise TypeError(
             f"{who}: grads is a {got}; expected a layer's grads or a list of such ([lstm.grads, head.grads])"
@@ -113,22 +104,49 @@ def _dicts(who: str, grads: Gradients | Sequence[Gradients]) -> list[Gradients]:
 
 def _vectors(who: str, dicts: list[Gradients]) -> list[NDArray[Any]]:
     """Every element once, in as few arrays as possible: a layer's one buffer, or dict values."""
-    vectors: list[NDArray[Any]] = []
-    for one in dicts:
+    vectors: dict[str, NDArray[Any]] = {}
+    for index, one in enumerate(dicts):
         flat = getattr(one, "flat", None)
-        named = {"flat": flat} if isinstance(flat, np.ndarray) else one
-        for name, array in named.items():
-            _check_array(who, name, array)
-            vectors.append(array)
-    return vectors
+        if isinstance(flat, np.ndarray):
+            vectors[f"grads[{index}]"] = _checked_array(who, "flat", flat)
+        else:
+            vectors.update({f"grads[{index}][{name!r}]": _checked_array(who, name, one[name]) for name in one})
+    _check_distinct(who, vectors)
+    return list(vectors.values())
 
 
-def _check_array(who: str, name: str, array: object) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+def _checked_array(who: str, name: str, array: Any) -> NDArray[Any]:
+    plain = _check.plain(who, name, array)
+    if not isinstance(plain, np.ndarray) or plain.dtype.kind != "f":
         got = getattr(array, "dtype", type(array).__name__)
         raise TypeError(f"{who}: {name} is of type {got}; expected an array of floats")
-    if not array.flags.writeable:
+    if not plain.flags.writeable:
         raise ValueError(f"{who}: {name} is read-only; expected a writable array")
+    return plain
+
+
+def _check_distinct(who: str, vectors: dict[str, NDArray[Any]]) -> None:
+    """Raise if a number would be counted and changed twice."""
+    extents = {name: _extent(vector) for name, vector in vectors.items()}
+    near: list[str] = []  # those that may reach to the next one's begin
+    for name in sorted(extents, key=lambda name: extents[name]):
+        begin, end = extents[name]
+        if vectors[name].nbytes > end - begin:
+            raise ValueError(f"{who}: {name} has several elements in one place; expected every gradient once")
+        near = [other for other in near if extents[other][1] > begin]
+        for other in near:
+            if np.shares_memory(vectors[name], vectors[other]):
+                raise ValueError(f"{who}: {name} shares memory with {other}; expected every gradient once")
+        near.append(name)
+
+
+def _extent(array: NDArray[Any]) -> tuple[int, int]:
+    """The addresses of an array's first byte and after its last."""
+    steps = [stride * (n - 1) for stride, n in zip(array.strides, array.shape, strict=True)]
+    if not array.size:
+        return 0, 0
+    begin = int(array.__array_interface__["data"][0])
+    return begin + sum(min(step, 0) for step in steps), begin + sum(max(step, 0) for step in steps) + array.itemsize
 
 
 def _non_finite(who: str, dicts: list[Gradients], several: bool) -> FloatingPointError:
@@ -176,4 +194,5 @@ def _clamp(array: NDArray[Any], limit: float) -> None:
     if _is_plain(array):
         _optim.clamp(array.reshape(-1), limit)
     else:
+        limit = min(limit, float(np.finfo(array.dtype).max))  # what is beyond it clips nothing
         np.clip(array, -limit, limit, out=array)

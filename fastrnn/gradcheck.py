@@ -1,6 +1,10 @@
 """Numerical gradients of a scalar function of arrays, to hold an analytic gradient against."""
 
+import math
+
 import numpy as np
+
+from fastrnn import _check
 
 # f(x + ih) = f(x) + ih f'(x) + O(h^2): no difference is taken, so h may be as small as you like,
 # and f'(x) comes out to the last digits.
@@ -25,13 +29,13 @@ def complex_step(function, arrays):
     list of float64 arrays
         The gradient with respect to each array, in its shape.
     """
-    arrays = [np.array(array, dtype=np.complex128) for array in arrays]
+    arrays = [array.astype(np.complex128) for array in _arrays("gradcheck.complex_step", function, arrays)]
 
     def derivative(array, index):
         array[index] += 1j * COMPLEX_STEP
-        value = function(*arrays)
+        value = _scalar("gradcheck.complex_step", function(*arrays))
         array[index] = array[index].real
-        return value.imag / COMPLEX_STEP
+        return np.imag(value) / COMPLEX_STEP
 
     return _elementwise(derivative, arrays)
 
@@ -51,18 +55,44 @@ def central_difference(function, arrays, step=REAL_STEP):
     list of float64 arrays
         The gradient with respect to each array, in its shape.
     """
-    arrays = [np.array(array, dtype=np.float64) for array in arrays]
+    who = "gradcheck.central_difference"
+    arrays = [array.astype(np.float64) for array in _arrays(who, function, arrays)]
+    step = _check.number(who, "step", step, "a finite number > 0")
+    if not 0 < step < math.inf:
+        raise ValueError(f"{who}: step is {step}; expected a finite number > 0")
 
     def derivative(array, index):
         middle = array[index]
         array[index] = middle + step
-        above = function(*arrays)
+        above = _scalar(who, function(*arrays))
         array[index] = middle - step
-        below = function(*arrays)
+        below = _scalar(who, function(*arrays))
         array[index] = middle
         return (above - below) / (2 * step)
 
     return _elementwise(derivative, arrays)
+
+
+def _arrays(who, function, arrays):
+    """The arrays to differentiate by, each of real numbers."""
+    if not callable(function):
+        raise TypeError(f"{who}: function is a {type(function).__name__}; expected a callable of the arrays")
+    if not isinstance(arrays, (list, tuple)):
+        raise TypeError(f"{who}: arrays is a {type(arrays).__name__}; expected a list of arrays ([array])")
+    found = []
+    for i, array in enumerate(arrays):
+        array = _check.array_of(who, f"arrays[{i}]", array, "an array of real numbers")
+        if array.dtype.kind not in "iuf":
+            raise TypeError(f"{who}: arrays[{i}] has dtype {array.dtype}; expected real numbers")
+        found.append(array)
+    return found
+
+
+def _scalar(who, value):
+    if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "iufc":
+        got = f"an array of shape {np.shape(value)}" if np.ndim(value) else f"a {type(value).__name__}"
+        raise ValueError(f"{who}: function returned {got}; expected a number")
+    return value
 
 
 def _elementwise(derivative, arrays):

@@ -21,6 +21,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrnn import _check
+
 __all__ = ["default", "glorot_uniform", "orthogonal", "uniform", "zeros"]
 
 Array: TypeAlias = NDArray[np.float32]
@@ -68,16 +70,20 @@ def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Ge
     TypeError, ValueError
         An unknown name, a shape that the cell cannot have, or no generator.
     """
-    if cell_name not in _CELLS:
-        raise ValueError(f"init.default: cell_name is {cell_name!r}; expected one of {[*_CELLS]}")
-    matched = _PARAMETER_NAME.fullmatch(parameter_name)
+    _check.choice("init.default", "cell_name", cell_name, tuple(_CELLS))
+    matched = _PARAMETER_NAME.fullmatch(parameter_name) if isinstance(parameter_name, str) else None
     if matched is None:
         raise ValueError(
-            f"init.default: parameter_name is {parameter_name!r};"
+            f"init.default: parameter_name is {_check.shown(parameter_name)};"
             " expected weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0 or of a higher layer"
         )
     gates, open_gate = _CELLS[cell_name]
     kind = matched[1]
+    shape = _check.dimensions("init.default", shape)
+    if kind.startswith("weight"):
+        _matrix_shape("init.default", shape)
+    hidden = _block_rows("init.default", shape, gates)
+    _check.random_numbers("init.default", "rng", rng)
     if kind == "weight_hh":
         return orthogonal(shape, rng, gates)
     if kind == "weight_ih":
@@ -85,7 +91,6 @@ def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Ge
     bias = zeros(shape, rng)
     # Both biases of a gate are added, so one of them sets it.
     if kind == "bias_ih" and open_gate is not None:
-        hidden = _block_rows("init.default", shape, gates)
         bias[open_gate * hidden : (open_gate + 1) * hidden] = _OPEN
     return bias
 
@@ -109,7 +114,7 @@ def orthogonal(shape: Shape, rng: np.random.Generator, gates: int | None = None)
         Computed in float64; the last bits may differ between builds of NumPy's linear algebra.
     """
     rows, columns = _matrix_shape("init.orthogonal", shape)
-    _check_rng("init.orthogonal", rng)
+    _check.random_numbers("init.orthogonal", "rng", rng)
     if gates is None:
         gates = rows // columns if rows % columns == 0 else 1
     block = _block_rows("init.orthogonal", shape, gates)
@@ -140,25 +145,31 @@ def glorot_uniform(shape: Shape, rng: np.random.Generator, gates: int = 1) -> Ar
     -------
     float32 array of that shape
     """
-    _, fan_in = _matrix_shape("init.glorot_uniform", shape)
+    shape = _matrix_shape("init.glorot_uniform", shape)
+    _check.random_numbers("init.glorot_uniform", "rng", rng)
+    fan_in = shape[1]
     fan_out = _block_rows("init.glorot_uniform", shape, gates)
     return uniform(shape, rng, math.sqrt(6.0 / (fan_in + fan_out)))
 
 
 def uniform(shape: Shape, rng: np.random.Generator, limit: float) -> Array:
     """Return float32 values uniform in ``[-limit, limit]``."""
-    _check_rng("init.uniform", rng)
-    if not 0.0 < limit < math.inf:
-        raise ValueError(f"init.uniform: limit is {limit!r}; expected a finite number > 0")
+    shape = _check.dimensions("init.uniform", shape)
+    _check.random_numbers("init.uniform", "rng", rng)
+    limit = _check.positive("init.uniform", "limit", limit)
     return rng.uniform(-limit, limit, shape).astype(np.float32)
 
 
 def zeros(shape: Shape, rng: np.random.Generator | None = None) -> Array:
     """Return float32 zeros; `rng` is taken for the sake of one form for all and not used."""
+    shape = _check.dimensions("init.zeros", shape)
+    if rng is not None:
+        _check.random_numbers("init.zeros", "rng", rng)
     return np.zeros(shape, np.float32)
 
 
 def _matrix_shape(who: str, shape: Shape) -> tuple[int, int]:
+    shape = _check.dimensions(who, shape)
     if len(shape) != 2 or min(shape) < 1:
         raise ValueError(f"{who}: shape is {shape}; expected (rows, columns), each at least 1")
     return shape[0], shape[1]
@@ -166,12 +177,7 @@ def _matrix_shape(who: str, shape: Shape) -> tuple[int, int]:
 
 def _block_rows(who: str, shape: Shape, gates: int) -> int:
     """Rows per gate."""
-    if gates < 1 or shape[0] % gates:
+    gates = _check.count(who, "gates", gates)
+    if not shape or shape[0] % gates:
         raise ValueError(f"{who}: shape is {shape}; expected rows in {gates} equal blocks")
     return shape[0] // gates
-
-
-def _check_rng(who: str, rng: np.random.Generator) -> None:
-    if not isinstance(rng, np.random.Generator):
-        got = type(rng).__name__
-        raise TypeError(f"{who}: rng is a {got}; expected a numpy.random.Generator")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _panels, _threads
+from fastrnn import _check, _panels, _threads, tape
 from fastrnn import init as initial_values
+from fastrnn._memory import view_of
 from fastrnn._stack import Record, Stack
-from fastrnn.module import Fixed, FloatArray, Initialiser, Module, Parameters
+from fastrnn.module import Fixed, FloatArray, Initialiser, Keys, Module
 from fastrnn.stream import Stream
 
 MOST_LAYERS = 10_000  # a number beyond it is a mistake, whose names alone would fill the memory
@@ -20,38 +22,8 @@ MOST_LAYERS = 10_000  # a number beyond it is a mistake, whose names alone would
 State = Any  # an array h (layers, B, H), or for the LSTM a pair (h, c) of them
 
 
-class Tape:
+class Tape(tape.Tape[list[Record]]):
     """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
-
-    def __init__(self, layer: Recurrent, records: list[Record]) -> None:
-        self._layer = layer
-        self._version = layer._version
-        self._records: list[Record] | None = records
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "Tape: a tape can be neither copied nor pickled, its buffers are for one backward of one layer; "
-            "expected another forward instead"
-        )
-
-    def _open(self, layer: Recurrent, who: str) -> list[Record]:
-        if self._layer is not layer:
-            raise ValueError(
-                f"{who}: the tape is another {type(self._layer).__name__}'s; expected one that this "
-                "layer's forward returned"
-            )
-        if self._records is None:
-            raise ValueError(f"{who}: the tape is used up; expected a new one, run forward again")
-        if self._version != layer._version:
-            raise ValueError(
-                f"{who}: the weights changed after this tape was made; expected backward before the "
-                "change, run forward again"
-            )
-        return self._records
-
-    def _use_up(self, layer: Recurrent, who: str) -> None:
-        self._open(layer, who)  # again, under the layer's lock: another thread may have been first
-        self._records = None
 
 
 class Recurrent(Module):
@@ -83,16 +55,23 @@ class Recurrent(Module):
         then l1, ... The parameters are read-only but in `editing()`.
     rng : numpy.random.Generator
         Where dropout's masks come from; save `rng.bit_generator.state` to resume exactly.
+    dropout, batch_first
+        As given; they and rng may be set at any time. The others are fixed.
     """
 
     NAME: ClassVar[str]
     GATES: ClassVar[tuple[str, ...]]
     STATES: ClassVar[tuple[str, ...]] = ("h",)
 
-    input_size = Fixed()
-    hidden_size = Fixed()
-    num_layers = Fixed()
-    bias = Fixed()
+    input_size = Fixed(_check.count)
+    hidden_size = Fixed(_check.count)
+    num_layers = Fixed(partial(_check.count, most=MOST_LAYERS))
+    bias = Fixed(_check.flag)
+    batch_first: bool
+    dropout: float
+    rng: np.random.Generator
+
+    _CHECKS: ClassVar = {"batch_first": _check.flag, "dropout": _check.dropout, "rng": _check.random_numbers}
 
     def __init__(
         self,
@@ -108,14 +87,17 @@ class Recurrent(Module):
         seed: int | np.random.SeedSequence | None = None,
         init: Initialiser | None = None,
     ) -> None:
-        self.input_size = _check.count(self._who, "input_size", input_size)
-        self.hidden_size = _check.count(self._who, "hidden_size", hidden_size)
-        self.num_layers = _check.count(self._who, "num_layers", num_layers, most=MOST_LAYERS)
-        self.dropout = _check.probability(self._who, "dropout", dropout)
-        self.bias = _check.flag(self._who, "bias", bias)
-        self.batch_first = _check.flag(self._who, "batch_first", batch_first)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.dropout = dropout
+        self.bias = bias
+        self.batch_first = batch_first
         # Both are PyTorch's, in this place, and come in a later version (README, "What is not there").
-        for name, value, none in (("bidirectional", bidirectional, False), ("proj_size", proj_size, 0)):
+        for name, value, none in (
+            ("bidirectional", _check.flag(self._who, "bidirectional", bidirectional), False),
+            ("proj_size", _check.integer(self._who, "proj_size", proj_size, 0, _check.MOST, "an integer >= 0"), 0),
+        ):
             if value:
                 raise NotImplementedError(
                     f"{self._who}: {name} is {value!r}; this version does without, expected {none}"
@@ -123,18 +105,23 @@ class Recurrent(Module):
         if self.dropout and self.num_layers == 1:
             constructors = [kind for kind in type(self).__mro__ if "__init__" in vars(kind)]
             warnings.warn(
-                f"{self._who}: dropout is {dropout}; between layers, so with num_layers=1 there is none",
+                _no_place(self._who, self.dropout),
                 stacklevel=2 + constructors.index(Recurrent),  # whoever called the first of them
             )
         self.rng = _check.generator(self._who, seed)
-        self._create(self._parameter_shapes(), self._default, init, self.rng)
+        self._create(self._default, init, self.rng)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "dropout" and self.dropout and vars(self).get("num_layers") == 1 and "_shapes" in vars(self):
+            warnings.warn(_no_place(self._who, self.dropout), stacklevel=2)
 
     def _default(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
         return initial_values.default(self.NAME, name, shape, rng)
 
-    def _compile(self) -> None:
-        self._panels = [_panels.Panels(self._cell, *arrays) for arrays in self._by_layer(self.params)]
-        self._stack = Stack(self._panels, self._by_layer(self.grads))
+    def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
+        self._panels = [_panels.Panels(self._cell, self._version, *arrays) for arrays in self._by_layer(params)]
+        self._stack = Stack(self._panels, self._by_layer(grads))
 
     @property
     def _cell(self) -> str:
@@ -153,14 +140,10 @@ class Recurrent(Module):
                 shapes[f"bias_hh_l{layer}"] = (rows,)
         return shapes
 
-    def _by_layer(self, arrays: Parameters) -> list[list[Any]]:
+    def _by_layer(self, arrays: dict[str, FloatArray]) -> list[list[Any]]:
         """Per layer weight_ih, weight_hh, bias_ih, bias_hh, None where there is no bias."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [[arrays.get(f"{name}_l{layer}") for name in names] for layer in range(self.num_layers)]
-
-    def _stale(self) -> None:
-        for panels in self._panels:
-            panels.stale()
 
     # ------------------------------------------------------------------------------------------ running
 
@@ -192,6 +175,8 @@ class Recurrent(Module):
         ------
         TypeError, ValueError, IndexError
             A wrong dtype, a wrong shape or no steps at all, an index outside 0..I-1.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call: signals are looked at many times a second. Everything is as before the call.
         """
         y, state, _ = self._run(self._who, x, state, lengths, num_threads, tape=False)
         return y, state
@@ -214,11 +199,11 @@ class Recurrent(Module):
         y, state : as a call returns them
         tape : Tape
         """
+        version = self._version.number
         y, final, records = self._run(
             f"{self._who}.forward", x, state, lengths, num_threads, tape=True
         )
-        y.flags.writeable = False
-        return y, final, Tape(self, records)
+        return view_of(y, False), final, Tape(self, version, records)
 
     def _run(
         self,
@@ -276,12 +261,15 @@ class Recurrent(Module):
         ------
         ValueError, TypeError
             A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call. `grads` is as before the call, the tape is used up.
+        MemoryError
+            The tape may be used up, and in short calls of several layers those above may have added their gradients.
         """
         who = f"{self._who}.backward"
         threads = _threads.resolve(who, num_threads)
-        if not isinstance(tape, Tape):
-            raise TypeError(f"{who}: tape is a {type(tape).__name__}; expected what forward returned")
-        records = tape._open(self, who)
+        input_gradient = _check.flag(who, "input_gradient", input_gradient)
+        records = Tape._open(tape, self, who)
         T, B = records[0].T, records[0].B
         if dy is not None and (self.batch_first or not self._stack.takes_gradient(dy, T, B)):
             H = self.hidden_size
@@ -289,6 +277,7 @@ class Recurrent(Module):
             dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
         final = self._checked_state(who, "dstate", dstate, B)
         with self._lock:
+            self._stack.prepare_backward(records, input_gradient)
             tape._use_up(self, who)
             dx, initial = self._stack.backward(records, dy, final, input_gradient, threads)
         if dx is not None and self.batch_first:
@@ -317,8 +306,11 @@ class Recurrent(Module):
 
     def stream(self, batch_size: int = 1, *, num_threads: int = 1) -> Stream:
         """Return a `Stream` that runs these layers one time step a call and keeps the state."""
-        batch = _check.count(f"{self._who}.stream", "batch_size", batch_size)
-        return Stream(self, batch, _threads.resolve(f"{self._who}.stream", num_threads))
+        return Stream(self, batch_size, num_threads)
+
+
+def _no_place(who: str, dropout: float) -> str:
+    return f"{who}: dropout is {dropout}; between layers, so with num_layers=1 there is none"
 
 
 class RNN(Recurrent):
@@ -331,6 +323,8 @@ class RNN(Recurrent):
 
     NAME = "RNN"
     GATES = ("h",)
+
+    nonlinearity = Fixed(partial(_check.choice, allowed=("tanh", "relu", "sigmoid")))
 
     def __init__(
         self,
@@ -346,8 +340,7 @@ class RNN(Recurrent):
         seed: int | np.random.SeedSequence | None = None,
         init: Initialiser | None = None,
     ) -> None:
-        allowed = ("tanh", "relu", "sigmoid")
-        self.nonlinearity = _check.choice("RNN", "nonlinearity", nonlinearity, allowed)
+        self.nonlinearity = nonlinearity
         super().__init__(
             input_size,
             hidden_size,
@@ -395,6 +388,8 @@ class GRU(Recurrent):
     NAME = "GRU"
     GATES = ("r", "z", "n")
 
+    reset_after = Fixed(_check.flag)
+
     def __init__(
         self,
         input_size: int,
@@ -409,7 +404,7 @@ class GRU(Recurrent):
         seed: int | np.random.SeedSequence | None = None,
         init: Initialiser | None = None,
     ) -> None:
-        self.reset_after = _check.flag("GRU", "reset_after", reset_after)
+        self.reset_after = reset_after
         super().__init__(
             input_size,
             hidden_size,
@@ -428,22 +423,22 @@ class GRU(Recurrent):
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, *, blend: str = "torch"
-    ) -> None:
-        """Set the parameters as `Module.load_state_dict` does.
+    ) -> Keys:
+        """Set the parameters, and return missing and unexpected names, as `Module.load_state_dict` does.
 
         Parameters
         ----------
         blend : {"torch", "cho"}
             "cho" for weights of h' = (1-z)*h + z*n: since s(-a) = 1 - s(a), the rows of z are negated.
         """
-        _check.choice("GRU.load_state_dict", "blend", blend, ("torch", "cho"))
-        super().load_state_dict(state_dict, strict)
+        _check.choice(f"{self._who}.load_state_dict", "blend", blend, ("torch", "cho"))
+        given, keys = self._checked_state_dict(state_dict, strict)
         if blend == "cho":
-            with self.editing() as params:
-                for name, view in params.items():
-                    if name in state_dict:
-                        z = view[self.hidden_size : 2 * self.hidden_size]
-                        np.negative(z, out=z)
+            for array in given.values():
+                z = array[self.hidden_size : 2 * self.hidden_size]
+                np.negative(z, out=z)
+        self._load(given)
+        return keys
 
 
 class UGRNN(Recurrent):

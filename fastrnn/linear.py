@@ -6,18 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn import _check, _dense, _memory, _threads
+from fastrnn import _check, _dense, _memory, _threads, tape
 from fastrnn import init as initial_values
 from fastrnn.module import Fixed, FloatArray, Initialiser, Module
 
 
-class LinearTape:
+class LinearTape(tape.Tape[FloatArray]):
     """A linear layer's forward run, kept for one backward run."""
-
-    def __init__(self, layer: Linear, x: FloatArray) -> None:
-        self._layer = layer
-        self._version = layer._version
-        self._x: FloatArray | None = x
 
 
 class Linear(Module):
@@ -38,8 +33,9 @@ class Linear(Module):
         weight (out, in) and bias (out,), PyTorch's names and shapes.
     """
 
-    in_features = Fixed()
-    out_features = Fixed()
+    in_features = Fixed(_check.count)
+    out_features = Fixed(_check.count)
+    _bias = Fixed(lambda who, name, value: _check.flag(who, "bias", value))
 
     def __init__(
         self,
@@ -50,51 +46,52 @@ class Linear(Module):
         seed: int | np.random.SeedSequence | None = None,
         init: Initialiser | None = None,
     ) -> None:
-        self.in_features = _check.count("Linear", "in_features", in_features)
-        self.out_features = _check.count("Linear", "out_features", out_features)
-        shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
-        if _check.flag("Linear", "bias", bias):
-            shapes["bias"] = (self.out_features,)
-        self._create(shapes, self._default, init, _check.generator("Linear", seed))
+        self.in_features = in_features
+        self.out_features = out_features
+        self._bias = bias
+        self._create(self._default, init, _check.generator(self._who, seed))
 
-    def _compile(self) -> None:
-        self._panels = _dense.LinearPanels(self.params["weight"], self.params.get("bias"))
+    def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
+        if self._bias:
+            shapes["bias"] = (self.out_features,)
+        return shapes
+
+    def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
+        self._panels = _dense.LinearPanels(self._version, params["weight"], params.get("bias"))
+        self._gradients = grads["weight"], grads.get("bias", np.zeros(0, np.float32))
 
     @staticmethod
     def _default(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
         return initial_values.glorot_uniform(shape, rng) if name == "weight" else np.zeros(shape, np.float32)
 
-    def _stale(self) -> None:
-        self._panels.stale = True
-
     def __call__(self, x: FloatArray, *, num_threads: int | None = None) -> FloatArray:
         """Return y (..., out_features) of x (..., in_features) float32."""
-        return self._run("Linear", x, num_threads)[0]
+        return self._run(self._who, x, num_threads)[0]
 
     def forward(
         self, x: FloatArray, *, num_threads: int | None = None
     ) -> tuple[FloatArray, LinearTape]:
         """Return y and the tape that `backward` needs; leave x as it is until then."""
-        y, rows = self._run("Linear.forward", x, num_threads)
-        return y, LinearTape(self, rows.reshape(x.shape))
+        version = self._version.number
+        y, x = self._run(f"{self._who}.forward", x, num_threads)
+        return y, LinearTape(self, version, x)
 
     def _run(self, who: str, x: Any, num_threads: int | None) -> tuple[FloatArray, FloatArray]:
+        """y, and x as it was read."""
         threads = _threads.resolve(who, num_threads)
         x = _check.float32(who, "x", x)
         if x.ndim < 1 or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"{who}: x has shape {x.shape}; expected (..., in_features={self.in_features})"
             )
-        rows = np.ascontiguousarray(x).reshape(-1, self.in_features)
+        x = np.ascontiguousarray(x)
+        rows = x.reshape(-1, self.in_features)
         y: FloatArray = _memory.empty((len(rows), self.out_features))
-        self._refresh()
+        self._panels.refresh()
         if len(rows):
             _dense.linear_forward(self._panels, rows, y, threads)
-        return y.reshape(*x.shape[:-1], self.out_features), rows
-
-    def _refresh(self) -> None:
-        with self._lock:
-            self._panels.refresh()
+        return y.reshape(*x.shape[:-1], self.out_features), x
 
     def backward(
         self, tape: LinearTape, dy: FloatArray, *, num_threads: int | None = None
@@ -111,17 +108,22 @@ class Linear(Module):
         Returns
         -------
         dx : (..., in_features) float32
+
+        Raises
+        ------
+        ValueError, TypeError
+            A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call. `grads` is as before the call, the tape is used up.
         """
-        who = "Linear.backward"
+        who = f"{self._who}.backward"
         threads = _threads.resolve(who, num_threads)
-        x = self._tape_input(tape)
+        x = LinearTape._open(tape, self, who)
         dy = _check.shape(who, "dy", dy, (*x.shape[:-1], self.out_features), "(..., out_features)")
         dx: FloatArray = _memory.empty(x.shape)
-        grad = self.grads.get("bias", np.zeros(0, np.float32))
         with self._lock:
-            self._tape_input(tape)  # again: another thread may have been first
-            tape._x = None
-            self._panels.refresh()
+            self._panels.refresh_transposed()
+            tape._use_up(self, who)
             if not x.size:
                 return dx
             _dense.linear_backward(
@@ -129,24 +131,7 @@ class Linear(Module):
                 x.reshape(-1, self.in_features),
                 dy.reshape(-1, self.out_features),
                 dx.reshape(-1, self.in_features),
-                self.grads["weight"],
-                grad,
+                *self._gradients,
                 threads,
             )
         return dx
-
-    def _tape_input(self, tape: LinearTape) -> FloatArray:
-        if not isinstance(tape, LinearTape):
-            raise TypeError(
-                f"Linear.backward: tape is a {type(tape).__name__}; expected what forward returned"
-            )
-        if tape._layer is not self:
-            raise ValueError("Linear.backward: the tape is another layer's; expected this layer's")
-        if tape._x is None:
-            raise ValueError("Linear.backward: the tape is used up; expected a new one, run forward again")
-        if tape._version != self._version:
-            raise ValueError(
-                "Linear.backward: the weights changed after this tape was made; expected backward before the "
-                "change, run forward again"
-            )
-        return tape._x

@@ -40,13 +40,13 @@ def softmax_cross_entropy(
     logits = _check.float32(who, "logits", logits)
     if logits.ndim < 1 or logits.size == 0:
         raise ValueError(f"{who}: logits has shape {logits.shape}; expected (..., V), not empty")
-    if not _check.is_index(targets):
-        got = targets.dtype if isinstance(targets, np.ndarray) else type(targets).__name__
-        raise TypeError(f"{who}: targets are {got}; expected an integer array")
+    targets = _check.integers(who, "targets", targets)
     if targets.shape != logits.shape[:-1]:
+        fits = targets.size == logits.size // logits.shape[-1]
+        mend = f" (targets.reshape({logits.shape[:-1]}))" if fits else ""
         raise ValueError(
             f"{who}: targets have shape {targets.shape}; expected {logits.shape[:-1]}, one for each row "
-            "of logits"
+            f"of logits{mend}"
         )
     V = logits.shape[-1]
     rows = np.ascontiguousarray(logits).reshape(-1, V)

@@ -7,99 +7,72 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Never, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import _check, _threads
-from fastrnn._memory import empty
+from fastrnn._check import Keys
+from fastrnn._dense import Version
+from fastrnn._memory import empty, view_of
+from fastrnn.parameters import Parameters, Weights, views
+
+__all__ = ["Fixed", "FloatArray", "Initialiser", "Keys", "Module", "Parameters"]
 
 FloatArray = NDArray[np.float32]
 Initialiser = Callable[[str, tuple[int, ...], np.random.Generator], FloatArray | None]
 
 
-class Parameters(dict[str, FloatArray]):
-    """Arrays by name, in order, laid without gaps over one buffer.
-
-    Attributes
-    ----------
-    flat : (N,) float32
-        The whole buffer: what an optimiser, a norm or an all-reduce works on.
-    """
-
-    flat: FloatArray
-
-    def __init__(self, flat: FloatArray, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        super().__init__()
-        self.flat = flat
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + math.prod(shape)
-            super().__setitem__(name, flat[start:stop].reshape(shape))
-            start = stop
-
-    def __setitem__(self, name: str, array: FloatArray) -> None:
-        """Copy array into the view of that name; the view itself stays."""
-        self[name][...] = _check.shape("Parameters", name, array, self[name].shape, "the parameter's shape")
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        """Copy each of the given arrays into the view of its name."""
-        for name, array in dict(*args, **kwargs).items():
-            self[name] = array
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Parameters, (self.flat.copy(), {name: view.shape for name, view in self.items()})
-
-    def freeze(self) -> Parameters:
-        """Make every view read-only and return self."""
-        for view in (*self.values(), self.flat):
-            view.flags.writeable = False
-        return self
-
-
 class Fixed:
-    """An attribute that is set once: the sizes, which the buffers have been laid out for."""
+    """An attribute that is checked and set once: the buffers have been laid out for it."""
+
+    def __init__(self, check: Callable[[str, str, Any], Any] = lambda who, name, value: value) -> None:
+        self._check = check
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else vars(instance)[self._name]
+        if instance is None:
+            return self
+        try:
+            return vars(instance)[self._name]
+        except KeyError:
+            raise AttributeError(f"{type(instance).__name__}: {self._name} is not set yet; expected a value") from None
 
     def __set__(self, instance: Any, value: Any) -> None:
         if self._name in vars(instance):
-            who = type(instance).__name__
-            raise AttributeError(f"{who}: {self._name} is {vars(instance)[self._name]} and fixed; make a new {who}")
-        vars(instance)[self._name] = value
+            self.__delete__(instance)
+        vars(instance)[self._name] = self._check(type(instance).__name__, self._name, value)
+
+    def __delete__(self, instance: Any) -> NoReturn:
+        who = type(instance).__name__
+        raise AttributeError(
+            f"{who}: {self._name} is {vars(instance).get(self._name)!r} and fixed; expected a new {who} for another"
+        )
 
 
 class Module:
     """Base of the layers: `params`, `grads`, and what keeps packed copies true to them."""
 
-    params: Parameters
-    grads: Parameters
+    # Attributes that may be set at any time, and their checks. No descriptors: a call reads them.
+    _CHECKS: ClassVar[dict[str, Callable[[str, str, Any], Any]]] = {}
 
     # What `_lay_out` makes again in a copy.
     _REBUILT: ClassVar[frozenset[str]] = frozenset(
-        {"params", "grads", "_buffer", "_lock", "_panels", "_stack"}
+        ("_shapes", "_buffer", "_params", "_grads", "_draft", "_drafts", "_version", "_lock")
+        + ("_panels", "_stack", "_gradients")
     )
 
-    def _create(
-        self,
-        shapes: Mapping[str, tuple[int, ...]],
-        default: Initialiser,
-        init: Initialiser | None,
-        rng: np.random.Generator,
-    ) -> None:
+    def _create(self, default: Initialiser, init: Initialiser | None, rng: np.random.Generator) -> None:
         """Allocate and fill the parameters: by `init` where it returns an array, else by `default`."""
+        shapes = self._parameter_shapes()
         _check.parameter_bytes(self._who, shapes)
         if init is not None and not callable(init):
             raise TypeError(f"{self._who}: init is a {type(init).__name__}; expected a callable (name, shape, rng)")
-        self._shapes = dict(shapes)
-        self._version = 0
-        self._lay_out()
-        for name, view in Parameters(self._buffer, shapes).items():
+        self._lay_out(shapes)
+        for name, view in views(self._buffer, shapes).items():
             given = None if init is None else init(name, view.shape, rng)
             if given is None:
                 given = default(name, view.shape, rng)
@@ -107,36 +80,59 @@ class Module:
                 given = _check.shape(self._who, f"init({name!r}, ...)", given, view.shape, name)
             view[...] = given
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """Allocate the buffers and all that looks into them."""
-        size = sum(math.prod(shape) for shape in self._shapes.values())
+        size = sum(map(math.prod, shapes.values()))
+        self._shapes = shapes
         self._buffer: FloatArray = empty((size,))
-        self.params = Parameters(self._buffer[:], self._shapes).freeze()
-        grads: FloatArray = empty((size,))
-        grads[:] = 0
-        self.grads = Parameters(grads, self._shapes)
+        gradients: FloatArray = empty((size,))
+        gradients[:] = 0
+        self._params = Parameters(view_of(self._buffer, False).view(Weights), shapes)
+        self._grads = Parameters(view_of(gradients, True), shapes)
+        self._drafts = 0
+        self._version = Version()
         self._renew_lock()
         _threads.renew_in_children(self)
-        self._compile()
+        # Not the arrays of the public dicts: these are the user's to reshape.
+        self._compile(views(self._buffer, shapes), views(gradients, shapes))
 
     def _renew_lock(self) -> None:
         """Set a new lock, held by nobody."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may train in the middle of a long backward
 
-    def _compile(self) -> None:
-        """Make the packed copies of the weights."""
+    def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter's shape by its name."""
         raise NotImplementedError
+
+    def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
+        """Make the packed copies of the weights, and bind where gradients are added."""
+        raise NotImplementedError
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._CHECKS:
+            value = self._CHECKS[name](self._who, name, value)
+        elif name in vars(self).get("_shapes", ()):
+            raise AttributeError(
+                f"{self._who}: {name} is a parameter, not an attribute; expected `with layer.editing() as params: "
+                f"params[{name!r}] = array`"
+            )
+        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         plain = {name: value for name, value in vars(self).items() if name not in self._REBUILT}
         return {**plain, "flat_params": self.flat_params.copy(), "flat_grads": self.flat_grads.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        flat_params, flat_grads = state.pop("flat_params"), state.pop("flat_grads")
-        vars(self).update(state)
-        self._lay_out()
-        self._buffer[:] = flat_params
-        self.grads.flat[:] = flat_grads
+        state = _check.mapping(f"{self._who}.__setstate__", state)
+        flat = {name: state.pop(name, None) for name in ("flat_params", "flat_grads")}
+        for name, value in state.items():
+            setattr(self, name, value)  # checked as the constructor's arguments are
+        shapes = self._parameter_shapes()
+        size = (_check.parameter_bytes(self._who, shapes),)
+        given = {name: _check.shape(self._who, name, array, size, "(N,)") for name, array in flat.items()}
+        self._lay_out(shapes)
+        self._buffer[:] = given["flat_params"]
+        self.flat_grads[:] = given["flat_grads"]
 
     def __copy__(self) -> Self:
         """A layer of its own: two layers over one buffer could not keep their packed copies true."""
@@ -147,47 +143,91 @@ class Module:
         return type(self).__name__
 
     @property
+    def params(self) -> Parameters:
+        """The parameters by name, read-only outside of `editing()`."""
+        return self._params
+
+    @params.setter
+    def params(self, value: Parameters) -> None:
+        mend = "`with layer.editing() as params: params.update(...)` or load_state_dict"
+        self._keep("params", self._params, value, mend)
+
+    @property
+    def grads(self) -> Parameters:
+        """The gradients by the parameters' names."""
+        return self._grads
+
+    @grads.setter
+    def grads(self, value: Parameters) -> None:
+        self._keep("grads", self._grads, value, "layer.grads.update(...), layer.grads[name] = array or zero_grad()")
+
+    @property
     def flat_params(self) -> FloatArray:
         """All parameters as one read-only vector (N,)."""
-        return self.params.flat
+        return self._params.flat
 
     @property
     def flat_grads(self) -> FloatArray:
         """All gradients as one vector (N,)."""
-        return self.grads.flat
+        return self._grads.flat
+
+    @flat_grads.setter
+    def flat_grads(self, value: Never) -> None:
+        self._keep("flat_grads", self._grads.flat, value, "layer.flat_grads[:] = array or zero_grad()")
+
+    def _keep(self, name: str, kept: object, given: object, mend: str) -> None:
+        if given is not kept:  # `grads |= {...}` comes here with what it has changed in place
+            raise AttributeError(f"{self._who}: {name} cannot be replaced; expected {mend}")
 
     @contextmanager
     def editing(self) -> Iterator[Parameters]:
-        """Lend writable views of the parameters; packed copies are stale from the end of the block on.
+        """Lend writable copies of the parameters, which are the layer's parameters from the end of the block on.
 
-        Finish the block before the next call: one inside it may still use the old weights.
+        Until then calls run with the weights as they were. What a block changed before it raised an exception counts.
+        Blocks that overlap, in one thread or several, lend views of the same copies.
 
         Yields
         ------
         Parameters
-            The arrays by name, and `.flat`, all writable inside the block and read-only after it.
+            The arrays by name, and `.flat`, all writable inside the block and read-only after it. What else still looks
+            into them after it, a slice that was taken inside, changes nothing.
         """
-        views = Parameters(self._buffer[:], self._shapes)
+        with self._lock:
+            if not self._drafts:
+                self._draft: FloatArray = self._buffer.copy()
+            self._drafts += 1
+            lent = Parameters(self._draft[:].view(Weights), self._shapes)
         try:
-            yield views
+            yield lent
         finally:
-            views.freeze()
-            self._version += 1
-            self._stale()
+            lent.freeze()
+            with self._writing():
+                self._drafts -= 1
+                if not self._drafts:
+                    del self._draft
 
-    def _stale(self) -> None:
-        """Mark packed copies of the weights stale."""
-        raise NotImplementedError
+    @contextmanager
+    def _writing(self) -> Iterator[FloatArray]:
+        """The weights themselves (N,), for a change that takes no time of the user's."""
+        with self._lock:
+            flat = self._draft if self._drafts else self._buffer
+            self._version.advance()
+            try:
+                yield flat
+            finally:
+                if flat is not self._buffer:
+                    self._buffer[:] = flat
+                self._version.advance()
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        self.grads.flat[:] = 0
+        self.flat_grads[:] = 0
 
     def state_dict(self) -> dict[str, FloatArray]:
         """Return copies of the parameters by name, in PyTorch's names and shapes."""
-        return {name: view.copy() for name, view in self.params.items()}
+        return {name: view.copy() for name, view in views(self._buffer, self._shapes).items()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Keys:
         """Set the parameters from arrays, or from tensors that `np.asarray` accepts, by name.
 
         All are checked before any is set.
@@ -198,14 +238,23 @@ class Module:
         strict : bool
             Refuse missing and unexpected names; otherwise ignore them.
 
+        Returns
+        -------
+        missing_keys, unexpected_keys : lists of str
+            As PyTorch returns them: names of this layer that state_dict has not, and names that this layer has not.
+
         Raises
         ------
         KeyError, TypeError, ValueError
             A name missing or unexpected, a wrong dtype or shape, NaN or infinity.
         """
-        given = _check.state_dict(
-            f"{self._who}.load_state_dict", state_dict, self._shapes, strict
-        )
-        with self.editing() as params:
-            for name, array in given.items():
-                params[name][...] = array
+        given, keys = self._checked_state_dict(state_dict, strict)
+        self._load(given)
+        return keys
+
+    def _checked_state_dict(self, state_dict: Any, strict: Any) -> tuple[dict[str, FloatArray], Keys]:
+        return _check.state_dict(f"{self._who}.load_state_dict", state_dict, self._shapes, strict)
+
+    def _load(self, given: dict[str, FloatArray]) -> None:
+        with self._writing() as flat:
+            Parameters(flat, self._shapes).update(given)

@@ -7,16 +7,16 @@ same length. Written per rule: its hyperparameters, its buffers and the call of 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from numbers import Integral, Real
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import _check, _optim
+from fastrnn import module as layers
 
 __all__ = ["SGD", "Adagrad", "Adam", "Optimizer", "RMSprop"]
 
@@ -40,6 +40,34 @@ class Module(Protocol):
     def zero_grad(self) -> None: ...
 
 
+# The range of each hyperparameter. What a float32 would make zero, infinity or a subnormal number, which the kernels
+# count as zero, would silently freeze the weights or turn those without a gradient into NaN.
+_CHECKS: dict[str, Callable[[str, str, Any], float]] = {
+    "lr": partial(_check.positive, zero=True),
+    "eps": _check.positive,
+    "momentum": _check.probability,
+    "alpha": _check.probability,
+    "beta1": _check.probability,
+    "beta2": _check.probability,
+}
+
+
+_MOST_STEPS = 2**53  # what a float, in which powers of the betas are taken, counts without a gap
+
+
+class Hyperparameter:
+    """A number that may be set at any time, is checked then, and is in effect from the next step on."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else instance._hyperparameters[self._name]
+
+    def __set__(self, instance: Optimizer, value: float) -> None:
+        instance._set({self._name: value})
+
+
 class Optimizer:
     """What the rules share: the modules, the hyperparameters, the buffers and their state.
 
@@ -53,25 +81,47 @@ class Optimizer:
         hyperparameters: Mapping[str, float],
         buffers: Sequence[str],
     ) -> None:
-        self._who = type(self).__name__
         self._modules = _modules(self._who, modules)
-        self._hyperparameters = {
-            name: _hyperparameter(self._who, name, value) for name, value in hyperparameters.items()
-        }
-        self._step = 0
         self._sizes = [module.flat_params.size for module in self._modules]
-        self._buffers: list[dict[str, Vector]] = [
-            {name: np.zeros(size, np.float32) for name in buffers} for size in self._sizes
-        ]
+        self._step = 0
+        self._names = tuple(buffers)
+        self._buffers: list[dict[str, Vector]] = [{} for _ in self._sizes]
+        self._hyperparameters: dict[str, float] = {}
+        self._set(hyperparameters)
+
+    lr = Hyperparameter()
 
     @property
-    def lr(self) -> float:
-        """The learning rate; assign to it to follow a schedule."""
-        return self._hyperparameters["lr"]
+    def _who(self) -> str:
+        return type(self).__name__
 
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self._hyperparameters["lr"] = _hyperparameter(self._who, "lr", value)
+    def _set(self, changes: Mapping[str, Any]) -> None:
+        """Change hyperparameters, all or none, and keep just the buffers that the rule then has."""
+        values = self._checked(self._who, {**self._hyperparameters, **changes})
+        kept, self._buffers = self._buffers, []
+        for buffers, size in zip(kept, self._sizes, strict=True):
+            new = {name: np.zeros(size, np.float32) for name in self._buffer_names(values) if name not in buffers}
+            self._buffers.append({name: {**new, **buffers}[name] for name in self._buffer_names(values)})
+        self._hyperparameters = values
+
+    def _checked(self, who: str, values: Mapping[str, Any]) -> dict[str, float]:
+        """The hyperparameters as floats in their ranges."""
+        return {name: _CHECKS[name](who, name, value) for name, value in values.items()}
+
+    def _buffer_names(self, hyperparameters: Mapping[str, float]) -> tuple[str, ...]:
+        """The buffers that the rule has with these hyperparameters."""
+        return self._names
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Of a copy: the same modules, and hyperparameters and buffers of its own."""
+        buffers = [{name: buffer.copy() for name, buffer in named.items()} for named in self._buffers]
+        return {**vars(self), "_hyperparameters": dict(self._hyperparameters), "_buffers": buffers}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._modules = _modules(self._who, self._modules)
+        self._sizes = [module.flat_params.size for module in self._modules]
+        self.load_state_dict(self.state_dict())  # its checks
 
     def zero_grad(self) -> None:
         """Set the gradients of every module to zero."""
@@ -87,17 +137,21 @@ class Optimizer:
             A module's buffers are not what they were at construction. Nothing is changed.
         """
         with ExitStack() as stack:
-            updates = []
-            for index, module in enumerate(self._modules):
-                params = stack.enter_context(module.editing()).flat
-                grads = module.flat_grads
-                self._check_vector(index, "params.flat", params)
-                self._check_vector(index, "flat_grads", grads)
-                updates.append((params, grads, self._buffers[index]))
+            modules = enumerate(self._modules)
+            grads = [self._checked_vector(i, "flat_grads", module.flat_grads) for i, module in modules]
+            params = {
+                i: self._checked_vector(i, "params.flat", stack.enter_context(_writing(self._modules[i])))
+                for i in self._in_one_order()
+            }
             # All that can fail is behind us: now every module is updated or none is.
-            for params, grads, buffers in updates:
-                self._update(params, grads, buffers, self._step + 1)
+            for i, buffers in enumerate(self._buffers):
+                self._update(params[i], grads[i], buffers, self._step + 1)
             self._step += 1
+
+    def _in_one_order(self) -> list[int]:
+        """Indices of the modules in the order of their locks: two optimisers that shared modules never wait for each
+        other."""
+        return sorted(range(len(self._modules)), key=lambda index: id(self._modules[index]))
 
     def state_dict(self) -> State:
         """All that a resumed run needs, as one flat dict.
@@ -133,20 +187,20 @@ class Optimizer:
         who = f"{self._who}.load_state_dict"
         if not isinstance(state, Mapping):
             raise TypeError(f"{who}: state is a {type(state).__name__}; expected a dict")
-        buffers = {
-            f"{name}.{index}": buffer
-            for index, named in enumerate(self._buffers)
-            for name, buffer in named.items()
-        }
-        _check_names(who, state, [*self._hyperparameters, "step", *buffers])
-        hyperparameters = {n: _hyperparameter(who, n, state[n]) for n in self._hyperparameters}
-        step = _step_count(who, state["step"])
-        arrays = {name: _loaded(who, name, state[name], buffers[name].size) for name in buffers}
+        state = dict(state)
+        scalars = [*self._hyperparameters, "step"]
+        values = self._hyperparameters
+        if all(name in state for name in values):
+            values = self._checked(who, {name: state[name] for name in values})
+        names = self._buffer_names(values)  # of the rule as it will be
+        sizes = {f"{name}.{index}": size for index, size in enumerate(self._sizes) for name in names}
+        _check_names(who, state, [*scalars, *sizes])
+        step = _check.integer(who, "step", state["step"], 0, _MOST_STEPS, "an integer >= 0")
+        arrays = {name: _check.tensor(who, name, state[name], (size,)) for name, size in sizes.items()}
         # Everything is valid: now change.
-        self._hyperparameters = hyperparameters
+        self._hyperparameters = values
         self._step = step
-        for name, buffer in buffers.items():
-            np.copyto(buffer, arrays[name])
+        self._buffers = [{name: arrays[f"{name}.{index}"] for name in names} for index in range(len(self._sizes))]
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self._hyperparameters.items())
@@ -156,20 +210,33 @@ class Optimizer:
         """Apply the rule to one module; `step` is 1 for the first update."""
         raise NotImplementedError
 
-    def _check_vector(self, index: int, name: str, vector: object) -> None:
-        """Turn a broken module into an error before anything is updated."""
+    def _checked_vector(self, index: int, name: str, vector: Any) -> Vector:
+        """The vector as it is in memory; turns a broken module into an error before anything is updated."""
         expected = (self._sizes[index],)
+        plain = _check.plain(f"{self._who}.step", name, vector)
         if (
-            not isinstance(vector, np.ndarray)
-            or vector.dtype != np.float32
-            or vector.shape != expected
-            or not vector.flags.carray
+            not isinstance(plain, np.ndarray)
+            or plain.dtype != np.float32
+            or plain.shape != expected
+            or not plain.flags.carray
         ):
-            got = f"{getattr(vector, 'dtype', type(vector))} {getattr(vector, 'shape', '')}"
+            got = f"{getattr(plain, 'dtype', type(plain))} {getattr(plain, 'shape', '')}"
             raise RuntimeError(
                 f"{self._who}.step: {name} of modules[{index}] is {got};"
                 f" expected a writable, contiguous float32 {expected}"
             )
+        return plain
+
+
+@contextmanager
+def _writing(module: Module) -> Iterator[Vector]:
+    """A module's parameters as a vector to change: a layer's own, or what another's editing() lends."""
+    if isinstance(module, layers.Module) and type(module).editing is layers.Module.editing:
+        with module._writing() as flat:
+            yield flat
+    else:
+        with module.editing() as params:
+            yield params.flat
 
 
 class SGD(Optimizer):
@@ -182,9 +249,9 @@ class SGD(Optimizer):
     modules : layer or list of layers
         What to train; each layer once.
     lr : float
-        Learning rate, above zero.
+        Learning rate, at least zero.
     momentum : float
-        In [0, 1); 0 keeps no velocity.
+        In [0, 1); 0 keeps no velocity, and forgets what there was when it is set.
 
     Raises
     ------
@@ -192,11 +259,15 @@ class SGD(Optimizer):
         A module is not one or comes twice, or a hyperparameter is out of its range.
     """
 
+    momentum = Hyperparameter()
+
     def __init__(
         self, modules: Module | Sequence[Module], lr: float = 1e-3, momentum: float = 0.0
     ) -> None:
-        buffers = () if momentum == 0 else ("momentum_buffer",)
-        super().__init__(modules, {"lr": lr, "momentum": momentum}, buffers)
+        super().__init__(modules, {"lr": lr, "momentum": momentum}, ("momentum_buffer",))
+
+    def _buffer_names(self, hyperparameters: Mapping[str, float]) -> tuple[str, ...]:
+        return self._names if hyperparameters["momentum"] else ()
 
     def _update(self, params: Vector, grads: Vector, buffers: dict[str, Vector], step: int) -> None:
         h = self._hyperparameters
@@ -214,7 +285,7 @@ class RMSprop(Optimizer):
     modules : layer or list of layers
         What to train; each layer once.
     lr : float
-        Learning rate, above zero.
+        Learning rate, at least zero.
     alpha : float
         Share of the old average kept at an update, in [0, 1).
     eps : float
@@ -225,6 +296,9 @@ class RMSprop(Optimizer):
     TypeError, ValueError
         A module is not one or comes twice, or a hyperparameter is out of its range.
     """
+
+    alpha = Hyperparameter()
+    eps = Hyperparameter()
 
     def __init__(
         self,
@@ -250,7 +324,7 @@ class Adagrad(Optimizer):
     modules : layer or list of layers
         What to train; each layer once.
     lr : float
-        Learning rate, above zero.
+        Learning rate, at least zero.
     eps : float
         Added to the root, above zero.
 
@@ -259,6 +333,8 @@ class Adagrad(Optimizer):
     TypeError, ValueError
         A module is not one or comes twice, or a hyperparameter is out of its range.
     """
+
+    eps = Hyperparameter()
 
     def __init__(
         self, modules: Module | Sequence[Module], lr: float = 1e-2, eps: float = 1e-10
@@ -283,7 +359,7 @@ class Adam(Optimizer):
     modules : layer or list of layers
         What to train; each layer once.
     lr : float
-        Learning rate, above zero.
+        Learning rate, at least zero.
     betas : (float, float)
         Shares of the old averages kept at an update, each in [0, 1).
     eps : float
@@ -295,6 +371,10 @@ class Adam(Optimizer):
         A module is not one or comes twice, or a hyperparameter is out of its range.
     """
 
+    beta1 = Hyperparameter()
+    beta2 = Hyperparameter()
+    eps = Hyperparameter()
+
     def __init__(
         self,
         modules: Module | Sequence[Module],
@@ -302,10 +382,35 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        if not isinstance(betas, Sequence) or len(betas) != 2:
-            raise TypeError(f"Adam: betas is {betas!r}; expected a pair of numbers in [0, 1)")
-        hyperparameters = {"lr": lr, "beta1": betas[0], "beta2": betas[1], "eps": eps}
+        beta1, beta2 = self._pair(betas)
+        hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         super().__init__(modules, hyperparameters, ("exp_avg", "exp_avg_sq"))
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Both shares; assign a pair to change them."""
+        return self.beta1, self.beta2
+
+    @betas.setter
+    def betas(self, value: tuple[float, float]) -> None:
+        beta1, beta2 = self._pair(value)
+        self._set({"beta1": beta1, "beta2": beta2})
+
+    def _pair(self, betas: Any) -> tuple[Any, Any]:
+        betas = _check.plain(self._who, "betas", betas)
+        array_like = isinstance(betas, np.ndarray) and betas.shape == (2,) and betas.dtype.kind in "iuf"
+        if not array_like and not (isinstance(betas, (tuple, list)) and len(betas) == 2):
+            raise TypeError(f"{self._who}: betas is {_check.shown(betas)}; expected a pair of numbers in [0, 1)")
+        return betas[0], betas[1]
+
+    def _checked(self, who: str, values: Mapping[str, Any]) -> dict[str, float]:
+        checked = super()._checked(who, values)
+        if checked["lr"] / (1 - checked["beta1"]) > _check.MOST_FLOAT:  # the first step's size
+            raise ValueError(
+                f"{who}: lr is {checked['lr']} and beta1 {checked['beta1']}; expected lr / (1 - beta1) in the range of "
+                f"float32, up to {_check.MOST_FLOAT:.2g}"
+            )
+        return checked
 
     def _update(self, params: Vector, grads: Vector, buffers: dict[str, Vector], step: int) -> None:
         h = self._hyperparameters
@@ -343,18 +448,6 @@ def _modules(who: str, modules: Module | Sequence[Module]) -> tuple[Module, ...]
     return found
 
 
-def _hyperparameter(who: str, name: str, value: Any) -> float:
-    """`value` as a float, in the range that `name` allows; a NaN is in none."""
-    if name not in ("lr", "eps"):
-        return _check.probability(who, name, value)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected a finite number > 0")
-    number = float(value)
-    if not 0.0 < number < math.inf:
-        raise ValueError(f"{who}: {name} is {number}; expected a finite number > 0")
-    return number
-
-
 def _check_names(who: str, state: Mapping[str, Any], expected: Sequence[str]) -> None:
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
@@ -362,23 +455,3 @@ def _check_names(who: str, state: Mapping[str, Any], expected: Sequence[str]) ->
         raise KeyError(
             f"{who}: missing {missing}, unexpected {unexpected}; expected {list(expected)}"
         )
-
-
-def _step_count(who: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{who}: step is {value!r}; expected an integer >= 0")
-    if value < 0:
-        raise ValueError(f"{who}: step is {value!r}; expected an integer >= 0")
-    return int(value)
-
-
-def _loaded(who: str, name: str, value: Any, size: int) -> Vector:
-    """A buffer from a state dict, checked."""
-    array = np.asarray(value)
-    if array.dtype != np.float32:
-        raise TypeError(f"{who}: {name} has dtype {array.dtype}; expected float32")
-    if array.shape != (size,):
-        raise ValueError(f"{who}: {name} has shape {array.shape}; expected ({size},)")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{who}: {name} is not finite everywhere; expected finite numbers")
-    return array

@@ -21,7 +21,6 @@ before it::
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastrnn import _check
+from fastrnn.module import Fixed
 
 __all__ = ["Windows", "streams", "tbptt"]
 
@@ -109,9 +109,10 @@ def tbptt(
 class Windows:
     """Successive windows of a long sequence; see :func:`tbptt` for the arguments.
 
-    A loop over it starts at :attr:`position` and, once through, leaves it at 0 for the next epoch.
-    A loop that was left early therefore goes on where it stopped; so does a resumed run after
-    ``windows.position = saved``. Start the state of the network anew where :attr:`position` is 0.
+    Every loop over it gives all windows, whatever other loops do or did: nested, side by side in a
+    ``zip``, or left early. A resumed run goes on after ``windows.position = saved``, which says
+    where the next loop begins; ``windows.position = windows.position`` goes on where the last loop
+    was left. Start the state of the network anew with window 0.
 
     Attributes
     ----------
@@ -120,6 +121,10 @@ class Windows:
     dropped : int
         Number of pairs of input and target at the end of the sequence that are in no window.
     """
+
+    batch_size = Fixed()
+    seq_length = Fixed()
+    dropped = Fixed()
 
     def __init__(
         self,
@@ -133,15 +138,22 @@ class Windows:
         self.seq_length = _check.count("tbptt", "seq_length", seq_length)
         xs, ys = _pairs(inputs, targets, self.batch_size, self.seq_length)
         window = self.batch_size * self.seq_length
-        self._count = len(xs) // window
-        self.dropped = len(xs) - self._count * window
+        self._count: int = len(xs) // window
         used = self._count * window
+        self.dropped = len(xs) - used
         self._inputs = _lay_out(xs[:used], self.batch_size)
         self._targets = _lay_out(ys[:used], self.batch_size)
-        # The windows are views of these, and a changed one would change the next epoch.
+        self._position = self._start = 0
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """The windows are views of these, and a changed one would change the next epoch."""
         self._inputs.flags.writeable = False
         self._targets.flags.writeable = False
-        self._position = 0
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._freeze()  # NumPy does not pickle that
 
     def __len__(self) -> int:
         """Number of windows in an epoch."""
@@ -152,27 +164,27 @@ class Windows:
         """Index of the window that comes next, from 0 to ``len(self)``.
 
         While the body of a loop works on window k this is k + 1, the place to go on from once that
-        window is learnt. At ``len(self)`` the epoch is over, and a loop gives nothing but sets it
-        to 0.
+        window is learnt; after the last window's body it is 0. Where several iterations are under
+        way it is that of the one which gave a window last. Set it to begin the next iteration, and
+        that one alone, elsewhere than at window 0; at ``len(self)`` that iteration gives nothing.
         """
         return self._position
 
     @position.setter
     def position(self, value: int) -> None:
-        try:
-            index = operator.index(value)
-        except TypeError:
-            raise TypeError(f"tbptt: position is {value!r}; expected an integer") from None
-        if not 0 <= index <= self._count:
-            raise ValueError(f"tbptt: position is {index}; expected 0 to {self._count}")
-        self._position = index
+        expected = f"an integer in 0..{self._count}"
+        self._start = _check.integer("tbptt", "position", value, 0, self._count, expected)
+        self._position = self._start
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
-        """Give ``(x, target)`` from :attr:`position` on: read-only, C-contiguous, time first."""
-        while self._position < self._count:
-            start = self._position * self.seq_length
-            self._position += 1
-            span = slice(start, start + self.seq_length)
+        """Give ``(x, target)``, read-only, C-contiguous, time first; iterations do not know of each other."""
+        start, self._start = self._start, 0
+        return self._windows_from(start)
+
+    def _windows_from(self, first: int) -> Iterator[tuple[Array, Array]]:
+        for index in range(first, self._count):
+            self._position = index + 1
+            span = slice(index * self.seq_length, (index + 1) * self.seq_length)
             yield self._inputs[span], self._targets[span]
         self._position = 0
 
@@ -210,9 +222,10 @@ def _lay_out(items: Array, batch_size: int) -> Array:
 
 
 def _items(who: str, name: str, sequence: ArrayLike) -> Array:
-    array = np.asarray(sequence)
+    expected = "integers or floats"
+    array = _check.array_of(who, name, sequence, f"an array of {expected}")
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"{who}: {name} has dtype {array.dtype}; expected integers or floats")
+        raise TypeError(f"{who}: {name} has dtype {array.dtype}; expected {expected}")
     if array.ndim == 0:
         raise ValueError(f"{who}: {name} has shape (); expected (N, ...)")
     return array

@@ -67,19 +67,19 @@ def loss(logits, targets):
 def load(weight, bias):
     head = fastrnn.Linear(I, V, seed=7)
     head.load_state_dict({"weight": weight, "bias": bias})
-    return [head.flat_params, head(np.eye(I, dtype=np.float32))]
+    return [head.flat_params.copy(), head(np.eye(I, dtype=np.float32))]
 
 
 def edit(weight, bias):
     head = fastrnn.Linear(I, V, seed=7)
     with head.editing() as params:
         params["weight"][...], params["bias"][...] = weight, bias
-    return [head.flat_params, head(np.eye(I, dtype=np.float32))]
+    return [head.flat_params.copy(), head(np.eye(I, dtype=np.float32))]
 
 
 def initial(weight, bias):
     given = {"weight": weight, "bias": bias}
-    return [fastrnn.Linear(I, V, init=lambda name, shape, rng: given[name]).flat_params]
+    return [fastrnn.Linear(I, V, init=lambda name, shape, rng: given[name]).flat_params.copy()]
 
 
 STATE = {"h": floats(L, B, H), "c": floats(L, B, H, seed=1)}

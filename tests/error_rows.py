@@ -87,15 +87,16 @@ class Rows(list):
         """Nothing is cast and nothing is converted; `otherwise` ends the message where integers would do, too."""
         wrong = [array.astype(t) for t in (np.float64, np.float16, ">f4", object, bool, complex, "S4")]
         for other in wrong:
+            part = ".real" if other.dtype.kind == "c" else ""
             self.add(
                 f"{who} {name} {other.dtype.str}",
                 TypeError,
                 f"{who}: {name} has dtype {other.dtype}; expected float32, the type fastrnn computes in "
-                f"({name}.astype(np.float32)){otherwise}",
+                f"({name}{part}.astype(np.float32)){otherwise}",
                 lambda w, other=other: call(w, other),
             )
         for other in (array.tolist(), tuple(array.tolist()), 3.0, None, memoryview(array)):
-            if other is None and (name == "out" or who == "LSTM.backward"):
+            if other is None and who == "LSTM.backward":
                 continue  # None has a meaning there
             self.add(
                 f"{who} {name} {type(other).__name__}",
@@ -104,6 +105,34 @@ class Rows(list):
                 f"(np.asarray({name}, dtype=np.float32)){otherwise}",
                 lambda w, other=other: call(w, other),
             )
+
+    def add_outputs(self, who, name, shape, call):
+        """An array to be filled is not copied: what is advised is a new one."""
+        mend = f"({name} = np.empty({shape}, np.float32))"
+        for dtype in (np.float64, np.float16, ">f4", object, bool, complex, "S4"):
+            self.add(
+                f"{who} {name} {np.dtype(dtype).str}",
+                TypeError,
+                f"{who}: {name} has dtype {np.dtype(dtype)}; expected float32 {mend}",
+                lambda w, dtype=dtype: call(w, np.zeros(shape, dtype)),
+            )
+        for other in (np.zeros(shape).tolist(), (), 3.0, memoryview(np.zeros(shape))):
+            self.add(
+                f"{who} {name} {type(other).__name__}",
+                TypeError,
+                f"{who}: {name} is a {type(other).__name__}; expected a float32 numpy array {mend}",
+                lambda w, other=other: call(w, other),
+            )
+
+    def add_masked(self, who, name, array, call):
+        """Masks are not dropped."""
+        self.add(
+            f"{who} {name} masked",
+            TypeError,
+            f"{who}: {name} is a masked array, whose mask would be lost; expected a plain one "
+            f"({name.split(' (')[0]}.filled(0)), with a number of your choice in the place of what is masked",
+            lambda w: call(w, np.ma.masked_array(array, mask=False)),
+        )
 
     def add_shapes(self, who, name, shapes, expected, call):
         for shape in shapes:

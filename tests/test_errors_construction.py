@@ -64,11 +64,18 @@ for who, name, make in (
             lambda w, make=make, value=value: make(value),
         )
 for who, make in (("RNN", lambda v: fastrnn.RNN(3, 4, seed=v)), ("Linear", lambda v: fastrnn.Linear(3, 4, seed=v))):
-    for value, error in ((-1, ValueError), (1.5, TypeError), ("seed", TypeError)):
+    for value, error, got in (
+        (-1, ValueError, "-1"),
+        (1.5, TypeError, "a float"),
+        ("seed", TypeError, "a str"),
+        (True, ValueError, "True"),
+        ([1, 2.5], TypeError, "a float"),
+        (np.ones((1, 1)).view(np.matrix), TypeError, "a ndarray"),
+    ):
         ROWS.add(
             f"{who} seed {value}",
             error,
-            f"{who}: seed is {value!r}; expected a non-negative integer, a numpy.random.SeedSequence or None",
+            f"{who}: seed is {got}; expected a non-negative integer, a numpy.random.SeedSequence or None",
             lambda w, make=make, value=value: make(value),
         )
 ROWS.add(
@@ -147,13 +154,14 @@ def load_rows(who, module, strict_names, view, other):
             f"{who}: {view} holds NaN or infinity; expected finite values",
             lambda w, bad=bad: module(w).load_state_dict(changed(w, **{view: np.full(shape, bad, np.float32)})),
         )
-    for value in (np.zeros(shape), np.zeros(shape, ">f4"), np.zeros(shape, object), np.zeros(shape).tolist()):
+    listed = np.zeros(shape).tolist()
+    for value in (np.zeros(shape), np.zeros(shape, ">f4"), np.zeros(shape, object), listed):
         dtype = np.asarray(value).dtype
+        mend = f"{view}.astype(np.float32)" if value is not listed else f"np.asarray({view}, dtype=np.float32)"
         ROWS.add(
             f"{who} {type(value).__name__} {dtype}",
             TypeError,
-            f"{who}: {view} has dtype {dtype}; expected float32, the type fastrnn computes in "
-            f"({view}.astype(np.float32))",
+            f"{who}: {view} has dtype {dtype}; expected float32, the type fastrnn computes in ({mend})",
             lambda w, value=value: module(w).load_state_dict(changed(w, **{view: value})),
         )
 

@@ -1,8 +1,10 @@
 """Bad inputs, indices and states, and bad rows of a stream to reset."""
 
 import numpy as np
-from error_rows import B, H, I, L, Rows, T, assert_fails_cleanly, each_of, with_index
+from error_rows import B, H, I, L, Rows, T, V, assert_fails_cleanly, each_of, with_index
 from runs import floats
+
+import fastrnn
 
 ROWS = Rows()
 
@@ -12,7 +14,34 @@ ROWS.add_dtypes("LSTM", "x", floats(T, B, I), lambda w, x: w.lstm(x), ", or inte
 ROWS.add_dtypes("LSTM.forward", "x", floats(T, B, I), lambda w, x: w.lstm.forward(x), ", or integers (T, B)")
 ROWS.add_dtypes("Linear", "x", floats(T, B, H), lambda w, x: w.head(x))
 ROWS.add_dtypes("LSTM.stream.step", "x_t", floats(B, I), lambda w, x: w.stream.step(x), ", or integers (B,)")
-ROWS.add_dtypes("LSTM.stream.step", "out", floats(B, H), lambda w, out: w.stream.step(w.x[0], out))
+ROWS.add_outputs("LSTM.stream.step", "out", (B, H), lambda w, out: w.stream.step(w.x[0], out))
+for who, name, array, call in (
+    ("LSTM", "x", floats(T, B, I), lambda w, x: w.lstm(x)),
+    ("LSTM.forward", "x", with_index(0, int), lambda w, x: w.lstm.forward(x)),
+    ("Linear", "x", floats(T, B, H), lambda w, x: w.head(x)),
+    ("Linear.forward", "x", floats(T, B, H), lambda w, x: w.head.forward(x)),
+    ("LSTM.stream.step", "x_t", floats(B, I), lambda w, x: w.stream.step(x)),
+    ("LSTM.stream.step", "out", floats(B, H), lambda w, out: w.stream.step(w.x[0], out)),
+    ("LSTM.stream.reset", "rows", np.zeros(B, bool), lambda w, rows: w.stream.reset(rows)),
+    ("GRU", "state", floats(L, B, H), lambda w, h: w.gru(w.x, h)),
+    ("LSTM", "state[1] (c)", floats(L, B, H), lambda w, c: w.lstm(w.x, (w.h, c))),
+    ("LSTM.stream.state", "state[0] (h)", floats(L, B, H), lambda w, h: set_state(w.stream, (h, w.c))),
+    ("LSTM.backward", "dy", floats(T, B, H), lambda w, dy: w.lstm.backward(w.tape, dy)),
+    ("LSTM.backward", "dstate[0] (h)", floats(L, B, H), lambda w, h: w.lstm.backward(w.tape, w.dy, (h, w.c))),
+    ("Linear.backward", "dy", floats(T, B, V), lambda w, dy: w.head.backward(w.head_tape, dy)),
+    ("softmax_cross_entropy", "logits", floats(T, B, V), lambda w, z: fastrnn.softmax_cross_entropy(z, w.targets)),
+    ("softmax_cross_entropy", "targets", with_index(0, int), lambda w, t: fastrnn.softmax_cross_entropy(w.logits, t)),
+    ("Linear.load_state_dict", "bias", floats(V), lambda w, b: w.head.load_state_dict({"bias": b}, False)),
+    ("Parameters", "bias", floats(V), lambda w, b: w.head.grads.update(bias=b)),
+    ("streams", "sequence", floats(9), lambda w, text: fastrnn.streams(text, 2)),
+    ("tbptt", "inputs", floats(9), lambda w, text: fastrnn.tbptt(text, batch_size=1, seq_length=2)),
+    ("tbptt", "targets", floats(9), lambda w, t: fastrnn.tbptt(floats(9), t, batch_size=1, seq_length=2)),
+    ("clip_grad_norm_", "w", floats(9), lambda w, g: fastrnn.clip_grad_norm_({"w": g}, 1.0)),
+    ("clip_grad_value_", "w", floats(9), lambda w, g: fastrnn.clip_grad_value_({"w": g}, 1.0)),
+    ("SGD", "lr", np.float32(1), lambda w, lr: fastrnn.SGD(w.head, lr)),
+    ("Linear", "in_features", np.int64(3), lambda w, n: fastrnn.Linear(n, 2)),
+):
+    ROWS.add_masked(who, name, array, call)
 
 wrong_ranks = [(), (I,), (B, I), (1, T, B, I), (1, 1, T, B, I), (T, B, I + 1), (T, B, I - 1), (T, B, 0), (T, I, B)]
 ROWS.add_shapes("LSTM", "x", wrong_ranks, f"(T, B, input_size={I})", lambda w, x: w.lstm(x))
@@ -57,14 +86,14 @@ for shape in ((), (T,), (T, B, 1), (T, B, I)):
         f"LSTM indices {shape}",
         ValueError,
         f"LSTM: x holds integers and has shape {shape}; expected (T, B) indices below input_size={I}, "
-        "or vectors as float32",
+        "or vectors as float32 (x.astype(np.float32))",
         lambda w, shape=shape: w.lstm(np.zeros(shape, np.int64)),
     )
 ROWS.add(
     "stream indices of a wrong rank",
     ValueError,
     f"LSTM.stream.step: x_t holds integers and has shape {(1, B)}; expected (B) indices below input_size={I}, "
-    "or vectors as float32",
+    "or vectors as float32 (x_t.astype(np.float32))",
     lambda w: w.stream.step(np.zeros((1, B), np.int64)),
 )
 ROWS.add(
@@ -76,13 +105,13 @@ ROWS.add(
 ROWS.add(
     "stream output that cannot be written",
     ValueError,
-    "LSTM.stream.step: out is not writable and C-contiguous; expected both",
+    f"LSTM.stream.step: out is not writable and C-contiguous; expected both (out = np.empty({(B, H)}, np.float32))",
     lambda w: w.stream.step(w.x[0], np.broadcast_to(np.float32(0), (B, H))),
 )
 ROWS.add(
     "stream output of another order",
     ValueError,
-    "LSTM.stream.step: out is not writable and C-contiguous; expected both",
+    f"LSTM.stream.step: out is not writable and C-contiguous; expected both (out = np.empty({(B, H)}, np.float32))",
     lambda w: w.stream.step(w.x[0], np.zeros((H, B), np.float32).T),
 )
 ROWS.add(
@@ -91,6 +120,20 @@ ROWS.add(
     f"LSTM.stream.reset: rows is a mask of shape (1,); expected (B,) = ({B},)",
     lambda w: w.stream.reset([True]),
 )
+ROWS.add(
+    "reset by zeros and ones",
+    ValueError,
+    f"LSTM.stream.reset: rows is [1, 0], {B} integers 0 or 1 for a batch of {B}, which may be a mask or row numbers; "
+    f"expected the mask (np.asarray(rows, dtype=bool)), or for row numbers np.isin(np.arange({B}), rows)",
+    lambda w: w.stream.reset([1, 0]),
+)
+for rows, error in ((slice(0.5), TypeError), (slice(None, None, 0), ValueError)):
+    ROWS.add(
+        f"reset by {rows}",
+        error,
+        f"LSTM.stream.reset: rows is {rows!r}; expected an integer, several, a slice or a mask (B,)",
+        lambda w, rows=rows: w.stream.reset(rows),
+    )
 ROWS.add(
     "reset by floats",
     TypeError,
@@ -128,6 +171,10 @@ ROWS.add(
 # -------------------------------------------------------------------------------------------------- state
 
 EACH = f"each (layers, B, H) = {(L, B, H)}"
+
+
+def set_state(running, state):
+    running.state = state
 
 
 def state_rows(who, name, lstm, gru):
@@ -177,10 +224,6 @@ def state_rows(who, name, lstm, gru):
 def gru_backward(w, dstate):
     tape = w.gru.forward(w.x)[2]
     return w.gru.backward(tape, w.dy, dstate)
-
-
-def set_state(running, state):
-    running.state = state
 
 
 state_rows("", "state", lambda w, state: w.lstm(w.x, state), lambda w, state: w.gru(w.x, state))

@@ -1,6 +1,7 @@
 """Bad gradients, tapes, targets and numbers of threads."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ ROWS.add(
 ROWS.add(
     "another linear layer's tape",
     ValueError,
-    "Linear.backward: the tape is another layer's; expected this layer's",
+    "Linear.backward: the tape is another Linear's; expected one that this layer's forward returned",
     lambda w: fastrnn.Linear(H, V, seed=4).backward(w.head_tape, w.drows),
 )
 
@@ -116,6 +117,21 @@ ROWS.add(
     "forward instead",
     lambda w: copy.deepcopy(w.tape),
 )
+for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+    ROWS.add(
+        f"a linear layer's tape by {duplicate.__name__}",
+        TypeError,
+        "LinearTape: a tape can be neither copied nor pickled, its buffers are for one backward of one layer; expected "
+        "another forward instead",
+        lambda w, duplicate=duplicate: duplicate(w.head_tape),
+    )
+for value in ("no", None, 1, 0):
+    ROWS.add(
+        f"input_gradient {value}",
+        TypeError,
+        f"LSTM.backward: input_gradient is {value!r}; expected True or False",
+        lambda w, value=value: w.lstm.backward(w.tape, w.dy, input_gradient=value),
+    )
 ROWS.add(
     "a linear layer's tape twice",
     ValueError,
@@ -164,24 +180,27 @@ for shape in ((), (0,), (0, B, V), (T, 0, V), (T, B, 0)):
         lambda w, shape=shape: loss(w, np.zeros(shape, np.float32), np.zeros(shape[:-1], np.int64)),
     )
 for shape in ((), (T,), (B, T), (T, B, V), (T, B, 1), (T + 1, B), (0, B), (T * B,)):
+    mend = f" (targets.reshape({(T, B)}))" if np.prod(shape) == T * B else ""
     ROWS.add(
         f"targets {shape}",
         ValueError,
-        f"softmax_cross_entropy: targets have shape {shape}; expected {(T, B)}, one for each row of logits",
+        f"softmax_cross_entropy: targets have shape {shape}; expected {(T, B)}, one for each row of logits{mend}",
         lambda w, shape=shape: loss(w, targets=np.zeros(shape, np.int64)),
     )
 for dtype in (np.float32, bool, object, complex):
     ROWS.add(
         f"targets {dtype}",
         TypeError,
-        f"softmax_cross_entropy: targets are {np.dtype(dtype)}; expected an integer array",
+        f"softmax_cross_entropy: targets are {np.dtype(dtype)}; expected an integer array "
+        f"(targets{'.real' if dtype is complex else ''}.astype(np.int64))",
         lambda w, dtype=dtype: loss(w, targets=w.targets.astype(dtype)),
     )
 for targets in ([[0]], 3, np.int64(3)):
     ROWS.add(
         f"targets {type(targets).__name__}",
         TypeError,
-        f"softmax_cross_entropy: targets are {type(targets).__name__}; expected an integer array",
+        f"softmax_cross_entropy: targets are {type(targets).__name__}; expected an integer array "
+        "(np.asarray(targets, dtype=np.int64))",
         lambda w, targets=targets: loss(w, targets=targets),
     )
 for value, dtype in ((-1, np.int32), (V, np.uint8), (2**40, np.int64), (2**64 - 1, np.uint64)):

@@ -108,7 +108,7 @@ def test_uniform_and_zeros():
     ("call", "message"),
     [
         (lambda rng: init.default("lstm", "bias_ih_l0", (4,), rng),
-         r"cell_name is 'lstm'; expected one of \['RNN', 'LSTM', 'GRU', 'UGRNN'\]"),
+         r"cell_name is 'lstm'; expected one of RNN, LSTM, GRU, UGRNN"),
         (lambda rng: init.default("LSTM", "weight", (4, 1), rng), "parameter_name is 'weight'"),
         (lambda rng: init.default("LSTM", "bias_ih_l0", (6,), rng),
          r"shape is \(6,\); expected rows in 4 equal blocks"),
@@ -116,7 +116,7 @@ def test_uniform_and_zeros():
         (lambda rng: init.orthogonal((0, 3), rng), "each at least 1"),
         (lambda rng: init.orthogonal((3, 3), rng, gates=2), "2 equal blocks"),
         (lambda rng: init.glorot_uniform((3, 0), rng), "each at least 1"),
-        (lambda rng: init.glorot_uniform((3, 3), rng, gates=0), "0 equal blocks"),
+        (lambda rng: init.glorot_uniform((3, 3), rng, gates=0), "gates is 0; expected an integer >= 1"),
         (lambda rng: init.uniform((3,), rng, -1.0), "limit is -1.0; expected a finite number > 0"),
     ],
 )  # fmt: skip

@@ -106,7 +106,8 @@ def drive(name, time, batch, inputs, hidden, integers, taped, num_threads=1):
     layer = make_layer(name, inputs, hidden)
     rng = np.random.default_rng([time, batch, inputs, hidden])
     panels = layer._panels[0]
-    panels.refresh(integers, taped)
+    panels.refresh(integers)
+    panels.refresh_transposed(not integers)
     none, no_indices = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.int64)
 
     def draw(*shape):

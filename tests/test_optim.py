@@ -274,9 +274,9 @@ def test_step_reaches_a_layers_next_call():
 
 
 @pytest.mark.parametrize("optimizer", [SGD, RMSprop, Adagrad, Adam])
-@pytest.mark.parametrize("lr", [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize("lr", [-1.0, np.nan, np.inf, 1e39, 1e-46, 1e-40, -1e-320])
 def test_learning_rate_out_of_range(optimizer, lr):
-    with pytest.raises(ValueError, match=rf"{optimizer.__name__}: lr is .*> 0"):
+    with pytest.raises(ValueError, match=rf"{optimizer.__name__}: lr is .*a finite number >= 0"):
         optimizer(FakeModule(3), lr=lr)
     trained = optimizer(FakeModule(3), lr=0.25)
     with pytest.raises(ValueError, match="lr is"):
@@ -304,7 +304,7 @@ def test_hyperparameter_out_of_range(optimizer, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lr": "0.1"}, "Adam: lr is a str; expected a finite number > 0"),
+        ({"lr": "0.1"}, "Adam: lr is a str; expected a finite number >= 0"),
         ({"lr": None}, "Adam: lr is a NoneType"),
         ({"lr": True}, "Adam: lr is a bool"),
         ({"betas": 0.9}, "Adam: betas is 0.9; expected a pair"),
@@ -342,12 +342,12 @@ def broken(name, value):
         (ValueError, r"exp_avg_sq.0 has shape \(7,\); expected \(6,\)",
          broken("exp_avg_sq.0", np.zeros(7, np.float32))),
         (TypeError, "exp_avg_sq.0 has dtype float64", broken("exp_avg_sq.0", np.zeros(6))),
-        (ValueError, "exp_avg_sq.0 is not finite",
+        (ValueError, "exp_avg_sq.0 holds NaN or infinity",
          broken("exp_avg_sq.0", np.full(6, np.nan, np.float32))),
         (ValueError, "lr is -1.0", broken("lr", -1)),
         (TypeError, "beta1 is a str", broken("beta1", "0.9")),
         (ValueError, "step is -1", broken("step", -1)),
-        (TypeError, "step is 1.5", broken("step", 1.5)),
+        (TypeError, "step is a float", broken("step", 1.5)),
     ],
 )  # fmt: skip
 def test_load_state_dict_validates_before_it_changes(error, message, damage):

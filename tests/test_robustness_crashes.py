@@ -5,14 +5,16 @@ All calls run in a process of its own, under a limit on its memory; by hand, in 
 """
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
-from calls import B, H, I, L, T, V, integers
+from calls import CALLS, B, H, I, L, T, V, integers
 from fresh import linux_only, python
 from runs import floats
 
 import fastrnn
+from fastrnn.module import Parameters
 
 GIB = 1 << 30
 
@@ -36,6 +38,61 @@ def replace_gradient(value):
     layer.grads["weight_ih_l0"] = value
     layer.backward(tape, y)
 
+
+def liar(truth, claim):
+    """An array of a subclass that says it were another one, in every way that Python can ask."""
+    names = ("shape", "dtype", "ndim", "size", "strides", "flags", "nbytes", "itemsize", "__array_interface__", "base")
+    lies = {name: property(lambda self, name=name: getattr(claim, name)) for name in names}
+    methods = ("reshape", "astype", "copy", "ravel", "view", "swapaxes", "max", "min")
+    lies |= {name: lambda self, *args, name=name, **options: getattr(claim, name)(*args, **options) for name in methods}
+    lies |= {"__len__": lambda self: len(claim), "__getitem__": lambda self, index: claim[index]}
+    lies |= {"__array__": lambda self, *args, **options: claim}
+    return truth.view(type("Liar", (np.ndarray,), lies))
+
+
+def one_number(claim):
+    return liar(np.ones(1, claim.dtype), claim)
+
+
+def lying_about_order(claim):
+    """Right in everything but that its memory is said to be contiguous, and is not, or writable."""
+    wide = np.zeros((*claim.shape[:-1], 2 * claim.shape[-1]), claim.dtype)[..., ::2]
+    wide[...] = claim
+    return liar(wide, claim)
+
+
+def called(name, **replaced):
+    arrays, function = CALLS[name]
+    function(**{**arrays, **replaced})
+
+
+def unpickled(module, **changes):
+    twin = type(module).__new__(type(module))
+    twin.__setstate__({**module.__getstate__(), **changes})
+    y, *_, tape = twin.forward(np.zeros((2, B, I), np.float32))
+    twin.backward(tape, y)
+
+
+def linear(**entries):
+    """A backward of a linear layer whose dict of gradients has been tampered with past its own methods."""
+    head = fastrnn.Linear(I, V, seed=0)
+    dict.update(head.grads, entries)
+    y, tape = head.forward(floats(T, I))
+    head.backward(tape, y)
+
+
+def reshaped():
+    layer = fastrnn.LSTM(I, H, seed=0)
+    for array in (layer.flat_grads, *layer.grads.values()):
+        array.shape = (array.size,)
+    with layer.editing() as params:
+        params["weight_hh_l0"].shape = (-1,)
+    y, _, tape = layer.forward(floats(T, B, I))
+    layer.backward(tape, y)
+
+
+HEAD = fastrnn.Linear(I, V, seed=0)
+ONE = np.zeros((1, 1), np.float32)
 
 # name: (function, the exceptions it may end with, None for none)
 DANGEROUS = {
@@ -138,7 +195,59 @@ DANGEROUS = {
         ValueError,
     ),
     "a gradient that is no array": (lambda: replace_gradient(None), TypeError),
+    "issue 18: gradients by |=": (lambda: HEAD.grads.__ior__({"weight": ONE}), ValueError),
+    "issue 18: gradients by setdefault": (lambda: HEAD.grads.setdefault("more", ONE), KeyError),
+    "issue 18: gradients by pop": (lambda: HEAD.grads.pop("weight"), TypeError),
+    "issue 18: other gradients": (lambda: setattr(HEAD, "grads", {"weight": ONE}), AttributeError),
+    "gradients past the dict's methods": (lambda: linear(weight=ONE, bias=None), None),
+    "gradients and parameters of other shapes": (reshaped, None),
+    "a step into an array that says it is contiguous": (
+        lambda: lstm().stream(B).step(floats(B, I), lying_about_order(floats(B, H))),
+        ValueError,
+    ),
+    "a step into one number": (lambda: lstm().stream(B).step(floats(B, I), one_number(floats(B, H))), ValueError),
+    "clipping one number that says it is many": (
+        lambda: fastrnn.clip_grad_norm_({"w": one_number(floats(10**6))}, 1e-3),
+        None,
+    ),
+    "an unpickled layer of more units": (lambda: unpickled(lstm(), hidden_size=10**5), ValueError),
+    "an unpickled layer of 2^31 units": (lambda: unpickled(lstm(), hidden_size=2**31 - 1), ValueError),
+    "an unpickled layer of -1 units": (lambda: unpickled(lstm(), hidden_size=-1), ValueError),
+    "an unpickled layer of more layers": (lambda: unpickled(lstm(), num_layers=9), ValueError),
+    "an unpickled layer without biases": (lambda: unpickled(lstm(), bias=False), ValueError),
+    "an unpickled layer of no rule": (lambda: unpickled(fastrnn.RNN(I, H), nonlinearity="x"), ValueError),
+    "an unpickled layer that drops all": (lambda: unpickled(lstm(), dropout=1.0), ValueError),
+    "an unpickled layer of few weights": (lambda: unpickled(lstm(), flat_params=floats(3)), ValueError),
+    "an unpickled layer of no weights": (lambda: unpickled(lstm(), flat_params=None), TypeError),
+    "an unpickled layer of few gradients": (lambda: unpickled(lstm(), flat_grads=floats(3)), ValueError),
+    "an unpickled layer of lying gradients": (
+        lambda: unpickled(lstm(), flat_grads=one_number(lstm().flat_grads)),
+        ValueError,
+    ),
+    "an unpickled linear layer of more outputs": (lambda: unpickled(HEAD, out_features=10**5), ValueError),
+    "an unpickled stream of 2^31 rows": (
+        lambda: (s := lstm().stream(B)).__setstate__({**s.__getstate__(), "batch_size": 2**31}),
+        (ValueError, AttributeError),
+    ),
+    "parameters beyond their vector": (lambda: Parameters(floats(3), {"w": (10**6,)}), ValueError),
+    "parameters of a negative size": (lambda: Parameters(floats(6), {"w": (-2, -3)}), ValueError),
+    "an unpickled optimiser of few numbers": (
+        lambda: fastrnn.Adam(HEAD).__setstate__({**vars(fastrnn.Adam(HEAD)), "_buffers": [{"exp_avg": floats(1)}]}),
+        (KeyError, ValueError),
+    ),
 }
+READ_BY_THE_TEST = {("stream", "x"), ("index stream", "ids")}  # row by row
+for _name, (_arrays, _) in CALLS.items():
+    for _key, _array in _arrays.items():
+        # What NumPy itself makes of the array decides, not what the array says.
+        DANGEROUS[f"{_name}: one number that says it is {_key}"] = (
+            partial(called, _name, **{_key: one_number(_array)}),
+            (ValueError, TypeError) if (_name, _key) not in READ_BY_THE_TEST and _name != "edit" else None,
+        )
+        DANGEROUS[f"{_name}: {_key} that says it is contiguous"] = (
+            partial(called, _name, **{_key: lying_about_order(_array)}),
+            None,
+        )
 
 
 def run():

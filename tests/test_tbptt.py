@@ -110,7 +110,8 @@ def test_loop_goes_on_from_the_position(stop):
     assert_same_windows(seen + list(resumed), whole)
     assert resumed.position == 0
     assert_same_windows(resumed, whole)
-    assert_same_windows(windows, whole[stop:])
+    assert_same_windows(windows, whole)
+    assert_same_windows(seen + list(iterator), whole)
 
 
 def test_position_counts_the_window_in_work_as_done():

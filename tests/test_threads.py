@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fresh import output
+from fresh import output, python
 from runs import every_cell, make_step, needs_openmp
 from tolerance import assert_same_bits
 
 import fastrnn
+from fastrnn import _threads
+from fastrnn.linear import LinearTape
 
 CALLERS = 8
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no /proc")
@@ -101,16 +103,17 @@ def test_a_linear_tape_is_used_once(monkeypatch):
     """Two threads that both find it unused, the second one waiting for the lock."""
     head = fastrnn.Linear(3, 2, seed=0)
     y, tape = head.forward(np.ones((4, 3), np.float32))
-    both, lock = threading.Barrier(2), head._lock
-    checked = head._tape_input
+    both, first = threading.Barrier(2), threading.local()
+    checked = LinearTape._open
 
-    def check(tape):
-        x = checked(tape)
-        if not lock.locked():
+    def check(*arguments):
+        x = checked(*arguments)
+        if not hasattr(first, "look"):
+            first.look = True
             both.wait()
         return x
 
-    monkeypatch.setattr(head, "_tape_input", check)
+    monkeypatch.setattr(LinearTape, "_open", staticmethod(check))
 
     def use(_):
         try:
@@ -282,12 +285,125 @@ def test_environment_is_read_by_a_new_process():
     assert output(script, FASTRNN_NUM_THREADS="5", OMP_NUM_THREADS="1") == "5"
 
 
-@pytest.mark.parametrize("name", ["FASTRNN_NUM_THREADS", "OMP_NUM_THREADS"])
-@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many"])
-def test_nonsense_in_the_environment_is_named(monkeypatch, name, value):
-    monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=f"{name} is '{value}'; expected an integer >= 1"):
-        fastrnn.get_num_threads()
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "1.5", "many", "4,2", "+3", "2 3", "0x4", "\u00b2", "2147483648", "99999999999999999999", "9" * 5000]
+)
+def test_nonsense_in_our_own_variable_is_named_by_calls_that_need_it(monkeypatch, value):
+    monkeypatch.setenv("FASTRNN_NUM_THREADS", value)
+    x = np.ones((2, 1, 3), np.float32)
+    for call in (fastrnn.get_num_threads, fastrnn.config, lambda: fastrnn.GRU(3, 2)(x), lambda: fastrnn.Linear(3, 2)(x)):
+        with pytest.raises(ValueError, match="FASTRNN_NUM_THREADS is '.*'; expected an integer in 1..2147483647"):
+            call()
+    fastrnn.GRU(3, 2)(x, num_threads=1)
+    fastrnn.set_num_threads(2)
+    fastrnn.GRU(3, 2)(x)
+
+
+def test_nonsense_in_our_own_variable_does_not_stop_the_import():
+    script = "import fastrnn, numpy as np; print(fastrnn.GRU(3, 2)(np.ones((1, 1, 3), np.float32), num_threads=1)[0].shape)"
+    assert output(script, FASTRNN_NUM_THREADS="x") == "(1, 1, 2)"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("4,2", 4), (" 3 ", 3), ("2", 2), ("+2", 2), ("1,1,1", 1), ("003", 3), ("2147483648", None),
+     ("99999999999999999999", None), ("9" * 5000, None), ("0", None), ("-1", None), ("auto", None), ("4.0", None),
+     ("4,0", None), ("4,", None), (",4", None), ("4 2", None), ("", None), ("\u00b2", None), ("\u0663", None)],
+)  # fmt: skip
+def test_openmp_s_variable_is_read_as_openmp_reads_it(monkeypatch, value, expected):
+    """It is not ours: what is no number for OpenMP counts as unset."""
+    monkeypatch.setattr(_threads, "_cgroup_quota", lambda: None)
+    processors = fastrnn.get_num_threads()
+    fastrnn.set_num_threads(None)
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert _threads._openmp_number() == (2**31 - 1 if value == "2147483648" else expected)
+    assert fastrnn.get_num_threads() == (processors if expected is None else min(processors, expected))
+
+
+@pytest.mark.parametrize("value", ["0", "auto", "4.0", "-1", "4,2", "", "99999999999999999999"])
+def test_a_process_with_any_openmp_variable_runs_and_warns_once_at_most(value):
+    script = """
+import fastrnn, numpy as np
+layer, x = fastrnn.LSTM(64, 64), np.ones((200, 64, 64), np.float32)
+for _ in range(3):
+    layer(x)
+print(fastrnn.get_num_threads() >= 1)
+"""
+    result = python(script, OMP_NUM_THREADS=value, FASTRNN_NUM_THREADS=None)
+    assert (result.returncode, result.stdout.strip()) == (0, "True"), result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 1
+
+
+# ------------------------------------------------------------------------------- limits that come and go
+
+
+LIMITS_FOLLOWED = """
+import os, sys
+import numpy as np
+from threadpoolctl import threadpool_limits
+import fastrnn
+from fastrnn import _threads
+
+_threads._cgroup_quota = lambda: None
+lstm, head = fastrnn.LSTM(64, 64, seed=0), fastrnn.Linear(64, 500, seed=0)
+x, targets = np.ones((40, 64, 64), np.float32), np.zeros((40, 64), np.int64)
+stream = fastrnn.LSTM(64, 64, seed=0).stream(512, num_threads=None)
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+def work(**kwargs):
+    y, _, tape = lstm.forward(x, **kwargs)
+    logits, head_tape = head.forward(y, **kwargs)
+    _, dlogits = fastrnn.softmax_cross_entropy(logits, targets, **kwargs)
+    lstm.backward(tape, head.backward(head_tape, dlogits, **kwargs), **kwargs)
+    stream.step(np.ones((512, 64), np.float32))
+    return y
+
+alone = threads()
+"""
+
+
+@needs_openmp
+@needs_proc
+def test_threadpoolctl_s_limits_are_followed():
+    """As a context and for good; a number that the call names wins."""
+    script = LIMITS_FOLLOWED + """
+fastrnn.set_num_threads(3)
+with threadpool_limits(1):
+    assert fastrnn.get_num_threads() == fastrnn.config()["num_threads"] == 1
+    work()
+    assert threads() == alone, "a thread was started"
+    lstm(x[:10], num_threads=2)
+    assert threads() == alone + 1
+assert fastrnn.get_num_threads() == 3
+limits = threadpool_limits(1, user_api="openmp")
+assert fastrnn.get_num_threads() == 1
+limits.restore_original_limits()
+threadpool_limits(64, user_api="openmp")
+print(fastrnn.get_num_threads())
+"""
+    assert output(script, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS=None, FASTRNN_NUM_THREADS=None) == "3"
+
+
+@needs_openmp
+@needs_proc
+@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="one core")
+def test_an_affinity_that_changes_later_is_followed():
+    script = LIMITS_FOLLOWED + """
+allowed = sorted(os.sched_getaffinity(0))[:2]
+os.sched_setaffinity(0, allowed[:1])
+assert fastrnn.get_num_threads() == 1
+work()
+assert threads() == alone, "a thread was started"
+os.sched_setaffinity(0, allowed)
+assert fastrnn.get_num_threads() == fastrnn.config()["num_threads"] == 2
+lstm(x[:10])
+assert threads() == alone + 1
+os.sched_setaffinity(0, allowed[:1])
+print(fastrnn.get_num_threads())
+"""
+    assert output(script, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS=None, FASTRNN_NUM_THREADS=None) == "1"
 
 
 def calls_that_take_num_threads():

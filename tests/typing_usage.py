@@ -92,4 +92,5 @@ def wrong(x: Floats) -> None:
     fastrnn.SGD(x, lr=0.1)  # type: ignore[arg-type]
     fastrnn.softmax_cross_entropy(x, 3)  # type: ignore[arg-type]
     fastrnn.RNN(3, 4).params = {}  # type: ignore[assignment]
-    fastrnn.LSTM(3, 4).flat_grads = x  # type: ignore[misc]
+    fastrnn.LSTM(3, 4).flat_grads = x  # type: ignore[assignment]
+    fastrnn.LSTM(3, 4).flat_params = x  # type: ignore[misc]

@@ -1,0 +1,49 @@
+"""What a forward run leaves for backward."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, NoReturn, TypeVar
+
+from fastrnn.module import Module
+
+Kept = TypeVar("Kept")
+
+
+class Tape(Generic[Kept]):
+    """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
+
+    def __init__(self, layer: Module, version: int, kept: Kept) -> None:
+        self._layer = layer
+        self._version = version  # of the weights, read before the run
+        self._kept: Kept | None = kept
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__}: a tape can be neither copied nor pickled, its buffers are for one backward of one "
+            "layer; expected another forward instead"
+        )
+
+    @classmethod
+    def _open(cls, tape: Any, layer: Module, who: str) -> Kept:
+        """What the tape keeps, if it is a tape for this layer as it is."""
+        if not isinstance(tape, cls):
+            raise TypeError(f"{who}: tape is a {type(tape).__name__}; expected what forward returned")
+        if tape._layer is not layer:
+            raise ValueError(
+                f"{who}: the tape is another {type(tape._layer).__name__}'s; expected one that this "
+                "layer's forward returned"
+            )
+        kept: Kept | None = tape._kept
+        if kept is None:
+            raise ValueError(f"{who}: the tape is used up; expected a new one, run forward again")
+        if tape._version != layer._version.number:
+            raise ValueError(
+                f"{who}: the weights changed after this tape was made; expected backward before the "
+                "change, run forward again"
+            )
+        return kept
+
+    def _use_up(self, layer: Module, who: str) -> None:
+        # Again, under the layer's lock: another thread may have used it or changed the weights.
+        self._open(self, layer, who)
+        self._kept = None

@@ -1,0 +1,606 @@
+"""Every argument of every public callable given every odd value: it is refused by name, or does what it stands for.
+
+A value that is accepted must give the result of the plain value that it stands for, say 2 for np.int64(2).
+"""
+
+import decimal
+import fractions
+import inspect
+import math
+import operator
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from runs import floats
+
+import fastrnn
+from fastrnn import gradcheck, init
+
+T, B, I, H, L, V = 3, 2, 4, 5, 2, 6  # noqa: E741
+REFUSED, ANYTHING, LEFT_OUT = object(), object(), object()
+
+
+class Uncooperative:
+    """Whatever is asked of it, it raises."""
+
+    def __index__(self):
+        raise RuntimeError("no")
+
+    __float__ = __len__ = __iter__ = __getitem__ = __bool__ = __index__
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("no")
+
+    def __eq__(self, other):
+        raise RuntimeError("no")
+
+    __hash__ = None
+
+    def __repr__(self):
+        return "Uncooperative()"
+
+
+class Three:
+    def __index__(self):
+        return 3
+
+
+VALUES = [
+    None, True, False, np.True_, 0, 1, 2, -1, 2**31, 2**63, 2**64, 10**400, -(10**400), 0.0, 0.5, 1.0, 1.5, 2.0, -0.5,
+    math.nan, math.inf, -math.inf, 1e39, 1e-46, 1e-39, 5e-324, 1 - 1e-9, 1e300, "", "2", "yes", "tanh", b"2", [], [1],
+    [[]], (), (2,), {}, {1}, {"a": 1}, object(), len, lambda *_: None, type, Ellipsis, NotImplemented, slice(None),
+    slice("a"), range(2), iter([1]), np.int8(2), np.int64(2), np.uint64(2), np.uint64(2**64 - 1), np.float16(0.5),
+    np.float32(2), np.float64(0.5), np.longdouble(0.5), np.array(2), np.array(2, np.uint8), np.array(0.5),
+    np.array([2]), np.array([[2]]), np.array(True), np.array("2"), np.array(None), np.array(2 + 0j), np.complex64(1),
+    1j, np.datetime64("2026-01-01"), np.timedelta64(2, "s"), np.ma.masked, np.ma.array(2), np.ma.array(2, mask=True),
+    np.zeros(0), np.zeros((0, 0), np.float32), np.zeros((1, 1), np.float32), np.zeros((1, 1, 1), np.float32),
+    np.zeros((1, 1), np.int64), np.full((1, 1), 2**62), np.full((1, 1), np.nan, np.float32), np.zeros(3, "f4,i4"),
+    np.array([1, "a"], object), np.ones((1, 1)).view(np.matrix), np.zeros(2, "S3"), fractions.Fraction(1, 2),
+    fractions.Fraction(2), decimal.Decimal("0.5"), Three(), Uncooperative(), Exception("value"),
+    np.random.RandomState(0),
+]  # fmt: skip
+
+# -------------------------------------------------------------- what a value stands for, by the kind of argument
+
+
+def is_masked(value):
+    return isinstance(value, np.ma.MaskedArray)
+
+
+def without_axes(value, kinds):
+    return type(value) is np.ndarray and value.ndim == 0 and value.dtype.kind in kinds
+
+
+def count(value, least=1, most=2**31 - 1):
+    if isinstance(value, (bool, np.bool_, np.timedelta64)) or is_masked(value):
+        return REFUSED
+    if not isinstance(value, (int, np.integer, Three)) and not without_axes(value, "iu"):
+        return REFUSED
+    return operator.index(value) if least <= operator.index(value) <= most else REFUSED
+
+
+def threads(value):
+    return None if value is None else count(value)
+
+
+def nothing(value):
+    return None if value is None else REFUSED
+
+
+def absent(value):
+    return REFUSED
+
+
+def text(value):
+    """The values that are two symbols or more."""
+    return [0, 1] if isinstance(value, range) else REFUSED
+
+
+def one_step(value):
+    """The values that are a step of one sequence of indices."""
+    indices = type(value) is np.ndarray and value.shape == (1, 1) and value.dtype == int
+    return ANYTHING if indices and value < I else REFUSED
+
+
+def flag(value):
+    return bool(value) if isinstance(value, (bool, np.bool_)) else REFUSED
+
+
+def off(value):
+    return False if flag(value) is False else REFUSED
+
+
+def number(value):
+    if isinstance(value, (bool, np.bool_, np.timedelta64)) or is_masked(value):
+        return REFUSED
+    if isinstance(value, (int, float, np.integer, np.floating, fractions.Fraction)) or without_axes(value, "iuf"):
+        try:
+            return float(value)
+        except OverflowError:
+            return REFUSED
+    return REFUSED
+
+
+def share(value):
+    given = number(value)
+    return given if given is not REFUSED and 0 <= given < 1 else REFUSED
+
+
+def dropout(value):
+    given = share(value)
+    return given if given is not REFUSED and np.float32(given) < 1 else REFUSED
+
+
+LEAST, MOST = np.finfo(np.float32).tiny, float(np.finfo(np.float32).max)
+
+
+def positive(value):
+    given = number(value)
+    return given if given is not REFUSED and LEAST <= given <= MOST else REFUSED
+
+
+def rate(value):
+    return 0.0 if number(value) == 0 else positive(value)
+
+
+def limit(value):
+    return math.inf if number(value) is not REFUSED and number(value) > MOST else positive(value)
+
+
+def step_width(value):
+    given = number(value)
+    return given if given is not REFUSED and 0 < given < math.inf else REFUSED
+
+
+def one_number(value):
+    """The values that are lists of arrays."""
+    return ANYTHING if isinstance(value, (list, tuple)) and value in ([], (), [1], (2,), [[]]) else REFUSED
+
+
+def seed(value):
+    if value is None:
+        return LEFT_OUT  # never the same
+    if isinstance(value, (list, tuple)):
+        return REFUSED if any(count(each, 0) is REFUSED for each in value) else [count(each, 0) for each in value]
+    return count(value, 0, math.inf)
+
+
+def initialiser(value):
+    """What another callable raises is its own affair."""
+    return LEFT_OUT if callable(value) else None if value is None else REFUSED
+
+
+def rows(value):
+    if value is None or (isinstance(value, slice) and value == slice(None)):
+        return None
+    if isinstance(value, (list, tuple, np.ndarray)) and np.size(value) == 0:
+        return []
+    given = count(value, -B, B - 1)
+    if given is not REFUSED and not isinstance(value, Three):
+        return given
+    if isinstance(value, (list, tuple)) and value == [1]:
+        return [1]
+    return REFUSED
+
+
+def names(*allowed):
+    return lambda value: value if isinstance(value, str) and value in allowed else REFUSED
+
+
+def gradients(value):
+    """An empty dict or list of them has no gradients, and the norm 0."""
+    if type(value) in (dict, list, tuple) and len(value) == 0:
+        return {}
+    return REFUSED
+
+
+def gradient(value):
+    if not isinstance(value, np.ndarray) or is_masked(value) or value.dtype.kind != "f":
+        return REFUSED
+    return ANYTHING if np.isfinite(value).all() else LEFT_OUT  # FloatingPointError
+
+
+def function(value):
+    """What another callable raises is its own affair."""
+    return LEFT_OUT if callable(value) else REFUSED
+
+
+def shape(value):
+    return list(value) if isinstance(value, (list, tuple)) and value in ([], (), [1], (2,)) else REFUSED
+
+
+# ------------------------------------------------------------------------------------------------- the callables
+
+
+class Call(NamedTuple):
+    who: str  # as messages have it
+    function: object  # of the arguments
+    arguments: dict  # name: (what it is called with otherwise, what a value stands for)
+    aliases: dict = {}  # name: the word for it in messages  # noqa: RUF012
+
+
+def x():
+    return floats(T, B, I)
+
+
+def tape_of(layer):
+    return layer.forward(x())[-1]
+
+
+def run(layer):
+    """A layer, and what it computes."""
+    inputs = layer.input_size if hasattr(layer, "input_size") else layer.in_features
+    return [layer.flat_params, layer(floats(T, B, inputs))]
+
+
+def recurrent(kind, **extra):
+    common = {
+        "input_size": (I, count),
+        "hidden_size": (H, count),
+        "num_layers": (L, lambda value: count(value, most=10_000)),
+        "bias": (True, flag),
+        "batch_first": (False, flag),
+        "dropout": (0.0, dropout),
+        "bidirectional": (False, off),
+        "seed": (0, seed),
+        "init": (None, initialiser),
+    }
+    return Call(kind.__name__, lambda **given: run(kind(**given)), {**common, **extra})
+
+
+def lstm(**options):
+    return fastrnn.LSTM(I, H, L, seed=0, **options)
+
+
+def head():
+    return fastrnn.Linear(I, V, seed=0)
+
+
+def backward(**given):
+    layer = lstm()
+    dx, dstate = layer.backward(**{"tape": tape_of(layer), **given})
+    return [dx, *dstate, layer.flat_grads]
+
+
+def linear_backward(**given):
+    layer = head()
+    return [layer.backward(**{"tape": tape_of(layer), **given}), layer.flat_grads]
+
+
+def stream_step(**given):
+    stream = lstm().stream(B)
+    return [stream.step(**given), *stream.state]
+
+
+def stepped_stream(stream):
+    return [stream.step(np.zeros(stream.batch_size, int)), *stream.state]
+
+
+def stream_reset(**given):
+    stream = lstm().stream(B)
+    stream.step(floats(B, I))
+    stream.reset(**given)
+    return [*stream.state]
+
+
+def stream_state(state):
+    stream = lstm().stream(B)
+    stream.state = state
+    return [*stream.state]
+
+
+def loaded(module, **given):
+    keys = module.load_state_dict(**given)
+    return [module.flat_params, np.array([*keys.missing_keys, *keys.unexpected_keys])]
+
+
+def with_attribute(**given):
+    layer = lstm()
+    for name, value in given.items():
+        setattr(layer, name, value)
+    return [layer(x())[0], layer.forward(x())[0]]
+
+
+def optimised(rule):
+    def optimise(**given):
+        layer = head()
+        optimizer = rule(**{"modules": layer, **given})
+        return stepped(layer, optimizer)
+
+    return optimise
+
+
+def stepped(layer, optimizer):
+    for i in range(2):
+        layer.flat_grads[:] = floats(layer.flat_grads.size, seed=i)
+        optimizer.step()
+    return [layer.flat_params]
+
+
+def hyperparameters(rule):
+    def optimise(**given):
+        layer = head()
+        optimizer = rule(layer)
+        for name, value in given.items():
+            setattr(optimizer, name, value)
+        return stepped(layer, optimizer)
+
+    return optimise
+
+
+def resumed(rule, **changes):
+    def optimise(**given):
+        layer = head()
+        optimizer = rule(layer)
+        optimizer.load_state_dict({**optimizer.state_dict(), **given})
+        return stepped(layer, optimizer)
+
+    return optimise
+
+
+def clipped(function, name):
+    def clip(**given):
+        own = head()
+        own.flat_grads[:] = floats(own.flat_grads.size)
+        result = function(**{"grads": own.grads, **given})
+        return [np.array(0.0 if result is None else result), own.flat_grads]
+
+    return clip
+
+
+def window(**given):
+    windows = fastrnn.tbptt(**given)
+    return [array for pair in windows for array in pair]
+
+
+def placed(position):
+    windows = fastrnn.tbptt(np.arange(9), batch_size=1, seq_length=2)
+    windows.position = position
+    return [windows.position, *(array for pair in windows for array in pair)]
+
+
+def thread_count(n):
+    try:
+        fastrnn.set_num_threads(n)
+        return [fastrnn.get_num_threads()]
+    finally:
+        fastrnn.set_num_threads(None)
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def drawn(function):
+    return lambda **given: [function(**{"rng": rng(), **given})]
+
+
+RATES = {"lr": (0.1, rate)}
+ROWS = {
+    "SGD": {"momentum": (0.0, share)},
+    "RMSprop": {"alpha": (0.9, share), "eps": (1e-8, positive)},
+    "Adagrad": {"eps": (1e-8, positive)},
+    "Adam": {"betas": ((0.9, 0.99), absent), "eps": (1e-8, positive)},
+}
+THREADS = {"num_threads": (None, threads)}
+SIZES = {"batch_size": (1, count), "num_threads": (1, threads)}
+CALLS = [
+    recurrent(fastrnn.LSTM, proj_size=(0, lambda value: 0 if count(value, 0) == 0 else REFUSED)),
+    recurrent(fastrnn.UGRNN, proj_size=(0, lambda value: 0 if count(value, 0) == 0 else REFUSED)),
+    recurrent(fastrnn.GRU, reset_after=(True, flag)),
+    recurrent(fastrnn.RNN, nonlinearity=("relu", names("tanh", "relu", "sigmoid"))),
+    Call(
+        "Linear",
+        lambda **given: run(fastrnn.Linear(**given)),
+        {"in_features": (I, count), "out_features": (V, count), "bias": (True, flag), "seed": (0, seed),
+         "init": (None, initialiser)},
+    ),
+    Call(
+        "LSTM",
+        lambda **given: [(result := lstm()(**given))[0], *result[1]],
+        {"x": (x(), one_step), "state": (None, nothing), "lengths": (None, nothing), **THREADS},
+    ),
+    Call(
+        "LSTM.forward",
+        lambda **given: [(result := lstm().forward(**given))[0], *result[1]],
+        {"x": (x(), one_step), "state": (None, nothing), "lengths": (None, nothing), **THREADS},
+    ),
+    Call(
+        "LSTM.backward",
+        backward,
+        {"tape": (ANYTHING, absent), "dy": (floats(T, B, H), nothing), "dstate": (None, nothing),
+         "input_gradient": (True, flag), **THREADS},
+    ),
+    Call("Linear", lambda **given: [head()(**given)], {"x": (x(), absent), **THREADS}),
+    Call("Linear.forward", lambda **given: [head().forward(**given)[0]], {"x": (x(), absent), **THREADS}),
+    Call(
+        "Linear.backward",
+        linear_backward,
+        {"tape": (ANYTHING, absent), "dy": (floats(T, B, V), absent), **THREADS},
+    ),
+    Call(
+        "GRU.load_state_dict",
+        lambda **given: loaded(fastrnn.GRU(I, H, seed=0), **given),
+        {"state_dict": (fastrnn.GRU(I, H, seed=1).state_dict(), absent), "strict": (True, flag),
+         "blend": ("torch", names("torch", "cho"))},
+        {"state_dict": ""},
+    ),
+    Call(
+        "Linear.load_state_dict",
+        lambda weight: loaded(head(), state_dict={"weight": weight}, strict=False),
+        {"weight": (floats(V, I), absent)},
+    ),
+    Call("LSTM.stream", lambda **given: stepped_stream(lstm().stream(**given)), SIZES),
+    Call("LSTM.stream", lambda **given: stepped_stream(fastrnn.Stream(lstm(), **given)), SIZES),
+    Call("Stream", lambda layer: [fastrnn.Stream(layer).state], {"layer": (lstm(), absent)}),
+    Call("LSTM.stream.step", stream_step, {"x_t": (floats(B, I), absent), "out": (None, nothing)}),
+    Call("LSTM.stream.reset", stream_reset, {"rows": (None, rows)}),
+    Call("LSTM.stream.state", stream_state, {"state": (None, nothing)}),
+    Call("LSTM", with_attribute, {"dropout": (0.5, dropout)}),
+    Call("LSTM", with_attribute, {"batch_first": (False, flag)}),
+    Call("LSTM", with_attribute, {"rng": (rng(), absent)}),
+    Call(
+        "softmax_cross_entropy",
+        lambda **given: [*map(np.asarray, fastrnn.softmax_cross_entropy(**given))],
+        {"logits": (floats(T, B, V), absent), "targets": (np.zeros((T, B), int), absent), **THREADS},
+    ),
+    Call("set_num_threads", thread_count, {"n": (2, threads)}),
+    Call(
+        "streams",
+        lambda **given: [fastrnn.streams(**given)],
+        {"sequence": (np.arange(9), text), "batch_size": (2, count)},
+    ),
+    Call(
+        "tbptt",
+        window,
+        {"inputs": (np.arange(19), absent), "targets": (None, nothing), "batch_size": (2, count),
+         "seq_length": (2, count)},
+    ),
+    Call("tbptt", placed, {"position": (1, lambda value: count(value, 0, 4))}),
+    Call(
+        "clip_grad_norm_",
+        clipped(fastrnn.clip_grad_norm_, "max_norm"),
+        {"grads": (head().grads, gradients), "max_norm": (1.0, limit)},
+        {"grads": "grads|a is"},
+    ),
+    Call(
+        "clip_grad_value_",
+        clipped(fastrnn.clip_grad_value_, "limit"),
+        {"grads": (head().grads, gradients), "limit": (0.1, limit)},
+        {"grads": "grads|a is"},
+    ),
+    Call("clip_grad_norm_", lambda w: [fastrnn.clip_grad_norm_({"w": w}, 1.0)], {"w": (floats(3), gradient)}),
+    *(
+        Call(
+            rule,
+            optimised(getattr(fastrnn, rule)),
+            {"modules": (head(), absent), **RATES, **own},
+            {"betas": "beta"},
+        )
+        for rule, own in ROWS.items()
+    ),
+    *(
+        Call(rule, hyperparameters(getattr(fastrnn, rule)), {name: argument}, {"betas": "beta"})
+        for rule, own in ROWS.items()
+        for name, argument in {**RATES, **own}.items()
+    ),
+    *(
+        Call(f"{rule}.load_state_dict", resumed(getattr(fastrnn, rule)), {name: argument})
+        for rule, own in ROWS.items()
+        for name, argument in {**RATES, **own, "step": (0, lambda value: count(value, 0, 2**53))}.items()
+        if name not in ("momentum", "betas")
+    ),
+    Call("Adam", hyperparameters(fastrnn.Adam), {"beta1": (0.9, share), "beta2": (0.9, share)}),
+    Call(
+        "Adam.load_state_dict",
+        lambda **given: resumed(fastrnn.Adam)(**{"exp_avg.0": given["buffer"]}),
+        {"buffer": (floats(V * I + V), absent)},
+        {"buffer": "exp_avg.0"},
+    ),
+    Call(
+        "init.default",
+        drawn(init.default),
+        {"cell_name": ("LSTM", absent), "parameter_name": ("weight_ih_l0", absent), "shape": ((8, 3), absent),
+         "rng": (rng(), absent)},
+    ),
+    Call(
+        "init.orthogonal",
+        drawn(init.orthogonal),
+        {"shape": ((8, 4), absent), "rng": (rng(), absent),
+         "gates": (2, lambda value: None if value is None else count(value) if count(value) in (1, 2) else REFUSED)},
+        {"gates": "blocks|gates"},
+    ),
+    Call(
+        "init.glorot_uniform",
+        drawn(init.glorot_uniform),
+        {"shape": ((8, 4), absent), "rng": (rng(), absent),
+         "gates": (2, lambda value: count(value) if count(value) in (1, 2) else REFUSED)},
+        {"gates": "blocks|gates"},
+    ),
+    Call(
+        "init.uniform",
+        drawn(init.uniform),
+        {"shape": ((8, 4), shape), "rng": (rng(), absent), "limit": (0.1, positive)},
+    ),
+    Call("init.zeros", lambda **given: [init.zeros(**given)], {"shape": ((8, 4), shape), "rng": (None, nothing)}),
+    Call(
+        "gradcheck.complex_step",
+        lambda **given: gradcheck.complex_step(**given),
+        {"function": (np.prod, function), "arrays": ([floats(2)], one_number)},
+    ),
+    Call(
+        "gradcheck.central_difference",
+        lambda **given: gradcheck.central_difference(**given),
+        {"function": (np.prod, function), "arrays": ([floats(2)], one_number), "step": (1e-6, step_width)},
+    ),
+]  # fmt: skip
+
+ERRORS = (TypeError, ValueError, IndexError, KeyError, NotImplementedError, AttributeError)
+
+
+def flattened(result):
+    """Every number of a result, as bytes."""
+    if isinstance(result, (list, tuple)):
+        return [number for part in result for number in flattened(part)]
+    return [] if result is None else [np.asarray(result).tobytes()]
+
+
+def freshly(value):
+    """An argument that a call may use up or change, made again."""
+    return np.random.default_rng(0) if isinstance(value, np.random.Generator) else value
+
+
+CASES = [(index, name) for index, call in enumerate(CALLS) for name in call.arguments]
+
+
+def words(error):
+    return str(error.args[0]) if error.args else ""
+
+
+@pytest.mark.filterwarnings("ignore:.*dropout is", "ignore:overflow encountered", "ignore:invalid value encountered")
+@pytest.mark.filterwarnings("ignore:divide by zero encountered", "ignore:Casting complex values")
+@pytest.mark.parametrize(("index", "name"), CASES, ids=[f"{CALLS[i].who} {name} {i}" for i, name in CASES])
+def test_it_is_refused_by_name_or_does_what_it_stands_for(index, name):
+    call = CALLS[index]
+    meaning = call.arguments[name][1]
+    expected_word = call.aliases.get(name, name)
+
+    def result_of(value):
+        given = {other: freshly(default) for other, (default, _) in call.arguments.items() if default is not ANYTHING}
+        return flattened(call.function(**{**given, name: value}))
+
+    for value in VALUES:
+        stands_for = meaning(value)
+        label = f"{call.who}({name}={value!r:.40})"
+        if stands_for is REFUSED:
+            try:
+                result_of(value)
+            except ERRORS as error:
+                message = words(error)
+                assert message.startswith(call.who), f"{label}: {message}"
+                assert any(word in message for word in expected_word.split("|")), f"{label}: {message}"
+                assert "expected" in message, f"{label}: {message}"
+                assert "\n" not in message, label
+            else:
+                pytest.fail(f"{label} was accepted")
+        elif stands_for is ANYTHING:
+            result_of(value)
+        elif stands_for is not LEFT_OUT:
+            assert result_of(value) == result_of(stands_for), label
+
+
+PUBLIC = [getattr(fastrnn, name) for name in fastrnn.__all__] + [getattr(init, name) for name in init.__all__]
+
+
+def test_no_public_callable_and_no_argument_is_left_out():
+    tested = {}
+    for call in CALLS:
+        tested.setdefault(call.who.rpartition(".")[2], set()).update(call.arguments)
+    for thing in PUBLIC:
+        if not callable(thing) or not inspect.signature(thing).parameters:
+            continue
+        missing = set(inspect.signature(thing).parameters) - tested.get(thing.__name__, set())
+        if thing is fastrnn.Stream:
+            missing -= tested["stream"]
+        assert not missing, thing
