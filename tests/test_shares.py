@@ -12,10 +12,15 @@ from fastrnn import _team
 
 @pytest.fixture
 def team():
-    """This caller's team without anything learnt of it: equal threads take a quarter of all leads away each time."""
+    """This caller's team without anything learnt of it, and no other process: it has all the threads that are asked for.
+
+    Equal threads take a quarter of all leads away each time.
+    """
+    _team.pretend(1, 1, 1, 64)
     for _ in range(200):
         _team.observe([1] * 64, [1] * 64)
-    return _team
+    yield _team
+    _team.pretend(0, 0, 0, 0)
 
 
 def test_threads_get_shares_by_what_they_did_lately(team):
