@@ -56,8 +56,8 @@ cdef fitting(str who, bint fits):
 
 
 cdef double work_between_looks() noexcept nogil:
-    """Multiply-adds of one thread between two looks at signals: a tenth of a second of a very slow processor, some 10 ms
-    of others. Calls with less do not look at all."""
+    """Multiply-adds of one thread between two looks at signals: a tenth of a second of a very slow processor, some
+    10 ms of others. Calls with less do not look at all."""
     return 6e7 * kernels.vector
 
 
@@ -207,7 +207,7 @@ cdef class LinearPanels:
 cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t x_row, const float *w,
                        const float *init, Py_ssize_t N, float *y, Py_ssize_t turn, Py_ssize_t turns,
                        const fr_team *crew, int part, int parts) noexcept nogil:
-    """y (rows, N) = init + x (rows, K at stride x_row) @ packed w, this part of the rows, the columns whose turn it is"""
+    """y (rows, N) = init + x (rows, K at stride x_row) @ packed w, this part of the rows, this turn's columns"""
     cdef Py_ssize_t all_groups = padded(N) // FR_GROUP
     cdef Py_ssize_t begin = all_groups * turn // turns, end = all_groups * (turn + 1) // turns
     cdef Py_ssize_t first = cut(crew, rows, part, parts, 0, 1), last = cut(crew, rows, part + 1, parts, 0, 1)

@@ -1,8 +1,8 @@
 """How many threads share a piece of work: as many as are worth their while, and as other processes leave cores.
 And how much of it each one gets.
 
-A parallel region is entered only when every thread gets WORK_PER_THREAD, and with no more threads than `grant` says; long
-ones stand between `enter` and `leave`.
+A parallel region is entered only when every thread gets WORK_PER_THREAD, and with no more threads than `grant` says;
+long ones stand between `enter` and `leave`.
 
 Cores differ: a neighbour on its other hardware thread takes up to half of one for a while, and some processors have
 small cores beside large ones. So time loops tell how fast each thread was, and later shares are cut for all to work as

@@ -95,7 +95,9 @@ def _own_number() -> int | None:
     if not text:
         return None
     if not re.fullmatch("[0-9]{1,20}", text) or not 1 <= int(text) <= _check.MOST:
-        raise ValueError(f"FASTRNN_NUM_THREADS is {text!r}; expected an integer in 1..{_check.MOST}. Mend it or unset it.")
+        raise ValueError(
+            f"FASTRNN_NUM_THREADS is {text!r}; expected an integer in 1..{_check.MOST}. Mend it or unset it."
+        )
     return int(text)
 
 

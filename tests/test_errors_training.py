@@ -4,12 +4,10 @@ import copy
 import pickle
 
 import numpy as np
-import pytest
 from error_rows import B, H, I, L, Rows, T, V, assert_fails_cleanly, each_of, with_index
 from runs import floats
 
 import fastrnn
-from fastrnn import _threads
 
 ROWS = Rows()
 
@@ -223,18 +221,6 @@ for who, call in (
     ("softmax_cross_entropy", lambda w, n: loss(w, num_threads=n)),
 ):
     ROWS.add_sizes(who, "num_threads", call)
-
-
-@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5", "0x2"])
-@pytest.mark.parametrize("name", ["FASTRNN_NUM_THREADS", "OMP_NUM_THREADS"])
-def test_environment_that_names_no_number(monkeypatch, name, value):
-    monkeypatch.delenv("FASTRNN_NUM_THREADS", raising=False)
-    monkeypatch.setattr(_threads, "_default", None)
-    monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=f"^{name} is '{value}'; expected an integer >= 1"):
-        fastrnn.get_num_threads()
-    monkeypatch.delenv(name)
-    assert fastrnn.get_num_threads() >= 1
 
 
 @each_of(ROWS)

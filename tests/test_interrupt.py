@@ -84,7 +84,7 @@ def assert_unchanged(before, *modules):
     assert states == before[1]
 
 
-# Many seconds of work, were they not ended: few units over many steps, few rows of many units, a single step of many rows.
+# Seconds of work, were they not ended: few units over many steps, few rows of many units, one step of many rows.
 MANY_STEPS, MANY_UNITS, MANY_ROWS = (300_000, 4, 8, 32), (20_000, 1, 64, 512), (1, 100_000, 64, 128)
 every_number = pytest.mark.parametrize("num_threads", [1, 2])
 

@@ -25,6 +25,9 @@ static int fr_processors(void)
     return online < 1 ? 1 : online > INT_MAX ? INT_MAX : (int)online;
 }
 
+/* OpenMP is never asked for more: no machine is so large, and some system would refuse. */
+enum { FR_MOST_GRANTED = 512 };
+
 #ifdef _OPENMP
 #include <ctype.h>
 #include <omp.h>
@@ -35,7 +38,6 @@ static int fr_processors(void)
 #include <time.h>
 
 enum {
-    FR_MOST_GRANTED = 512,   /* OpenMP is never asked for more: no machine is so large, and some system would refuse */
     FR_TRUSTED = 256,        /* times that a refusal is believed before more threads are tried again */
     FR_SPARE_BYTES = 65536,  /* what OpenMP may want besides, in all and for each thread */
     FR_SPARE_EACH = 4096,
@@ -183,8 +185,6 @@ static int fr_grant(int wanted)
 }
 
 #else
-
-enum { FR_MOST_GRANTED = 1 };
 
 static int fr_grant(int wanted) { return wanted > 1 ? 1 : wanted; }
 
