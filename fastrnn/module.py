@@ -61,8 +61,7 @@ class Module:
 
     # What `_lay_out` makes again in a copy.
     _REBUILT: ClassVar[frozenset[str]] = frozenset(
-        ("_shapes", "_buffer", "_params", "_grads", "_draft", "_drafts", "_version", "_lock")
-        + ("_panels", "_stack", "_gradients")
+        "_shapes _buffer _params _grads _draft _drafts _version _lock _panels _stack _gradients".split()
     )
 
     def _create(self, default: Initialiser, init: Initialiser | None, rng: np.random.Generator) -> None:

@@ -12,7 +12,7 @@ from fastrnn import _team
 
 @pytest.fixture
 def team():
-    """This caller's team without anything learnt of it, and no other process: it has all the threads that are asked for.
+    """This caller's team without anything learnt of it, and no other process: all threads that are asked for come.
 
     Equal threads take a quarter of all leads away each time.
     """

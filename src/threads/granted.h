@@ -171,12 +171,7 @@ static int fr_grant(int wanted)
     came += fr_granted_team.running;
 #pragma omp parallel num_threads(came)
 #pragma omp master
-    came = omp_get_num_threads();  /* OMP_THREAD_static int fr_openmp_limit(void)
-{
-    int now = omp_get_max_threads();
-    return now < fr_openmp_threads ? now : INT_MAX;
-}
- may leave fewer */
+    came = omp_get_num_threads();  /* OMP_THREAD_LIMIT may leave fewer */
     pthread_mutex_unlock(&fr_granting);
     fr_granted_team.running = came;
     fr_granted_team.most = came < wanted ? came : FR_MOST_GRANTED;
