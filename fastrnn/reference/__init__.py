@@ -41,7 +41,7 @@ labels. The same table, verbatim, heads the C source of a cell that is compiled.
 The contract of a layer: `stack`
 --------------------------------
 forward(cell, x, states, layers, masks=None, *, merge=None, lengths=None, mask=None,
-        zero_output_for_mask=False, reset=None, **options) -> (y, states', tape)
+        zero_output_for_mask=None, reset=None, **options) -> (y, states', tape)
 backward(tape, dy, dstates) -> (dx, dstates0, dlayers)
 
     states    as the cell's state, each (L*D, B, H), D directions: layer 0, layer 0 reverse, layer 1,
@@ -55,8 +55,11 @@ backward(tape, dy, dstates) -> (dx, dstates0, dlayers)
               own last step (the initial one for length 0), and the reverse direction starts there.
               `sequence.pad` makes x and lengths of a list of rows, `sequence.unpad` a list of y
     mask      (T, B) bool, any pattern, Keras's: where False the step is not taken. x is not read, dx
-              is 0, the state stays, and y repeats the step before, which gets the gradient as well;
-              y is 0 before the first step taken, and everywhere if zero_output_for_mask=True
+              is 0, the state stays, and y repeats the output of the step before in the direction's
+              order, which gets the gradient as well; before the first step taken y is 0
+    zero_output_for_mask
+              True: y is 0 at every masked step. None, Keras's way: True where there are two
+              directions, else False
     reset     (T, B) bool: where reset[t] nothing passes between steps t-1 and t, forward or
               backward, in either direction, whether step t is masked or not: the state is 0 before
               step t, or in the reverse direction before step t-1. What y would repeat is 0 then too.

@@ -15,8 +15,8 @@ B1  dx_f, dstate_f = backward(dy_f, dstate'_f)            dx = dx_f + dx_r
 END
 
 Where a row ends early, the reverse direction leaves its state alone until it comes to the row's
-own last step: so it starts there. As in Keras, an output repeated at a masked step is that of the
-step before in the direction's own order, for the reverse one that of step t+1.
+own last step: so it starts there. An output repeated at a masked step is that of the step before
+in the direction's own order, for the reverse one that of step t+1. Keras has zeros there.
 """
 
 import numpy as np

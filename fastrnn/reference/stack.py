@@ -28,7 +28,7 @@ def forward(
     merge=None,
     lengths=None,
     mask=None,
-    zero_output_for_mask=False,
+    zero_output_for_mask=None,
     reset=None,
     **options,
 ):
@@ -49,7 +49,8 @@ def forward(
     merge : "concat", "sum", "mul" or "ave", optional
         How to merge the outputs of two directions; None for one direction.
     lengths, mask, zero_output_for_mask, reset
-        Which steps the rows take, the same in all layers: see `sequence.plan`.
+        Which steps the rows take, the same in all layers: see `sequence.plan`. Without a word on
+        zero_output_for_mask it is what it is in Keras: True for two directions, False for one.
     options
         The cell's own: `nonlinearity`, `reset_after`.
 
@@ -59,6 +60,8 @@ def forward(
     states : as given, after each row's last step
     tape : what `backward` needs
     """
+    if zero_output_for_mask is None:
+        zero_output_for_mask = merge is not None
     steps = sequence.plan(*x.shape[:2], lengths, mask, zero_output_for_mask, reset)
     run, directions = sequence, 1
     if merge is not None:
