@@ -10,10 +10,11 @@ from itertools import pairwise
 
 import cases
 import numpy as np
+from runs import as_tuple, from_tuple
 
 from fastrnn.reference import lstmp, stack
 
-T, B, I = 5, 4, 2
+T, B, I = 5, 4, 2  # noqa: E741
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 # Name: (twin, its options). The LSTMP, which is PyTorch's LSTM with proj_size, has no class yet.
@@ -102,10 +103,12 @@ class Problem:
         """What the stack takes: each kind an array, or a list where layers differ in width."""
         kinds = []
         for kind in self.cell.STATES:
-            own = [[named[f"{kind}_l{k}{s}"] for k, s in self.runs() if k == layer] for layer in range(len(self.widths))]
+            own = [[] for _ in self.widths]
+            for layer, suffix in self.runs():
+                own[layer].append(named[f"{kind}_l{layer}{suffix}"])
             unequal = len({array.shape for layer in own for array in layer}) > 1
             kinds.append([np.stack(layer) for layer in own] if unequal or listed else np.concatenate(own))
-        return kinds[0] if len(kinds) == 1 else tuple(kinds)
+        return from_tuple(kinds)
 
     def by_name(self, states, prefix=""):
         kinds = [states] if len(self.cell.STATES) == 1 else states
@@ -153,11 +156,13 @@ class Problem:
             value = getattr(self, option)
             picked[option] = value if value is None else value[..., chosen]
         other = Problem(**{**self.settings(), **picked})
-        kept = self.weights()
-        axis = {"x": 1, "y": 1}
-        pick = lambda name, array: array if name in kept else array.take(chosen, axis.get(name, 0))  # noqa: E731
-        other.arrays = {name: pick(name, array) for name, array in self.arrays.items()}
-        other.upstream = {name: pick(name, array) for name, array in self.upstream.items()}
+
+        def pick(arrays):
+            axes = dict.fromkeys(arrays, 0) | {"x": 1, "y": 1}
+            kept = self.weights()
+            return {name: a if name in kept else a.take(chosen, axes[name]) for name, a in arrays.items()}
+
+        other.arrays, other.upstream = pick(self.arrays), pick(self.upstream)
         other.masks = None if self.masks is None else [mask[:, chosen] for mask in self.masks]
         return other
 
@@ -239,7 +244,6 @@ def one_direction(problem, x, suffix, reverse):
     cell, taken = problem.cell, problem.taken()
     kinds = [kind + suffix for kind in cell.STATES]
     weights = [problem.arrays[w + suffix] for w in WEIGHTS if w + suffix in problem.arrays]
-    whole = lambda arrays: tuple(arrays) if len(arrays) > 1 else arrays[0]  # noqa: E731
     y = np.zeros((problem.time, problem.batch, problem.arrays[kinds[0]].shape[-1]))
     finals = {kind: problem.arrays[kind].copy() for kind in kinds}
     tapes = []
@@ -249,8 +253,8 @@ def one_direction(problem, x, suffix, reverse):
             own = [t for t in steps if taken[t, b]]
             sources, tape = {}, None  # t: the step whose output y[t, b] is
             if own:
-                y_own, state, tape = cell.forward(x[own, b : b + 1], whole(state), weights, **problem.options)
-                state = [state] if len(kinds) == 1 else list(state)
+                y_own, state, tape = cell.forward(x[own, b : b + 1], from_tuple(state), weights, **problem.options)
+                state = as_tuple(state)
                 newest = None
                 for t in steps:
                     newest = own.index(t) if t in own else newest
@@ -276,8 +280,8 @@ def one_direction(problem, x, suffix, reverse):
                 dy_own = np.zeros((len(own), 1, dy.shape[-1]))
                 for t, source in sources.items():
                     dy_own[source, 0] += dy[t, b]
-                dx_own, dparts, dw = cell.backward(tape, dy_own, whole(dparts))
-                dparts = [dparts] if len(kinds) == 1 else dparts
+                dx_own, dparts, dw = cell.backward(tape, dy_own, from_tuple(dparts))
+                dparts = as_tuple(dparts)
                 dweights = [total + one for total, one in zip(dweights, dw, strict=True)]
                 if dx is not None:
                     dx[own, b] = dx_own[:, 0]

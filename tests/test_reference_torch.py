@@ -76,9 +76,7 @@ def test_options_match_torch(name, layers, merge, lengths):
     assert {parameter for parameter, _ in theirs.named_parameters()} == set(problem.weights())
 
     x = torch.tensor(problem.arrays["x"], requires_grad=True)
-    states = [
-        torch.tensor(kind, requires_grad=True) for kind in as_tuple(problem.as_states(problem.arrays))
-    ]
+    states = [torch.tensor(kind, requires_grad=True) for kind in as_tuple(problem.as_states(problem.arrays))]
     given = x if lengths is None else pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
     y, finals = theirs(given, from_tuple(states))
     if lengths is not None:
