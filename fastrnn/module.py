@@ -60,8 +60,9 @@ class Module:
     _CHECKS: ClassVar[dict[str, Callable[[str, str, Any], Any]]] = {}
 
     # What `_lay_out` makes again in a copy.
-    _REBUILT: ClassVar[frozenset[str]] = frozenset(
-        "_shapes _buffer _params _grads _draft _drafts _version _lock _panels _stack _gradients".split()
+    _REBUILT: ClassVar[tuple[str, ...]] = (
+        *("_shapes", "_buffer", "_params", "_grads", "_draft", "_drafts", "_version", "_lock"),
+        *("_panels", "_stack", "_gradients"),
     )
 
     def _create(self, default: Initialiser, init: Initialiser | None, rng: np.random.Generator) -> None:

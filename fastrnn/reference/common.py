@@ -1,4 +1,4 @@
-"""What every cell shares: the logistic function, the input product, the gradient sums.
+"""What every cell shares: the logistic function, the input product, the gradient sums, states as parts.
 
 Nothing here compares or takes magnitudes, so every function is analytic and accepts complex
 arrays: the gradient tests differentiate by the complex step.
@@ -14,6 +14,17 @@ def logistic(a):
     """
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(-a))
+
+
+def parts(state):
+    """The arrays of a state, h or (h, c), as a tuple either way."""
+    return state if isinstance(state, tuple) else (state,)
+
+
+def from_parts(arrays):
+    """Undo `parts`."""
+    arrays = tuple(arrays)
+    return arrays if len(arrays) > 1 else arrays[0]
 
 
 def is_index(x):
