@@ -3,7 +3,7 @@ from fastrnn._team cimport fr_team
 
 cdef enum:
     # One piece of work is at most so many times what is meant to lie between two looks at signals.
-    LONGEST_PIECE = 16
+    LONGEST_PIECE = 8
     GRADIENT_ROWS = 256  # the most rows of da whose products with the operands are one block
     L2_FLOATS = 270336  # the most floats of panels that are read from L2 for the most part: 1 MiB and some lines
 
