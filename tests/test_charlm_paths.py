@@ -564,7 +564,7 @@ def lines(*steps):
     )
 
 
-@pytest.mark.parametrize("tail", [b"{", b'{"epoch": 1, "st', b"\0" * 100, b"\xff\xfe", lines(30)[:-2], b"{}\n", b"\n"])
+@pytest.mark.parametrize("tail", [b"{", b'{"epoch": 1, "st', b"\0" * 100, b"\xff\xfe", lines(30)[:-2], b"\n"])
 def test_a_torn_last_line_is_cut_off(tmp_path, tail):
     path = tmp_path / "m.jsonl"
     path.write_bytes(lines(10, 20) + tail)
@@ -597,6 +597,11 @@ def test_a_log_without_its_last_line_end_or_with_half_a_line_only_goes_on(tmp_pa
         b"[" * 100_000,
         b"\0" * 50,
         lines(1) + b"?\n" + lines(2),
+        lines(1) + b"{}\n",
+        lines(1) + b"note: a good run\n",
+        lines(1) + b"note: a good run",
+        b'{"epoch": 1, "my": "precious',
+        b'{"epoch": 1, "weights": [' + b"1, " * 4000,
         lines(10).replace(b"10", b"9" * 30),
         lines(10).replace(b"2.5", b"NaN") + lines(11),
         lines(1).replace(b"1.5", b"null") * 2,
