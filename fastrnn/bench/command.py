@@ -57,7 +57,7 @@ class Request:
 
 def json_file(path: str) -> Output:
     """The file that --json names."""
-    return Output(Path(path), "the figures", _is_document, "--json")
+    return Output(Path(path), "the table of figures", _is_document, "--json")
 
 
 def run(request: Request) -> None:
@@ -95,9 +95,9 @@ def run(request: Request) -> None:
     if request.plot is not None:
         machine = next(r for r in report.records if r["kind"] == "machine")
         title = f"{machine['processor']}, {machine['isa']}; {versions(installed)}"
-        figure = plot.draw(report.records, title)
-        if figure is not None:
-            request.plot.replace(picture_bytes(figure, request.plot.path))
+        data = picture_bytes(lambda: plot.draw(report.records, title), request.plot.path)
+        if data is not None:
+            request.plot.replace(data)
 
 
 def _check(request: Request) -> None:

@@ -87,8 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
             _train(trainer, files, request, begin + limit)
         _say_how_to_go_on(arguments, trainer, files.out)
         if files.picture is not None:
-            figure = progress.loss_figure(progress.read_log(files.log.path))
-            files.picture.replace(picture_bytes(figure, files.picture.path))
+            reports = progress.read_log(files.log.path)
+            data = picture_bytes(lambda: progress.loss_figure(reports), files.picture.path)
+            if data is not None:
+                files.picture.replace(data)
     return 0 if trainer.finished or request.signal is None else 128 + request.signal
 
 
@@ -114,6 +116,7 @@ class _Files:
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        checkpoint.library()  # a first save that finds it missing would come too late
         self.out = Path(arguments.out or arguments.resume or DEFAULT_OUT)
         if self.out.suffix == ".jsonl":
             raise UserError(f"{self.out}: the ending .jsonl is for the log; name the model otherwise")
