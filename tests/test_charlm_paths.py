@@ -121,6 +121,18 @@ def test_output_that_goes_into_the_text_is_refused(folder):
     assert (folder / "text.txt").read_text() == TEXT
 
 
+@pytest.mark.parametrize("words", [["info", "m"], ["sample", "m"], ["eval", "m", "text.txt"], ["eval", "n", "m"]])
+def test_output_that_goes_into_the_model_is_refused(folder, capsys, monkeypatch, words):
+    for name in ("m", "n"):
+        save_model(folder / name)
+    before = (folder / "m").read_bytes()
+    with open("m", "a") as stream:
+        monkeypatch.setattr(paths, "_STREAMS", {stream.fileno(): "the standard output"})
+        assert cli.main(words) == 1
+    assert "the standard output goes into the" in capsys.readouterr().err
+    assert (folder / "m").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "words",
     [
