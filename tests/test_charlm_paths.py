@@ -676,6 +676,15 @@ def test_what_is_no_regular_file_is_no_lock_and_no_stray(folder, capsys, make, n
     assert load("m.safetensors").training["step"] == 42
 
 
+@needs_flock
+def test_another_runs_lock_stays_where_ours_was_taken_away(tmp_path):
+    lock = tmp_path / ".m.jsonl.lock"
+    with files.held(lock, "m"):
+        lock.unlink()
+        lock.touch()
+    assert lock.exists()
+
+
 def test_an_empty_file_with_another_name_is_no_lock(folder, capsys):
     (folder / "empty").touch()
     os.link("empty", ".m.jsonl.lock")

@@ -261,7 +261,7 @@ def test_a_column_of_characters_with_a_control_character_is_no_utf16(after, cont
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf16_after_much_other_text_is_named_with_its_place(encoding, tmp_path):
     (tmp_path / "t").write_bytes((TEXT * 100).encode() + "a few words more".encode(encoding))
-    with pytest.raises(UserError, match="t: UTF-16 text from byte (151999|152000) on, and other text"):
+    with pytest.raises(UserError, match=r"t: UTF-16 text from byte (151999|152000) on, and other text"):
         read_texts([tmp_path / "t"])
 
 

@@ -180,7 +180,8 @@ def held(lock: Path, shown: AnyPath) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            lock.unlink()
+            if _is_at(handle, lock):  # else somebody has taken it away, and it is another run's by now
+                lock.unlink()
         os.close(handle)
 
 
