@@ -88,9 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         _say_how_to_go_on(arguments, trainer, files.out)
         if files.picture is not None:
             reports = progress.read_log(files.log.path)
-            data = picture_bytes(lambda: progress.loss_figure(reports), files.picture.path)
-            if data is not None:
-                files.picture.replace(data)
+            files.picture.replace(picture_bytes(lambda: progress.loss_figure(reports), files.picture.path))
     return 0 if trainer.finished or request.signal is None else 128 + request.signal
 
 

@@ -39,15 +39,12 @@ def picture(path: AnyPath) -> Output:
     return Output(Path(path), "the picture", _is_ours, "--plot")
 
 
-def picture_bytes(draw: Callable[[], Any], path: AnyPath) -> bytes | None:
-    """What `draw` draws, a matplotlib figure or None, in the format that the ending of `path` names."""
+def picture_bytes(draw: Callable[[], Any], path: AnyPath) -> bytes:
+    """The matplotlib figure that `draw` returns, in the format that the ending of `path` names."""
     options, _, _ = _FORMATS[_format(path)]
     data = io.BytesIO()
     with _matplotlib().style.context("default"):  # the user's own settings may need LaTeX, or a font that is missing
-        figure = draw()
-        if figure is None:
-            return None
-        figure.savefig(data, format=_format(path), dpi=150, **options)
+        draw().savefig(data, format=_format(path), dpi=150, **options)
     return data.getvalue()
 
 
