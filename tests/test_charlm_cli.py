@@ -92,7 +92,7 @@ def test_seconds_stops_saves_and_prints_a_command_that_goes_on(folder, capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_saves_and_the_resumed_run_is_the_same(folder, number):
+def test_interrupt_saves_and_the_resumed_run_is_the_same(folder, capsys, number):
     # More lines than a pipe holds, so the run cannot end before the signal comes.
     options = tiny_options(epochs=25, hidden=4, **{"report-every": 1})
     process = start("train", "text.txt", *options, "--out", "part.safetensors", folder=folder)
@@ -105,8 +105,8 @@ def test_interrupt_saves_and_the_resumed_run_is_the_same(folder, number):
     assert 0 < training["step"] < 25 * 42
     command = shlex.split(err.strip().splitlines()[-1])
     assert command[-4:] == ["train", "text.txt", "--resume", "part.safetensors"]
-    assert run(*command[-4:], folder=folder)[0] == 0
-    assert run("train", "text.txt", *options, "--out", "whole.safetensors", folder=folder)[0] == 0
+    assert call(capsys, *command[-4:])[0] == 0
+    assert call(capsys, "train", "text.txt", *options, "--out", "whole.safetensors")[0] == 0
     assert_same_weights("part.safetensors", "whole.safetensors")
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from charlm_tools import TEXT, run, save_model, tiny_options, trained
 
 import fastrnn
 from fastrnn.bench import worker
-from fastrnn.charlm import UserError, cli, command_info, command_sample, command_train, load
+from fastrnn.charlm import UserError, checkpoint, cli, command_info, command_sample, command_train, load
 
 ISAS = fastrnn.config()["isas"]
 
@@ -279,6 +280,39 @@ def test_a_wrong_number_of_threads_in_the_environment_is_one_line():
 
 
 # ------------------------------------------------------------------------------- a rate that decays to 0
+
+
+def test_what_is_wrong_with_the_machine_is_said_before_anything_is_moved(folder, capsys, monkeypatch):
+    """The package for model files is missing, the number of threads is none."""
+    words = ["train", "text.txt", *tiny_options(epochs=1)]
+    assert cli.main(words) == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    capsys.readouterr()
+
+    def wrong():
+        raise ValueError("FASTRNN_NUM_THREADS is 'x'; expected an integer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fastrnn, "get_num_threads", wrong)
+        assert cli.main(words) == 1
+    assert capsys.readouterr().err == "fastrnn: FASTRNN_NUM_THREADS is 'x'; expected an integer\n"
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    for out in ("model.safetensors", "other.safetensors"):
+        assert cli.main([*words, "--out", out]) == 1
+        assert "fastrnn: model files need the package safetensors: pip install" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_weights_near_the_largest_number_are_one_line_and_no_warning(tmp_path, capsys):
+    model, vocabulary = save_model(tmp_path / "m.safetensors")
+    model.load_state_dict({name: np.full_like(value, 3e38) for name, value in model.state_dict().items()})
+    checkpoint.save(tmp_path / "m.safetensors", model, vocabulary)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cli.main(["sample", str(tmp_path / "m.safetensors"), "--length", "5"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "fastrnn: the model's logits are not finite: its weights are too large"
+    ]
 
 
 def test_a_learning_rate_that_decays_to_nothing_goes_on(folder, monkeypatch):

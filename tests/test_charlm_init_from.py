@@ -68,6 +68,13 @@ def test_new_characters_are_refused_or_skipped(folder, capsys):
     assert "--unk skip" in out
 
 
+def test_a_text_of_unknown_characters_alone_is_too_short_and_says_why(folder, capsys):
+    (folder / "z.txt").write_text("Z" * 500)
+    code, _, err = call(capsys, "train", "z.txt", "--init-from", "base.safetensors", "--unk", "skip", *OPTIONS)
+    assert code == 1
+    assert "0 of its 0 characters, without 500 that the model does not know, are for training" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

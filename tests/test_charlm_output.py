@@ -297,7 +297,7 @@ def test_no_number_ends_a_line(seconds):
 
 
 @posix_only
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_session_that_ends_saves_though_it_says_so_twice(folder, monkeypatch, number):
     def interrupted(path, report):
         os.kill(os.getpid(), number)

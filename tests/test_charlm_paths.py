@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -118,6 +119,18 @@ def test_output_that_goes_into_the_text_is_refused(folder):
         process = start("train", "text.txt", *OPTIONS, folder=folder, stdout=stream)
         assert "the standard output goes into the text text.txt" in process.communicate()[1]
     assert (folder / "text.txt").read_text() == TEXT
+
+
+@pytest.mark.parametrize("words", [["info", "m"], ["sample", "m"], ["eval", "m", "text.txt"], ["eval", "n", "m"]])
+def test_output_that_goes_into_the_model_is_refused(folder, capsys, monkeypatch, words):
+    for name in ("m", "n"):
+        save_model(folder / name)
+    before = (folder / "m").read_bytes()
+    with open("m", "a") as stream:
+        monkeypatch.setattr(paths, "_STREAMS", {stream.fileno(): "the standard output"})
+        assert cli.main(words) == 1
+    assert "the standard output goes into the" in capsys.readouterr().err
+    assert (folder / "m").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -259,6 +272,73 @@ def test_somebody_elses_log_is_kept_when_a_run_goes_on(folder, capsys):
     assert [report.step for report in read_log("m.jsonl")] == [84]
 
 
+def in_the_middle(monkeypatch, action):
+    """Have `action` done once, after the first line of a run's log."""
+    real, waiting = progress.append_to_log, [action]
+
+    def appended(path, report):
+        real(path, report)
+        if waiting:
+            waiting.pop()()
+
+    monkeypatch.setattr(progress, "append_to_log", appended)
+
+
+def test_what_somebody_puts_in_the_way_while_a_run_goes_on_is_kept(folder, capsys, monkeypatch):
+    def put():
+        for name in ("m.safetensors", "m.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).write_text("mine")
+
+    in_the_middle(monkeypatch, put)
+    code, err = train(capsys, "text.txt", "--out", "m.safetensors", "--report-every", "20")
+    assert code == 0
+    assert err.count("kept the earlier m.") == 2
+    assert (folder / "m.previous.safetensors").read_text() == (folder / "m.previous.jsonl").read_text() == "mine"
+    assert load("m.safetensors").training["step"] == 42
+    assert [report.step for report in read_log("m.jsonl")] == [40, 42]
+
+
+@pytest.mark.parametrize("make", [make_fifo, os.mkdir])
+def test_a_log_that_becomes_something_else_ends_no_run(folder, capsys, monkeypatch, make):
+    def put():
+        os.unlink("m.jsonl")
+        make("m.jsonl")
+
+    in_the_middle(monkeypatch, put)
+    code, err = train(capsys, "text.txt", "--out", "m.safetensors", "--report-every", "20")
+    assert code == 0
+    assert err.count("lines of the log are missing from here on") == 1
+    assert load("m.safetensors").training["step"] == 42
+
+
+def test_a_folder_that_is_removed_while_a_run_goes_on_is_one_line(folder, capsys, monkeypatch):
+    (folder / "o").mkdir()
+    in_the_middle(monkeypatch, lambda: shutil.rmtree("o"))
+    code, err = train(capsys, "text.txt", "--out", "o/m.safetensors", "--report-every", "20")
+    assert code == 1
+    saying = "o/m.safetensors: step 42 could not be saved: cannot be written there: no such folder; mend that, then"
+    assert err.splitlines()[-1] == f"fastrnn: {saying} start again"
+
+
+def test_a_run_that_never_saved_costs_no_earlier_log(folder, capsys, monkeypatch):
+    """Its own log stays alone: moved aside, it would replace that of the earlier model."""
+    assert train(capsys, "text.txt", "--out", "m.safetensors")[0] == 0
+    earlier = (folder / "m.jsonl").read_bytes()
+
+    def fail():
+        raise FloatingPointError("the loss is not finite")
+
+    with monkeypatch.context() as patch:
+        in_the_middle(patch, fail)
+        assert train(capsys, "text.txt", "--out", "m.safetensors", "--report-every", "20")[0] == 1
+    assert not (folder / "m.safetensors").exists() and (folder / "m.jsonl").read_bytes().count(b"\n") == 1
+    assert train(capsys, "text.txt", "--out", "m.safetensors")[0] == 0
+    assert (folder / "m.previous.jsonl").read_bytes() == earlier
+    assert load("m.previous.safetensors").training["step"] == 42
+    assert read_log("m.jsonl")[-1].step == 42
+
+
 def test_an_empty_file_is_nothing_to_keep(folder, capsys):
     (folder / "m").touch()
     assert train(capsys, "text.txt", "--out", "m")[0] == 0
@@ -273,6 +353,26 @@ def test_a_picture_of_somebody_else_is_kept_and_our_own_is_replaced(folder, caps
             assert train(capsys, "text.txt", "--plot", f"p.{ending}")[0] == 0
         assert (folder / f"p.previous.{ending}").read_text() == "photo"
         assert len((folder / f"p.{ending}").read_bytes()) > 1000
+
+
+def test_a_picture_is_ours_by_what_it_is(folder, capsys):
+    pytest.importorskip("matplotlib")
+    (folder / "p.svg").write_text("my notes on what was drawn by fastrnn")
+    for name in ("p.svg", "p.jpg"):
+        for _ in range(3):
+            assert train(capsys, "text.txt", "--plot", name)[0] == 0
+    assert (folder / "p.previous.svg").read_text() == "my notes on what was drawn by fastrnn"
+    assert not (folder / "p.previous.jpg").exists()
+
+
+def test_what_is_set_for_matplotlib_ends_no_run(folder, capsys, monkeypatch):
+    """A notebook's backend that is not installed here, a style that needs LaTeX, a size that is none."""
+    pytest.importorskip("matplotlib")
+    (folder / "matplotlibrc").write_text("text.usetex: true\nfont.size: 1e9\nfigure.figsize: -1, 2\n")
+    monkeypatch.setenv("MPLBACKEND", "nonsense")
+    code, _, err = run("train", "text.txt", "--plot", "p.png", *OPTIONS)
+    assert code == 0, err
+    assert len((folder / "p.png").read_bytes()) > 1000
 
 
 def test_a_picture_that_cannot_be_drawn_is_said_before_the_first_step(folder, capsys):
@@ -342,6 +442,22 @@ def test_what_is_read_only_is_said_before_the_first_step(folder, capsys, name):
         assert everything(folder) == before
     finally:
         os.chmod(name, 0o755)
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.jsonl", "m.previous.safetensors"])
+def test_somebody_elses_file_in_a_sticky_folder_is_said_before_the_first_step(folder, capsys, monkeypatch, name):
+    """In /tmp, say, everybody may write a file of mode 666, but only its owner may replace it."""
+    for _ in range(2):
+        assert train(capsys, "text.txt", "--out", "m.safetensors")[0] == 0
+    file, above = os.stat(name), os.stat(".")
+    assert paths._may_replace(file, above)
+    above = os.stat_result([above.st_mode | stat.S_ISVTX, *above[1:]])
+    me = above.st_uid
+    assert paths._may_replace(file, above)
+    monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    assert not paths._may_replace(file, above)
+    monkeypatch.setattr(paths, "_may_replace", lambda file, above: file.st_ino != os.stat(name).st_ino)
+    assert_refused(capsys, folder, "text.txt", "--out", "m.safetensors", saying="belongs to somebody else")
 
 
 def test_read_only_is_what_the_system_says(folder, capsys, monkeypatch):
@@ -546,6 +662,35 @@ def test_where_there_are_no_locks_training_does_without(folder, capsys, monkeypa
     assert sorted(os.listdir()) == names
 
 
+@pytest.mark.parametrize("make", [make_fifo, make_null, make_socket, os.mkdir])
+@pytest.mark.parametrize("name", [".m.jsonl.lock", ".m.previous.jsonl.lock", ".m.safetensors.fastrnn-01234567"])
+def test_what_is_no_regular_file_is_no_lock_and_no_stray(folder, capsys, make, name):
+    """A FIFO would be waited for without end, a device be opened and its node taken away."""
+    assert train(capsys, "text.txt", "--out", "m.safetensors")[0] == 0
+    make(name)
+    kind = stat.S_IFMT(os.lstat(name).st_mode)
+    code, err = train(capsys, "text.txt", "--out", "m.safetensors")
+    assert code == (1 if "lock" in name else 0)
+    assert code == 0 or f"{name}: expected to be a lock" in err
+    assert stat.S_IFMT(os.lstat(name).st_mode) == kind
+    assert load("m.safetensors").training["step"] == 42
+
+
+@needs_flock
+def test_another_runs_lock_stays_where_ours_was_taken_away(tmp_path):
+    lock = tmp_path / ".m.jsonl.lock"
+    with files.held(lock, "m"):
+        lock.unlink()
+        lock.touch()
+    assert lock.exists()
+
+
+def test_an_empty_file_with_another_name_is_no_lock(folder, capsys):
+    (folder / "empty").touch()
+    os.link("empty", ".m.jsonl.lock")
+    assert_refused(capsys, folder, "text.txt", "--out", "m.safetensors", saying=".m.jsonl.lock: expected")
+
+
 def test_a_foreign_file_with_the_locks_name_stays(folder, capsys):
     (folder / ".m.jsonl.lock").write_text("mine")
     assert_refused(capsys, folder, "text.txt", "--out", "m.safetensors", saying=".m.jsonl.lock: expected")
@@ -564,7 +709,7 @@ def lines(*steps):
     )
 
 
-@pytest.mark.parametrize("tail", [b"{", b'{"epoch": 1, "st', b"\0" * 100, b"\xff\xfe", lines(30)[:-2], b"{}\n", b"\n"])
+@pytest.mark.parametrize("tail", [b"{", b'{"epoch": 1, "st', b"\0" * 100, b"\xff\xfe", lines(30)[:-2], b"\n"])
 def test_a_torn_last_line_is_cut_off(tmp_path, tail):
     path = tmp_path / "m.jsonl"
     path.write_bytes(lines(10, 20) + tail)
@@ -597,6 +742,11 @@ def test_a_log_without_its_last_line_end_or_with_half_a_line_only_goes_on(tmp_pa
         b"[" * 100_000,
         b"\0" * 50,
         lines(1) + b"?\n" + lines(2),
+        lines(1) + b"{}\n",
+        lines(1) + b"note: a good run\n",
+        lines(1) + b"note: a good run",
+        b'{"epoch": 1, "my": "precious',
+        b'{"epoch": 1, "weights": [' + b"1, " * 4000,
         lines(10).replace(b"10", b"9" * 30),
         lines(10).replace(b"2.5", b"NaN") + lines(11),
         lines(1).replace(b"1.5", b"null") * 2,
@@ -648,7 +798,7 @@ def test_one_file_for_figures_and_picture_is_refused(folder, capsys):
     pytest.importorskip("matplotlib")
     words = ["bench", "--peers", "numpy", "--cases", "1,1,8,8", "--json", "b.png", "--plot", "./b.png"]
     assert cli.main(words) == 1
-    assert "the picture would go there, which is the figures" in capsys.readouterr().err
+    assert "the picture would go there, which is the table of figures" in capsys.readouterr().err
 
 
 def test_figures_of_the_bench_keep_what_is_not_theirs(folder, capsys, monkeypatch):

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import pickle
 import shlex
 import shutil
 import subprocess
@@ -14,8 +15,10 @@ import threading
 import types
 import zipfile
 
+import numpy as np
 import pytest
 from charlm_tools import TEXT, run, save_model, tiny_options
+from safetensors.numpy import save as safetensors_bytes
 
 from fastrnn.charlm import load, reading
 from fastrnn.charlm.errors import UserError
@@ -244,6 +247,42 @@ def test_texts_with_control_characters_and_latin_1_are_no_utf16(tmp_path):
         path.write_bytes(latin)
         with pytest.raises(UserError, match="not UTF-8 text: byte 0xe9 at offset 3"):
             read_texts([path])
+
+
+@pytest.mark.parametrize("after", ["\n", "\t", "\r\n", " "])
+@pytest.mark.parametrize("control", ["\0", "\x01", "\x08", "\x1a"])
+@pytest.mark.parametrize("letters", ["abcdefghijklmnopqrstuvwxyz", "ACGT", "0123456789"])
+def test_a_column_of_characters_with_a_control_character_is_no_utf16(after, control, letters, tmp_path):
+    text = "".join(letter + after for letter in letters * 300) + control + TEXT
+    (tmp_path / "t").write_bytes(text.encode())
+    assert read_texts([tmp_path / "t"]) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_after_much_other_text_is_named_with_its_place(encoding, tmp_path):
+    (tmp_path / "t").write_bytes((TEXT * 100).encode() + "a few words more".encode(encoding))
+    with pytest.raises(UserError, match=r"t: UTF-16 text from byte (151999|152000) on, and other text"):
+        read_texts([tmp_path / "t"])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (safetensors_bytes({"a": np.zeros(9, np.float32)}), "a safetensors file"),
+        (pickle.dumps(list(range(1000))), "pickled Python objects"),
+        (b"\x02\x21\x4c\x18" + bytes(range(256)), "lz4-compressed"),
+        (b"\x89LZO\0\r\n" + bytes(range(256)), "lzop-compressed"),
+    ],
+)
+def test_models_and_rarer_compressions_are_named(data, words, tmp_path):
+    (tmp_path / "t").write_bytes(data)
+    with pytest.raises(UserError, match=f"t: {words}; expected UTF-8 text"):
+        read_texts([tmp_path / "t"])
+
+
+def test_standard_input_without_bytes_is_read_too(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("né à Zürich"))
+    assert read_texts(["-"]) == "né à Zürich"
 
 
 @pytest.mark.parametrize("text", ["BZh9 is a name", "PK", "LZIP", "]]", "ustar " * 60, "7z"])

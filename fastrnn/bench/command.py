@@ -57,7 +57,7 @@ class Request:
 
 def json_file(path: str) -> Output:
     """The file that --json names."""
-    return Output(Path(path), "the figures", _is_document, "--json")
+    return Output(Path(path), "the table of figures", _is_document, "--json")
 
 
 def run(request: Request) -> None:
@@ -92,12 +92,11 @@ def run(request: Request) -> None:
     if request.json is not None:
         text = json.dumps({**_document(request, report.records), "stolen": share}, indent=1)
         request.json.replace(f"{text}\n".encode())
-    if request.plot is not None:
+    cases = plot.cases_of(report.records)
+    if request.plot is not None and cases:  # else every peer has failed, and the table says why
         machine = next(r for r in report.records if r["kind"] == "machine")
         title = f"{machine['processor']}, {machine['isa']}; {versions(installed)}"
-        figure = plot.draw(report.records, title)
-        if figure is not None:
-            request.plot.replace(picture_bytes(figure, request.plot.path))
+        request.plot.replace(picture_bytes(lambda: plot.draw(cases, title), request.plot.path))
 
 
 def _check(request: Request) -> None:

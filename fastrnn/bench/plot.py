@@ -12,13 +12,15 @@ Record = dict[str, Any]
 _ROW_INCHES, _PANEL_INCHES = 0.28, 6.0
 
 
-def draw(records: Sequence[Record], title: str) -> Any:
-    """A matplotlib figure with a panel for every mode and number of cores; None where no peer could be timed."""
+def cases_of(records: Sequence[Record]) -> list[Record]:
+    """The cases that can be drawn: those in which a peer could be timed."""
+    return [record for record in records if counts(record) and record["best_peer"]]
+
+
+def draw(cases: Sequence[Record], title: str) -> Any:
+    """A matplotlib figure of at least one case, with a panel for every mode and number of cores."""
     from matplotlib.figure import Figure
 
-    cases = [record for record in records if counts(record) and record["best_peer"]]
-    if not cases:  # every peer has failed, and the table says why
-        return None
     panels = list(dict.fromkeys((r["mode"], r["cores"]) for r in cases))
     peers = list(dict.fromkeys(n for r in cases for n in r["timings"] if n != "fastrnn"))
     rows = max(sum((r["mode"], r["cores"]) == panel for r in cases) for panel in panels)

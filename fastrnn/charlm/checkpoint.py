@@ -120,12 +120,12 @@ def save(
     if training is not None:
         metadata["training"] = json.dumps(training, allow_nan=False)
     metadata["sha256"] = _digest(tensors, metadata)
-    replace_file(path, _safetensors().numpy.save(tensors, metadata))
+    replace_file(path, library().numpy.save(tensors, metadata))
 
 
 def is_model(path: AnyPath) -> bool:
     """Whether a file is a whole model file of any version, by its head alone."""
-    safetensors = _safetensors()
+    safetensors = library()
     if not Path(path).is_file():
         return False
     try:
@@ -166,12 +166,18 @@ def _digest_1(tensors: Mapping[str, Floats]) -> str:
     return digest.hexdigest()
 
 
-def _safetensors() -> Any:
+def library() -> Any:
+    """The package that reads and writes the files.
+
+    Raises
+    ------
+    UserError
+        It is missing or broken.
+    """
     try:
         import safetensors.numpy
-    except ModuleNotFoundError:
-        message = "model files need the package safetensors: pip install safetensors"
-        raise UserError(message) from None
+    except ImportError as error:
+        raise UserError(f"model files need the package safetensors: pip install safetensors ({error})") from None
     return safetensors
 
 
@@ -197,7 +203,7 @@ def load(path: AnyPath) -> ModelFile:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: " + ("not a file" if path.exists() else "no such file"))
-    safetensors = _safetensors()
+    safetensors = library()
     path.open("rb").close()  # its error names the file
     with blame(path):
         try:

@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 from . import command_bench, command_eval, command_info, command_sample, command_train, output
 from .errors import UserError
 
@@ -52,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's own); returns the exit code."""
     output.start()
     try:
-        return _run(argv)
+        with np.errstate(all="ignore"):  # what is not finite is an error of its own; a warning would be lines beside it
+            return _run(argv)
     except KeyboardInterrupt:
         output.err.write("\n" * output.err.isatty())  # the terminal shows ^C there
         output.err.line("fastrnn: interrupted")

@@ -7,7 +7,7 @@ import numpy as np
 
 import fastrnn
 
-from . import checkpoint, output
+from . import checkpoint, output, paths
 from .model import parameter_shapes
 from .options import Commands, file_name
 from .record import TrainingRecord
@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.model is None:
         rows = list(_config_rows())
     else:
+        paths.check([paths.Input(arguments.model, f"the model {arguments.model}")], [])
         model_file = checkpoint.load(arguments.model)
         with checkpoint.blame(arguments.model):
             rows = list(_model_rows(model_file))

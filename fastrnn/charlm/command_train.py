@@ -1,11 +1,12 @@
 """`fastrnn train`: learn a text, save the model, go on where an earlier run stopped."""
 
 import argparse
+import errno
 import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
             _train(trainer, files, request, begin + limit)
         _say_how_to_go_on(arguments, trainer, files.out)
         if files.picture is not None:
-            figure = progress.loss_figure(progress.read_log(files.log.path))
-            files.picture.replace(picture_bytes(figure, files.picture.path))
+            reports = progress.read_log(files.log.path)
+            files.picture.replace(picture_bytes(lambda: progress.loss_figure(reports), files.picture.path))
     return 0 if trainer.finished or request.signal is None else 128 + request.signal
 
 
@@ -108,11 +109,12 @@ class _Files:
     ----------
     out : Path
         The model file.
-    log, picture : paths.Output, the picture or None
+    model, log, picture : paths.Output, the picture or None
     lock : Path
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        checkpoint.library()  # a first save that finds it missing would come too late
         self.out = Path(arguments.out or arguments.resume or DEFAULT_OUT)
         if self.out.suffix == ".jsonl":
             raise UserError(f"{self.out}: the ending .jsonl is for the log; name the model otherwise")
@@ -120,24 +122,28 @@ class _Files:
             checkpoint.load(arguments.resume)  # says what it is instead
         target = Path(os.path.realpath(self.out))
         resumed = arguments.resume is not None and os.path.realpath(arguments.resume) == str(target)
-        self._model = paths.Output(self.out, "the model", checkpoint.is_model, "--out", keep=not resumed)
+        self.model = paths.Output(self.out, "the model", checkpoint.is_model, "--out", keep=not resumed)
+        # A run that ended before its first save has left a log alone: moved, it would replace the earlier model's.
+        alone = not target.exists() and self.model.aside.exists()
         log = progress.log_path(self.out)
-        self.log = paths.Output(log, "the log", progress.is_log, "--out", keep=not resumed)
+        self.log = paths.Output(log, "the log", progress.is_log, "--out", keep=not resumed and not alone)
         self.picture = None if arguments.plot is None else picture(arguments.plot)
         # By the log: two models may share one.
         self.lock = lock_path(progress.log_path(target))
-        outputs = [self._model, self.log, *([] if self.picture is None else [self.picture])]
+        outputs = [self.model, self.log, *([] if self.picture is None else [self.picture])]
         models = ("init_from",) if resumed else ("resume", "init_from")
         paths.check([*_texts(arguments), *_models(arguments, models)], outputs, self.lock)
 
     def make_way(self) -> None:
         """Put aside what is in the way and make the log: what can fail here fails before the first step."""
-        moved = [item for item in (self._model, self.log) if item.in_the_way()]
+        moved = [item for item in (self.model, self.log) if item.in_the_way()]
         if moved:
-            aside = self._model.aside
+            aside = self.model.aside
             with held(lock_path(progress.log_path(aside)), aside):
                 for item in moved:
                     item.make_way()
+        # From here on there is this run's own, but for what somebody puts there in the meantime.
+        self.model, self.log = (replace(item, keep=False) for item in (self.model, self.log))
         progress.prepare_log(self.log.path)
 
 
@@ -203,8 +209,8 @@ def _train(trainer: train.Trainer, files: _Files, request: StopRequest, deadline
             trainer,
             bar,
             interrupted=lambda: bool(request),
-            save=lambda: _save(trainer, files.out),
-            log=_Log(files.log.path, bar.say),
+            save=lambda: _save(trainer, files.model),
+            log=_Log(files.log, bar.say),
             deadline=deadline,
         )
     except FloatingPointError as error:
@@ -215,33 +221,45 @@ def _train(trainer: train.Trainer, files: _Files, request: StopRequest, deadline
         bar.close()
 
 
-def _save(trainer: train.Trainer, out: Path) -> None:
+# What a full disk says, and limits of the user's.
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def _save(trainer: train.Trainer, model: paths.Output) -> None:
     try:
-        trainer.save(out)
-    except OSError as error:
+        model.make_way()
+        trainer.save(model.path)
+    except (UserError, OSError) as error:
+        reason = str(error).removeprefix(f"{model.path}: ")
+        mend = "mend that"
+        if isinstance(error, OSError):
+            reason = error.strerror or reason
+            mend = "make room there or raise the limit" if error.errno in _NO_ROOM else mend
         again = "start again"
-        if out.exists():
-            again = f"go on from the step saved before, which is whole, with --resume {out}"
+        if model.ours(model.path):
+            again = f"go on from the step saved before, which is whole, with --resume {model.path}"
         raise UserError(
-            f"{out}: step {trainer.step} could not be saved: {error.strerror or error}; "
-            f"make room there or raise the limit, then {again}"
+            f"{model.path}: step {trainer.step} could not be saved: {reason}; {mend}, then {again}"
         ) from error
 
 
 class _Log:
     """Adds reports to a log; where that fails, training is worth more, so it goes on and says so once."""
 
-    def __init__(self, path: Path, say: Callable[[str], object]) -> None:
-        self._path = path
+    def __init__(self, log: paths.Output, say: Callable[[str], object]) -> None:
+        self._log = log
         self._say = say
         self._failed = False
 
     def __call__(self, report: progress.Report) -> None:
         try:
-            progress.append_to_log(self._path, report)
-        except OSError as error:
+            self._log.make_way()
+            progress.append_to_log(self._log.path, report)
+        except (UserError, OSError) as error:
             if not self._failed:
-                self._say(f"fastrnn: {self._path}: {error.strerror}; lines of the log are missing from here on")
+                path = self._log.path
+                reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{path}: ")
+                self._say(f"fastrnn: {path}: {reason}; lines of the log are missing from here on")
             self._failed = True
 
 

@@ -134,6 +134,8 @@ def _remove_strays(path: Path) -> None:
 
 def _remove_unless_locked(path: Path) -> None:
     with suppress(OSError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return
         handle = os.open(path, os.O_RDWR | _NO_FOLLOW)
         try:
             locked = try_lock(handle)
@@ -178,21 +180,19 @@ def held(lock: Path, shown: AnyPath) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            lock.unlink()
+            if _is_at(handle, lock):  # else somebody has taken it away, and it is another run's by now
+                lock.unlink()
         os.close(handle)
 
 
 def _hold(lock: Path, shown: AnyPath) -> int:
     while True:
-        try:
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o666)
-        except OSError as error:
-            raise UserError(f"{shown}: its lock {lock} cannot be made or opened: {error.strerror}") from error
+        handle = _open_lock(lock, shown)
         try:
             content = os.read(handle, 100)
             holder = _HOLDER.fullmatch(content)
             if content and not holder:
-                raise UserError(f"{lock}: expected to be a lock of `fastrnn train`, or not to exist; move it away")
+                raise _no_lock(lock)
             if try_lock(handle) is False:
                 who = f"process {holder[1].decode()}" if holder else "another process"
                 raise UserError(f"{shown}: {who} is writing this model; wait for it, or name another with --out")
@@ -206,6 +206,24 @@ def _hold(lock: Path, shown: AnyPath) -> int:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _open_lock(lock: Path, shown: AnyPath) -> int:
+    with suppress(OSError):
+        status = os.lstat(lock)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # only opening a FIFO or a device has effects
+            raise _no_lock(lock)
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o666)
+    except OSError as error:
+        raise UserError(
+            f"{shown}: its lock {lock} cannot be made or opened: {error.strerror}; "
+            "name another model with --out, or take the lock away if its run is over"
+        ) from error
+
+
+def _no_lock(lock: Path) -> UserError:
+    return UserError(f"{lock}: expected to be a lock of `fastrnn train`, or not to exist; move it away")
 
 
 def try_lock(handle: int) -> bool | None:

@@ -19,12 +19,14 @@ class StopRequest:
 
     Notes
     -----
-    Taken are Ctrl-C, SIGTERM and, where a terminal or ssh session ends, SIGHUP, but for those that are
-    ignored (`nohup`). A Ctrl-C after one of them raises KeyboardInterrupt at once; the others come twice
-    without anybody's impatience. Only the main thread can take signals; elsewhere they stay as they are.
+    Taken are Ctrl-C, SIGTERM, SIGHUP, which comes where a terminal or ssh session ends, and what batch
+    systems send before a job's time is over, but for those that are ignored (`nohup`). A Ctrl-C after
+    one of them raises KeyboardInterrupt at once; the others come twice without anybody's impatience.
+    Only the main thread can take signals; elsewhere they stay as they are.
     """
 
-    _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+    _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2")
+    _SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
     def __init__(self) -> None:
         self.signal: int | None = None

@@ -61,6 +61,7 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 
 def set_threads(arguments: argparse.Namespace) -> None:
     if arguments.threads is None:
+        fastrnn.get_num_threads()  # a wrong variable of the environment is said now, before anything is moved
         return
     if arguments.threads < 1:
         raise UserError(f"--threads is {arguments.threads}; expected at least 1")

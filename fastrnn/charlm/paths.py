@@ -163,6 +163,8 @@ def _check_place(output: Output) -> None:
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise UserError(f"{path}: cannot be written there: its folder is read-only")
     status = _status(target, path)
+    if status is not None and not _may_replace(status, target.parent.stat()):
+        raise UserError(f"{path}: belongs to somebody else, who alone may replace it in this folder")
     if status is not None and not stat.S_ISREG(status.st_mode):
         kind = files.kind_of_file(status.st_mode)
         raise UserError(f"{path}: {kind}; {output.what} needs a regular file or a new name")
@@ -170,6 +172,13 @@ def _check_place(output: Output) -> None:
         _check_aside(output)
     elif status is not None and not os.access(target, os.W_OK):
         raise UserError(f"{path}: {output.what} is read-only; make it writable or name another with {output.option}")
+
+
+def _may_replace(file: os.stat_result, folder: os.stat_result) -> bool:
+    """Where a folder is sticky, as /tmp is, only the owners of file and folder may, and root."""
+    if not folder.st_mode & stat.S_ISVTX or not hasattr(os, "geteuid"):
+        return True
+    return os.geteuid() in (0, file.st_uid, folder.st_uid)
 
 
 def _check_aside(output: Output) -> None:
@@ -180,6 +189,8 @@ def _check_aside(output: Output) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = files.kind_of_file(status.st_mode)
         raise UserError(f"{aside}: {kind}, and what is at {output.path} now would go there; move it away")
+    if not _may_replace(status, aside.parent.stat()):
+        raise UserError(f"{aside}: belongs to somebody else, and what is at {output.path} now would go there")
     if status.st_size > 0 and not output.ours(aside):
         raise UserError(
             f"{aside}: fastrnn did not write it, and what is at {output.path} now would go there; move it away"

@@ -1,6 +1,8 @@
 """Pictures that matplotlib draws: what can be wrong is found before hours are spent on what they show."""
 
 import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,18 @@ from .paths import Output
 from .text import AnyPath
 
 _MARK = "drawn by fastrnn"
-# The metadata that takes the mark, by format. Other formats have none: their pictures pass for somebody else's.
-_MARK_NAMES = {"png": "Software", "svg": "Creator", "pdf": "Creator", "ps": "Creator", "eps": "Creator"}
+_IN_PDF = {"metadata": {"Creator": _MARK}}
+
+# By ending: the options of `savefig` that leave the mark, how such a file begins, and how the mark looks in it.
+_FORMATS: dict[str, tuple[dict[str, Any], bytes, bytes]] = {
+    "png": ({"metadata": {"Software": _MARK}}, b"\x89PNG", b"Software\0" + _MARK.encode()),
+    "svg": ({"metadata": {"Creator": _MARK}}, b"<?xml", f"<dc:title>{_MARK}</dc:title>".encode()),
+    "pdf": (_IN_PDF, b"%PDF", f"/Creator ({_MARK})".encode()),
+    "ps": (_IN_PDF, b"%!PS", f"%%Creator: {_MARK}".encode()),
+    "eps": (_IN_PDF, b"%!PS", f"%%Creator: {_MARK}".encode()),
+    "jpg": ({"pil_kwargs": {"comment": _MARK.encode()}}, b"\xff\xd8\xff", _MARK.encode()),
+}
+_FORMATS["jpeg"] = _FORMATS["jpg"]
 
 
 def picture(path: AnyPath) -> Output:
@@ -19,25 +31,34 @@ def picture(path: AnyPath) -> Output:
     Raises
     ------
     UserError
-        matplotlib is missing, or knows no format of that ending.
+        matplotlib is missing, or the ending is of no picture that could be known again.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise UserError("--plot needs the package matplotlib: pip install matplotlib") from None
-    formats = sorted(Figure().canvas.get_supported_filetypes())
-    if _format(path) not in formats:
-        raise UserError(f"--plot is {str(path)!r}; expected the ending .{', .'.join(formats)}")
+    if _format(path) not in _FORMATS:
+        raise UserError(f"--plot is {str(path)!r}; expected the ending .{', .'.join(_FORMATS)}")
+    _matplotlib()
     return Output(Path(path), "the picture", _is_ours, "--plot")
 
 
-def picture_bytes(figure: Any, path: AnyPath) -> bytes:
-    """A matplotlib figure in the format that the ending of `path` names."""
-    form = _format(path)
-    metadata = {"metadata": {_MARK_NAMES[form]: _MARK}} if form in _MARK_NAMES else {}
+def picture_bytes(draw: Callable[[], Any], path: AnyPath) -> bytes:
+    """The matplotlib figure that `draw` returns, in the format that the ending of `path` names."""
+    options, _, _ = _FORMATS[_format(path)]
     data = io.BytesIO()
-    figure.savefig(data, format=form, dpi=150, **metadata)
+    with _matplotlib().style.context("default"):  # the user's own settings may need LaTeX, or a font that is missing
+        draw().savefig(data, format=_format(path), dpi=150, **options)
     return data.getvalue()
+
+
+def _matplotlib() -> Any:
+    # A notebook's backend, say, which may not be installed here; none is needed, and a wrong one ends the import.
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib.style
+    except ImportError as error:
+        raise UserError(f"--plot needs the package matplotlib: pip install matplotlib ({error})") from None
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    return matplotlib
 
 
 def _format(path: AnyPath) -> str:
@@ -45,7 +66,9 @@ def _format(path: AnyPath) -> str:
 
 
 def _is_ours(path: Path) -> bool:
+    """Whether this module has drawn the file, whatever its name says."""
     try:
-        return _MARK.encode() in path.read_bytes()
+        data = path.read_bytes()
     except OSError:
         return False
+    return any(data.startswith(start) and mark in data for _, start, mark in _FORMATS.values())

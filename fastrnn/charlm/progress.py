@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -224,7 +225,15 @@ def is_log(path: AnyPath) -> bool:
 
 
 _LONGEST_LINE = 4096
-_FIRST_BYTES = b'{"epoch": '
+_NUMBER = re.compile(rb"-?[0-9][0-9.e+-]*|n(u(ll?)?)?")
+
+
+def _shape(line: bytes) -> bytes:
+    """A line with 0 for every number and null, also for one that is cut."""
+    return _NUMBER.sub(b"0", line)
+
+
+_SHAPE = _shape(json.dumps(asdict(Report(0, 0, 0, None, 0, 0))).encode())
 
 
 def _parse_log(path: AnyPath, data: bytes) -> tuple[list[Report], int]:
@@ -234,8 +243,8 @@ def _parse_log(path: AnyPath, data: bytes) -> tuple[list[Report], int]:
     for line in data.splitlines(keepends=True):
         report = _parse_report(line)
         if report is None:
-            torn = whole + len(line) == len(data) and (whole > 0 or _begins_as_a_log(line))
-            if not torn:
+            is_last = whole + len(line) == len(data)
+            if not (is_last and (_begins_as_a_log(line) or (whole > 0 and _is_no_text(line)))):
                 raise UserError(f"{path}: not a log that `fastrnn train` wrote; move it away")
             break
         reports.append(report)
@@ -244,8 +253,17 @@ def _parse_log(path: AnyPath, data: bytes) -> tuple[list[Report], int]:
 
 
 def _begins_as_a_log(line: bytes) -> bool:
-    """Whether this can be the first line of a log, torn."""
-    return line != b"" and not line.endswith(b"\n") and line[: len(_FIRST_BYTES)] == _FIRST_BYTES[: len(line)]
+    """Whether this is what a crash may leave of a line: its beginning, perhaps with NULs after it."""
+    written = line.rstrip(b"\0")
+    return written != b"" and _SHAPE.startswith(_shape(written))
+
+
+def _is_no_text(line: bytes) -> bool:
+    """Whether nobody has typed this: blanks, NULs, or bytes of another file after a power cut."""
+    try:
+        return not line.decode().strip("\0 \r\n")
+    except UnicodeDecodeError:
+        return True
 
 
 def _parse_report(line: bytes) -> Report | None:

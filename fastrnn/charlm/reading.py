@@ -7,13 +7,14 @@ import io
 import itertools
 import lzma
 import os
+import re
 import shlex
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import numpy as np
 
@@ -29,6 +30,11 @@ _BLOCKS_TRIED = 4
 # Those that texts have no use for.
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
 
+# Scripts whose bytes in UTF-16 may all be below 128, and so are UTF-8 as well, have code points below this.
+_ASCII_SCRIPTS = 0x2000
+
+_NUL_IN_EVERY_SECOND_PLACE = re.compile(rb"(?:[^\0]\0){16}")
+
 # Where Linux says how much memory a container may have.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -39,6 +45,8 @@ _BINARIES = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "extract its text first"),
     (b"Rar!\x1a\x07", "a rar archive", "extract its text first"),
     (b"\x04\x22\x4d\x18", "lz4-compressed", "decompress it first (lz4 -dc)"),
+    (b"\x02\x21\x4c\x18", "lz4-compressed", "decompress it first (lz4 -dc)"),
+    (b"\x89LZO\0", "lzop-compressed", "decompress it first (lzop -dc)"),
     (b"LZIP\x01", "lzip-compressed", "decompress it first (lzip -dc)"),
     (b"\x1f\x9d", "compressed with `compress`", "decompress it first (gzip -dc)"),
     (b"%PDF-", "a PDF document", "extract its text first (pdftotext)"),
@@ -48,6 +56,7 @@ _BINARIES = (
     (b"SQLite format 3\0", "an SQLite database", "export its text first"),
     (b"\x7fELF", "a program", "name a text"),
     (b"\x93NUMPY", "a NumPy array", "name a text"),
+    (tuple(b"\x80%c" % protocol for protocol in range(2, 6)), "pickled Python objects", "name a text"),
 )
 
 _BYTE_ORDER_MARKS = (  # UTF-32 first: UTF-16's little-endian mark begins UTF-32's
@@ -117,12 +126,17 @@ def _opened(name: str, once: set[object]) -> AbstractContextManager[IO[bytes]]:
         with suppress(OSError):  # a test's or a notebook's has no number
             _note(name, os.fstat(sys.stdin.fileno()), once)
         _note_name(name, name, once)
-        return nullcontext(sys.stdin.buffer)
+        return nullcontext(_binary(sys.stdin))
     status = os.stat(name)
     if stat.S_ISDIR(status.st_mode):
         raise UserError(f"{name}: a folder; expected a file, or several ({shlex.quote(name)}/*.txt)")
     _note(name, status, once)
     return open(name, "rb")
+
+
+def _binary(stream: TextIO) -> IO[bytes]:
+    """The bytes under a text stream; a program's own, as in a notebook, may have none."""
+    return stream.buffer if hasattr(stream, "buffer") else io.BytesIO(stream.read().encode("utf-8", "surrogateescape"))
 
 
 def _note(name: str, status: os.stat_result, once: set[object]) -> None:
@@ -235,6 +249,8 @@ def _decoded(name: str, data: bytearray) -> str:
     for starts, kind, _ in _COMPRESSIONS:
         if data.startswith(starts):
             raise UserError(f"{name}: {kind} data inside compressed data; expected UTF-8 text: decompress it first")
+    if data[8:10] == b'{"' and 0 in data[:8]:
+        raise UserError(f"{name}: a safetensors file; expected UTF-8 text: a model goes to --resume or --init-from")
     if data[257:262] == b"ustar" and 0 in data[:257]:
         raise UserError(f"{name}: a tar archive; expected UTF-8 text: extract its files first (tar -xf)")
     if marked := next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), None):
@@ -251,10 +267,15 @@ def _decoded(name: str, data: bytearray) -> str:
             "convert it to UTF-8 first (iconv -f LATIN1 -t UTF-8 if it is Latin-1)"
         ) from None
     for block in _blocks_with_controls(data):
-        if _has_high_bytes(block) and (encoding := _wide_encoding(block)):
+        if _has_high_bytes(block) and (encoding := _wide_encoding(block, _ASCII_SCRIPTS)):
             raise _wide(name, encoding)
         if len(block) > 3 and block.count(0) >= 0.4 * len(block):
             raise UserError(f"{name}: binary data, {block.count(0)} of {len(block)} bytes are NUL; expected UTF-8 text")
+    if 0 in data and (found := _NUL_IN_EVERY_SECOND_PLACE.search(data)):
+        raise UserError(
+            f"{name}: UTF-16 text from byte {found.start()} on, and other text before it; expected UTF-8: "
+            "convert each file before they are joined (iconv -f UTF-16 -t UTF-8)"
+        )
     return text.removeprefix("\ufeff")
 
 
@@ -270,15 +291,18 @@ def _blocks_with_controls(data: bytearray) -> Iterator[bytearray]:
             yield block
 
 
-def _wide_encoding(block: bytearray) -> str | None:
-    """UTF-16 or UTF-32, and its byte order, if `block` reads as text in it; two characters at least."""
+def _wide_encoding(block: bytearray, limit: int = sys.maxunicode + 1) -> str | None:
+    """UTF-16 or UTF-32, and its byte order, if `block` reads as text in it.
+
+    That is two characters at least, almost all of them below `limit`.
+    """
     candidates = []
     for unit, encoding in ((4, "UTF-32LE"), (4, "UTF-32BE"), (2, "UTF-16LE"), (2, "UTF-16BE")):
         whole = block[: len(block) // unit * unit]
         if len(whole) < 2 * unit:
             continue
         text = whole.decode(encoding, "ignore")
-        readable = "".join(c for c in text if c.isprintable() or c.isspace())
+        readable = "".join(c for c in text if ord(c) < limit and (c.isprintable() or c.isspace()))
         share = len(readable.encode(encoding)) / len(whole)
         # In the right byte order the high bytes are few ones: those of a script.
         scripts = len({ord(c) >> 8 for c in text})
@@ -288,6 +312,10 @@ def _wide_encoding(block: bytearray) -> str | None:
 
 
 def _has_high_bytes(block: bytearray) -> bool:
-    """Whether every second byte, or three of four, is mostly below 32: the high bytes of most scripts' characters."""
+    """Whether every second byte, or three of four, is mostly below 32: the high bytes of most scripts' characters.
+
+    So are the line ends of a column of single characters, but hardly one of them is a control character.
+    """
     low = np.frombuffer(block, dtype=np.uint8) < 32
-    return bool(max(low[0::2].mean(), low[1::2].mean()) >= 0.5)
+    controls = len(block) - len(block.translate(None, _CONTROLS))
+    return bool(controls >= 0.01 * len(block) and max(low[0::2].mean(), low[1::2].mean()) >= 0.5)

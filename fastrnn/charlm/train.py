@@ -81,7 +81,7 @@ class Trainer:
         check_size(settings, len(self.vocabulary))
         known = _known(settings, self.vocabulary, text)
         self.left_out = len(text) - len(known)
-        _check_length(settings, len(known))
+        _check_length(settings, len(known), self.left_out)
         codes = self.vocabulary.encode(known)
         split = settings.training_characters(codes.size)
         self._codes, self._validation_codes = codes[:split], codes[split:]
@@ -322,12 +322,13 @@ def _known(settings: Settings, vocabulary: Vocabulary, text: str) -> str:
     return vocabulary.known(text) if settings.unk == "skip" else text
 
 
-def _check_length(settings: Settings, size: int) -> None:
+def _check_length(settings: Settings, size: int, left_out: int = 0) -> None:
     needed = settings.batch * settings.seq + 1
     for_training = settings.training_characters(size)
     if for_training < needed:
+        unknown = f", without {left_out} that the model does not know," if left_out else ""
         raise UserError(
-            f"the text is too short: {for_training} of its {size} characters are for training, "
+            f"the text is too short: {for_training} of its {size} characters{unknown} are for training, "
             f"and one window of --batch {settings.batch} and --seq {settings.seq} takes {needed}; "
             "use more text or smaller numbers"
         )
