@@ -383,8 +383,13 @@ cdef int forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1]
     cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1], inputs = 0 if indices.shape[0] else w.inputs
     cdef Py_ssize_t terms = (T - at_rest) * w.H + T * inputs, first = 0, last, start, stop
     cdef Grid grid = grid_for(w, B, num_threads, <double> w.row * terms)
-    cdef int threads = grant(grid.rows * grid.units)
+    cdef int threads = grid.rows * grid.units
+    if threads > 1:
+        threads = grant(threads)
     cdef Piece piece = piece_of(w, B, T, w.H + inputs, threads)
+    if threads == 1 and piece.rows == B and piece.steps == T:  # memoryviews are copied for every further call
+        forward_share(w, x, indices, gates, h, c, aux, at_rest, 0, T, share_of(w, 0, B, 0, 1, NULL))
+        return 0
     while first < B:
         last, start = min(first + piece.rows, B), 0
         while start < T:

@@ -7,7 +7,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._dense cimport fitting, work_between_looks
+from fastrnn._dense cimport Version, fitting, work_between_looks
 from fastrnn._driver cimport forward_layer, forward_work
 from fastrnn._panels cimport Panels
 from fastrnn._team cimport look
@@ -75,6 +75,8 @@ cdef class StreamCore:
     cdef object check_input, check_output
     cdef readonly Py_ssize_t batch, inputs, hidden
     cdef int num_threads
+    cdef Version version
+    cdef long long packed[2]  # the version that all layers are packed of, for vectors and for indices
     cdef bint may_end  # a step takes so long that signals are looked at in the middle of it
 
     def __init__(self, panels, Py_ssize_t batch, int num_threads, check_input, check_output):
@@ -83,6 +85,7 @@ cdef class StreamCore:
         self.vectors = Source(empty((1, batch, self.inputs)), None)
         self.integers = Source(None, np.zeros((1, batch), dtype=np.int64))
         self.num_threads = num_threads
+        self.version, self.packed[0], self.packed[1] = panels[0].version, -1, -1
         self.may_end = self.work() > work_between_looks()
         self.check_input, self.check_output = check_input, check_output
 
@@ -129,10 +132,8 @@ cdef class StreamCore:
         """The last layer after one step of all."""
         cdef LayerState layer
         cdef bint indices = below.indices.shape[0] > 0
-        for layer in self.layers:  # before any of them moves on: there may be no memory
-            if layer.panels.is_stale(indices):
-                layer.panels.refresh(indices)
-            indices = False
+        if self.version.number != self.packed[indices]:  # of all layers before any moves on: there may be no memory
+            self.refresh(indices)
         for layer in self.layers:
             if layer.long_step:
                 with nogil:
@@ -143,6 +144,15 @@ cdef class StreamCore:
                 look()
             below = layer
         return below
+
+    cdef refresh(self, bint indices):
+        """Pack what a step reads, if the weights have changed."""
+        cdef long long now = self.version.number
+        cdef LayerState layer
+        for i, layer in enumerate(self.layers):
+            if layer.panels.is_stale(indices and i == 0):
+                layer.panels.refresh(indices and i == 0)
+        self.packed[indices] = now
 
     cdef Source run_long(self, Source below):
         """`run`; where a signal's handler raises, the state is as before."""
