@@ -1,5 +1,6 @@
 """The suite runs once per instruction set: what was asked for must be what runs."""
 
+import collections
 import os
 
 import pytest
@@ -17,3 +18,45 @@ def pytest_sessionstart(session):
     running = fastrnn.config()["isa"]
     if asked and asked != running:
         raise pytest.UsageError(f"FASTRNN_ISA={asked} was asked for, but {running} runs")
+
+
+# Tests that take long: by default one case of so many runs, of 0 none. `pytest -m ""` runs all.
+ONE_CASE_OF = {
+    "test_bits.py::test_bits_are_those_of_every_version_before": 3,
+    "test_charlm_cli.py::test_interrupt_saves_and_the_resumed_run_is_the_same": 2,
+    "test_charlm_errors.py::test_hostile_values_of_every_option_are_one_line": 8,
+    "test_charlm_mutations.py::test_the_command_says_one_line_about_changed_files": 4,
+    "test_charlm_output.py::test_a_terminal_has_a_bar_or_lines": 4,
+    "test_charlm_output.py::test_training_goes_on_without_its_streams": 3,
+    "test_effects.py::test_extreme_numbers_give_what_pytorch_gives": 4,
+    "test_granted_threads.py::test_a_limit_that_comes_after_a_smaller_team": 2,
+    "test_granted_threads.py::test_openmp_s_own_limit_is_kept_to": 3,
+    "test_granted_threads.py::test_openmp_s_stack_size_may_be_anything": 9,
+    "test_granted_threads.py::test_teams_are_as_large_as_the_system_grants": 3,
+    "test_interrupt.py::test_a_call_of_many_pieces_gives_the_bits_of_short_calls": 2,
+    "test_interrupt.py::test_a_long_backward_run_is_interrupted": 3,
+    "test_interrupt.py::test_a_long_call_is_interrupted": 3,
+    "test_interrupt.py::test_a_long_linear_backward_run_is_interrupted": 2,
+    "test_interrupt.py::test_a_long_step_of_a_stream_is_interrupted": 0,
+    "test_parity.py::test_integer_inputs_match_twin": 2,
+    "test_reference_gradients.py::test_stack_gradients_match_complex_step": 2,
+    "test_reference_options.py::test_gradients_match_complex_step": 8,
+    "test_reference_options.py::test_random_combinations_match_complex_step": 0,
+    "test_robustness_memory.py::test_changing_shapes_do_not_grow": 0,
+    "test_robustness_memory.py::test_results_stay_when_later_calls_reuse_memory": 4,
+    "test_threads.py::test_a_process_with_any_openmp_variable_runs_and_warns_once_at_most": 6,
+    "test_threads.py::test_fewer_threads_than_asked_for_do_all_the_work": 3,
+    "test_threads.py::test_threads_really_run_when_the_work_is_worth_them": 3,
+    "test_weight_versions.py::test_edits_beside_calls_are_seen": 7,
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at the marks
+def pytest_collection_modifyitems(items):
+    cases = collections.Counter()
+    for item in items:
+        test = f"{item.path.name}::{item.originalname}"
+        of = ONE_CASE_OF.get(test, 1)
+        if of == 0 or cases[test] % of:
+            item.add_marker(pytest.mark.slow)
+        cases[test] += 1

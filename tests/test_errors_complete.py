@@ -64,6 +64,7 @@ def test_every_raise_has_a_row():
         try:
             row.call(world)
         except row.error as caught:
-            seen.update((Path(f.filename).name, f.lineno) for f in traceback.extract_tb(caught.__traceback__))
+            frames = traceback.walk_tb(caught.__traceback__)
+            seen.update((Path(frame.f_code.co_filename).name, line) for frame, line in frames)
     missed = [(file, a) for file, a, b in statements if not any(f == file and a <= n <= b for f, n in seen)]
     assert not missed
