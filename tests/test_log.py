@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LOG = ROOT / "docs" / "internals" / "log"
-NUMBER = r"\b(?:Z3|CL)-[0-9]+\b"
+NUMBER = r"\b(?:Z3|CL|ER)-[0-9]+\b"
 TEXTS = ("docs/**/*.md", "src/**/*.[ch]", "src/*.md", "fastrnn/**/*.py*", "benchmarks/*.md", "*.md")
 
 
@@ -13,7 +13,8 @@ def numbers(prefix, file):
     return re.findall(rf"^\| {prefix}-([0-9]+) \|", (LOG / file).read_text(encoding="utf-8"), re.MULTILINE)
 
 
-ROWS = {"Z3": numbers("Z3", "zen3.md"), "CL": numbers("CL", "cascade-lake.md")}
+FILES = {"Z3": "zen3.md", "CL": "cascade-lake.md", "ER": "emerald-rapids.md"}
+ROWS = {prefix: numbers(prefix, file) for prefix, file in FILES.items()}
 
 
 def test_every_row_has_a_number_of_its_own_and_none_is_left_out():
