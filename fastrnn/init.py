@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import _check
+from fastrnn.cells import CELLS
 
 __all__ = ["default", "glorot_uniform", "orthogonal", "uniform", "zeros"]
 
@@ -29,17 +30,7 @@ Array: TypeAlias = NDArray[np.float32]
 Shape: TypeAlias = tuple[int, ...]
 
 
-class _Cell(NamedTuple):
-    gates: int
-    open_gate: int | None  # the gate whose input bias starts at OPEN
-
-
-_CELLS = {
-    "RNN": _Cell(1, None),
-    "LSTM": _Cell(4, 1),  # i f g o
-    "GRU": _Cell(3, None),  # r z n
-    "UGRNN": _Cell(2, 0),  # g c
-}
+_CELLS = {cell.name: cell for cell in CELLS.values()}
 
 # sigmoid(1) = 0.73: an open gate keeps most of the state, and is far from saturation.
 _OPEN = 1.0
@@ -77,7 +68,8 @@ def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Ge
             f"init.default: parameter_name is {_check.shown(parameter_name)};"
             " expected weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0 or of a higher layer"
         )
-    gates, open_gate = _CELLS[cell_name]
+    cell = _CELLS[cell_name]
+    gates = len(cell.gates)
     kind = matched[1]
     shape = _check.dimensions("init.default", shape)
     if kind.startswith("weight"):
@@ -90,8 +82,9 @@ def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Ge
         return glorot_uniform(shape, rng, gates)
     bias = zeros(shape, rng)
     # Both biases of a gate are added, so one of them sets it.
-    if kind == "bias_ih" and open_gate is not None:
-        bias[open_gate * hidden : (open_gate + 1) * hidden] = _OPEN
+    if kind == "bias_ih" and cell.open_gate is not None:
+        start = cell.gates.index(cell.open_gate) * hidden
+        bias[start : start + hidden] = _OPEN
     return bias
 
 

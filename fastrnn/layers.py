@@ -14,6 +14,7 @@ from fastrnn import _check, _panels, _threads, tape
 from fastrnn import init as initial_values
 from fastrnn._memory import view_of
 from fastrnn._stack import Record, Stack
+from fastrnn.cells import CELLS, Cell
 from fastrnn.module import Fixed, FloatArray, Initialiser, Keys, Module
 from fastrnn.stream import Stream
 
@@ -59,9 +60,10 @@ class Recurrent(Module):
         As given; they and rng may be set at any time. The others are fixed.
     """
 
-    NAME: ClassVar[str]
+    CELL: ClassVar[Cell]
+    NAME: ClassVar[str]  # these three are the row's
     GATES: ClassVar[tuple[str, ...]]
-    STATES: ClassVar[tuple[str, ...]] = ("h",)
+    STATES: ClassVar[tuple[str, ...]]
 
     input_size = Fixed(_check.count)
     hidden_size = Fixed(_check.count)
@@ -72,6 +74,10 @@ class Recurrent(Module):
     rng: np.random.Generator
 
     _CHECKS: ClassVar = {"batch_first": _check.flag, "dropout": _check.dropout, "rng": _check.random_numbers}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.NAME, cls.GATES, cls.STATES = cls.CELL.name, cls.CELL.gates, cls.CELL.states
 
     def __init__(
         self,
@@ -321,8 +327,7 @@ class RNN(Recurrent):
     nonlinearity : {"tanh", "relu", "sigmoid"}
     """
 
-    NAME = "RNN"
-    GATES = ("h",)
+    CELL = CELLS["rnn"]
 
     nonlinearity = Fixed(partial(_check.choice, allowed=("tanh", "relu", "sigmoid")))
 
@@ -367,9 +372,7 @@ class LSTM(Recurrent):
     Parameters are those of `fastrnn.layers.Recurrent`.
     """
 
-    NAME = "LSTM"
-    GATES = ("i", "f", "g", "o")
-    STATES = ("h", "c")
+    CELL = CELLS["lstm"]
 
 
 class GRU(Recurrent):
@@ -385,8 +388,7 @@ class GRU(Recurrent):
     reset_after : bool
     """
 
-    NAME = "GRU"
-    GATES = ("r", "z", "n")
+    CELL = CELLS["gru"]
 
     reset_after = Fixed(_check.flag)
 
@@ -449,5 +451,4 @@ class UGRNN(Recurrent):
     Parameters are those of `fastrnn.layers.Recurrent`.
     """
 
-    NAME = "UGRNN"
-    GATES = ("g", "c")
+    CELL = CELLS["ugrnn"]

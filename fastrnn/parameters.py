@@ -20,7 +20,6 @@ from fastrnn import _check
 FloatArray = NDArray[np.float32]
 
 
-
 def views(flat: FloatArray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, FloatArray]:
     """Arrays by name, in order, laid without gaps over flat (N,)."""
     arrays, start = {}, 0

@@ -11,6 +11,7 @@ import pytest
 
 import fastrnn
 from fastrnn.bench import cases, command, cores, machine, measure, peers, problem, report, sections
+from fastrnn.cells import CELLS
 from fastrnn.charlm import cli
 
 ONE_STEP = "inference:1,1,8,8"
@@ -77,7 +78,7 @@ def test_other_wrong_options_are_one_line(arguments, word, capsys):
 
 
 @pytest.mark.parametrize("mode", cases.MODES)
-@pytest.mark.parametrize("cell", cases.GATES)
+@pytest.mark.parametrize("cell", CELLS)
 def test_twin_agrees_and_a_wrong_result_is_named(cell, mode):
     task = problem.make(cases.Case(mode, cell, 3, 4, 5, 6, 2))
     ours, twin = (

@@ -1,5 +1,6 @@
 """One build holds several instruction sets; the one that was asked for must be the one that runs."""
 
+import importlib
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from runs import CELLS, make_step
 from tolerance import BACKWARD, assert_close, bound
 
 import fastrnn
-from fastrnn import _kernels
+from fastrnn import _kernels, cells
 
 SOURCES = Path(fastrnn.__file__).parent
 ISAS = fastrnn.config()["isas"]
@@ -98,6 +99,22 @@ def test_what_the_processor_has_is_available():
     if "avx512f" not in flags and "avx512" in ISAS:
         pytest.skip("built with AVX-512 emulated")
     assert ("avx512" in ISAS) == ("avx512f" in flags)
+
+
+def test_compiled_rows_are_those_of_the_cell_table():
+    rows = {name: (len(cell.gates), len(cell.states)) for cell in cells.CELLS.values() for name in cell.compiled}
+    assert rows == {name: (row["gates"], row["states"]) for name, row in _kernels.cells().items()}
+
+
+def test_the_cell_table_is_what_the_twins_say():
+    for name, cell in cells.CELLS.items():
+        twin = importlib.import_module(f"fastrnn.reference.{name}")
+        assert (cell.gates, cell.states) == (tuple(twin.GATES), tuple(twin.STATES))
+        assert cell.open_gate is None or cell.open_gate in cell.gates
+        assert cell.onnx is None or sorted(cell.onnx) == sorted(cell.gates)
+    assert cells.CELLS["lstm"].onnx_order() == (0, 3, 1, 2)
+    with pytest.raises(ValueError, match="UGRNN: ONNX has no such cell; expected"):
+        cells.CELLS["ugrnn"].onnx_order()
 
 
 def test_cell_table_agrees_with_the_classes():

@@ -108,7 +108,7 @@ def test_uniform_and_zeros():
     ("call", "message"),
     [
         (lambda rng: init.default("lstm", "bias_ih_l0", (4,), rng),
-         r"cell_name is 'lstm'; expected one of RNN, LSTM, GRU, UGRNN"),
+         r"cell_name is 'lstm'; expected one of LSTM, GRU, RNN, UGRNN"),
         (lambda rng: init.default("LSTM", "weight", (4, 1), rng), "parameter_name is 'weight'"),
         (lambda rng: init.default("LSTM", "bias_ih_l0", (6,), rng),
          r"shape is \(6,\); expected rows in 4 equal blocks"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fastrnn.cells import CELLS
+
 # (cell, B, T, I, H, layers). The UGRNN rows repeat LSTM shapes: no other package has the cell, so it is compared with
 # our own LSTM.
 INFERENCE_CASES = [
@@ -46,7 +48,6 @@ TRAINING_CASES = [
 BENCHMARK_CASES = INFERENCE_CASES + TRAINING_CASES
 
 MODES = {"inference": INFERENCE_CASES, "training": TRAINING_CASES}
-GATES = {"lstm": 4, "gru": 3, "rnn": 1, "ugrnn": 2}
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Case:
         From a zero state (`at_rest`) forward's first step needs no recurrent product. Training has three products
         for one of forward: outputs, gradients of inputs and states, gradients of weights.
         """
-        unit = 2.0 * GATES[self.cell] * self.hidden * self.batch
+        unit = 2.0 * len(CELLS[self.cell].gates) * self.hidden * self.batch
         every = unit * self.time * sum(inputs + self.hidden for inputs in self.layer_inputs())
         forward = every - at_rest * unit * self.layers * self.hidden
         return forward + 2 * every if self.training else forward
@@ -94,7 +95,7 @@ class Case:
         Over many steps that is each layer's recurrent matrix by itself; over one step, call after call, all weights
         of all layers together, from a zero state the input weights.
         """
-        gates = GATES[self.cell]
+        gates = len(CELLS[self.cell].gates)
         if self.time > 1:
             return [4 * gates * self.hidden * self.hidden] * self.layers
         states = 0 if at_rest else self.hidden

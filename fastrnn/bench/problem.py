@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .cases import GATES, Case
+from fastrnn.cells import CELLS
+
+from .cases import Case
 
 FloatArray = NDArray[np.float32]
 Results = dict[str, FloatArray]
@@ -44,7 +46,7 @@ class Problem:
 def make(case: Case, seed: int = 0) -> Problem:
     """Random arrays: weights as PyTorch starts them, inputs and gradients of order one."""
     rng = np.random.default_rng(seed)
-    rows, limit = GATES[case.cell] * case.hidden, case.hidden**-0.5
+    rows, limit = len(CELLS[case.cell].gates) * case.hidden, case.hidden**-0.5
     weights = {}
     for layer, inputs in enumerate(case.layer_inputs()):
         shapes = {

@@ -2,12 +2,13 @@
 
 import argparse
 
+from fastrnn.cells import CELLS
+
 from . import output
 from .errors import UserError
 from .options import Commands, file_name
 from .picture import picture
 
-_CELLS = ("lstm", "gru", "rnn", "ugrnn")
 _MOST_SECONDS = 24 * 3600
 
 
@@ -26,7 +27,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="few small cases, little time")
     parser.add_argument(
-        "--cell", nargs="+", choices=_CELLS, default=_CELLS, help="only these cells"
+        "--cell", nargs="+", choices=tuple(CELLS), default=tuple(CELLS), help="only these cells"
     )
     parser.add_argument(
         "--cores", nargs="+", type=int, default=[1], metavar="INT", help="one table for each number of cores [1]"

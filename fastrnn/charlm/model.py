@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 import fastrnn
 from fastrnn import init
+from fastrnn.cells import CELLS
 from fastrnn.layers import Recurrent
 from fastrnn.module import Module, Parameters
 
@@ -18,15 +19,7 @@ Floats = NDArray[np.float32]
 State = Floats | tuple[Floats, ...] | None
 Shape = tuple[int, ...]
 
-_LAYERS: dict[str, Callable[..., Recurrent]] = {
-    "lstm": fastrnn.LSTM,
-    "gru": fastrnn.GRU,
-    "rnn": fastrnn.RNN,
-    "ugrnn": fastrnn.UGRNN,
-}
-
-# Blocks of rows in a cell's weights, one per gate.
-_GATES = {"lstm": 4, "gru": 3, "rnn": 1, "ugrnn": 2}
+_LAYERS: dict[str, Callable[..., Recurrent]] = {cell: getattr(fastrnn, row.name) for cell, row in CELLS.items()}
 
 
 class CharacterModel:
@@ -142,7 +135,7 @@ def parameter_shapes(settings: ModelSettings, vocabulary_size: int) -> dict[str,
     A file's tensors are held against this before memory is taken for the model it describes.
     """
     hidden, size = settings.hidden, vocabulary_size
-    rows = _GATES[settings.cell] * hidden
+    rows = len(CELLS[settings.cell].gates) * hidden
     shapes: dict[str, Shape] = {}
     for layer in range(settings.layers):
         shapes[f"recurrent.weight_ih_l{layer}"] = (rows, hidden if layer else size)
@@ -154,7 +147,7 @@ def parameter_shapes(settings: ModelSettings, vocabulary_size: int) -> dict[str,
 
 def state_shapes(settings: ModelSettings, batch: int) -> list[Shape]:
     """Shapes of the arrays that make up a carried state of B rows."""
-    count = 2 if settings.cell == "lstm" else 1
+    count = len(CELLS[settings.cell].states)
     return [(settings.layers, batch, settings.hidden)] * count
 
 
@@ -169,7 +162,7 @@ def state_from_arrays(settings: ModelSettings, arrays: list[Floats]) -> State:
     """What `state_arrays` was made of."""
     if not arrays:
         return None
-    return tuple(arrays) if settings.cell == "lstm" else arrays[0]
+    return tuple(arrays) if len(CELLS[settings.cell].states) > 1 else arrays[0]
 
 
 def describe(settings: ModelSettings, vocabulary_size: int) -> str:
@@ -179,7 +172,7 @@ def describe(settings: ModelSettings, vocabulary_size: int) -> str:
 
 def check_size(settings: ModelSettings, vocabulary_size: int) -> None:
     """Raise UserError if the parameters cannot fit into memory's address range."""
-    rows = _GATES[settings.cell] * settings.hidden
+    rows = len(CELLS[settings.cell].gates) * settings.hidden
     largest = rows * max(settings.hidden, vocabulary_size)
     if largest * settings.layers >= 2**40:
         raise UserError(

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
+from fastrnn.cells import CELLS
+
 from .errors import UserError
 from .text import listed, shortened, shown
 
-CELLS = ("lstm", "gru", "rnn", "ugrnn")
 OPTIMIZERS = ("rmsprop", "adam", "adagrad", "sgd")
 
 # Far above anything trainable on a CPU, low enough that no product of two of them overflows.
@@ -51,7 +52,7 @@ def _choice(default: str, text: str, choices: tuple[str, ...], *, fixed: bool = 
 class ModelSettings:
     """What the shape and the arithmetic of a model depend on; `fixed` ones belong to the model."""
 
-    cell: str = _choice("lstm", "recurrent cell", CELLS, fixed=True)
+    cell: str = _choice("lstm", "recurrent cell", tuple(CELLS), fixed=True)
     layers: int = _number(2, "recurrent layers", 1, 1000, fixed=True)
     hidden: int = _number(128, "units of each layer", 1, fixed=True)
     dropout: float = _number(

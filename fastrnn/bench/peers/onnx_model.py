@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastrnn.bench.problem import FloatArray, Problem
+from fastrnn.cells import CELLS
 
 OPSET = 17
 
-# Our gates in ONNX's order: i f g o to i o f c, r z n to z r h.
-ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 OPTIONS: dict[str, dict[str, Any]] = {"lstm": {}, "gru": {"linear_before_reset": 1}, "rnn": {}}
 
 
@@ -59,5 +58,6 @@ def build(problem: Problem) -> bytes:
 
 
 def _reordered(array: FloatArray, cell: str) -> FloatArray:
-    gates = np.split(array, len(ORDER[cell]))
-    return np.concatenate([gates[i] for i in ORDER[cell]])
+    order = CELLS[cell].onnx_order()
+    gates = np.split(array, len(order))
+    return np.concatenate([gates[i] for i in order])

@@ -7,16 +7,12 @@ from typing import Any
 import fastrnn
 from fastrnn.bench.cases import Case
 from fastrnn.bench.problem import Problem, Results
+from fastrnn.cells import CELLS
 from fastrnn.layers import Recurrent
 
 from .base import Job, Peer
 
-KINDS: dict[str, type[Recurrent]] = {
-    "lstm": fastrnn.LSTM,
-    "gru": fastrnn.GRU,
-    "rnn": fastrnn.RNN,
-    "ugrnn": fastrnn.UGRNN,
-}
+KINDS: dict[str, type[Recurrent]] = {cell: getattr(fastrnn, row.name) for cell, row in CELLS.items()}
 
 
 def make_layer(problem: Problem) -> Recurrent:
