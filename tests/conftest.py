@@ -3,6 +3,7 @@
 import collections
 import os
 
+import charlm_tools
 import pytest
 
 import fastrnn
@@ -18,6 +19,16 @@ def pytest_sessionstart(session):
     running = fastrnn.config()["isa"]
     if asked and asked != running:
         raise pytest.UsageError(f"FASTRNN_ISA={asked} was asked for, but {running} runs")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with a text, for the command; its --threads end with the test."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(charlm_tools.TEXT)
+    before = fastrnn.get_num_threads()
+    yield tmp_path
+    fastrnn.set_num_threads(before)
 
 
 # Tests that take long: by default one case of so many runs, of 0 none. `pytest -m ""` runs all.

@@ -21,21 +21,6 @@ from fastrnn.charlm.evaluate import compressed_bits
 from fastrnn.charlm.progress import Bar, Lines, Report, append_to_log, open_progress, read_log
 
 
-@pytest.fixture(autouse=True)
-def _same_threads_afterwards():
-    before = fastrnn.get_num_threads()
-    yield
-    fastrnn.set_num_threads(before)
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A working folder with a text."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text(TEXT)
-    return tmp_path
-
-
 def call(capsys, *words):
     """The command in this process; returns (exit code, standard output, standard error)."""
     code = cli.main([str(word) for word in words])

@@ -17,20 +17,11 @@ from fastrnn.charlm import UserError, checkpoint, cli, command_info, command_sam
 ISAS = fastrnn.config()["isas"]
 
 
-@pytest.fixture(autouse=True)
-def _same_threads_afterwards():
-    before = fastrnn.get_num_threads()
-    yield
-    fastrnn.set_num_threads(before)
-
-
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(folder):
     """A working folder with a text and a model."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text(TEXT)
-    save_model(tmp_path / "model")
-    return tmp_path
+    save_model(folder / "model")
+    return folder
 
 
 def assert_one_line(code, err):

@@ -4,7 +4,7 @@ import shlex
 
 import numpy as np
 import pytest
-from charlm_tools import TEXT, save_model, tiny_options, trained
+from charlm_tools import save_model, tiny_options, trained
 
 from fastrnn.charlm import load
 from fastrnn.charlm.cli import main
@@ -14,14 +14,12 @@ OPTIONS = [word for word in tiny_options() if word not in ("--layers", "--hidden
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(folder):
     """A working folder with a trained model and texts, one of them with characters that the model does not know."""
-    monkeypatch.chdir(tmp_path)
     trained().save("base.safetensors")
-    (tmp_path / "text.txt").write_text(TEXT)
-    (tmp_path / "other.txt").write_text(OTHER)
-    (tmp_path / "new.txt").write_text(OTHER.replace("shore", "SHORE"))
-    return tmp_path
+    (folder / "other.txt").write_text(OTHER)
+    (folder / "new.txt").write_text(OTHER.replace("shore", "SHORE"))
+    return folder
 
 
 def call(capsys, *words):

@@ -23,21 +23,6 @@ OPTIONS = tiny_options(epochs=1, **{"sample-every": 20, "report-every": 20})
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a POSIX shell and terminal")
 
 
-@pytest.fixture(autouse=True)
-def _same_threads_afterwards():
-    before = fastrnn.get_num_threads()
-    yield
-    fastrnn.set_num_threads(before)
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A working folder with a text."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text(TEXT)
-    return tmp_path
-
-
 def in_shell(line, *words, **environment):
     """A line for the shell, in which "$@" is the command with these words; returns what has ended."""
     given = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment}

@@ -12,28 +12,12 @@ import threading
 import pytest
 from charlm_tools import TEXT, run, save_model, start, tiny_options
 
-import fastrnn
 from fastrnn.charlm import checkpoint, cli, command_train, files, load, paths, progress
 from fastrnn.charlm.progress import Report, append_to_log, is_log, log_path, prepare_log, read_log
 
 OPTIONS = tiny_options(epochs=1)
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 needs_flock = pytest.mark.skipif(files.fcntl is None, reason="this system has no flock")
-
-
-@pytest.fixture(autouse=True)
-def _same_threads_afterwards():
-    before = fastrnn.get_num_threads()
-    yield
-    fastrnn.set_num_threads(before)
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A working folder with a text."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text(TEXT)
-    return tmp_path
 
 
 def everything(folder):
