@@ -518,9 +518,9 @@ for value, error, got in ((-1, ValueError, "-1"), (2.0, TypeError, "a float"), (
 RNG = np.random.default_rng(0)
 for who, call, error, message in (
     ("default", lambda: init.default("lstm", "weight_ih_l0", (4, 4), RNG), ValueError,
-     "cell_name is 'lstm'; expected one of RNN, LSTM, GRU, UGRNN"),
+     "cell_name is 'lstm'; expected one of LSTM, GRU, RNN, UGRNN"),
     ("default", lambda: init.default([], "weight_ih_l0", (4, 4), RNG), ValueError,
-     "cell_name is []; expected one of RNN, LSTM, GRU, UGRNN"),
+     "cell_name is []; expected one of LSTM, GRU, RNN, UGRNN"),
     ("default", lambda: init.default("RNN", 3, (4, 4), RNG), ValueError,
      "parameter_name is 3; expected weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0 or of a higher layer"),
     ("orthogonal", lambda: init.orthogonal((4,), RNG), ValueError,
