@@ -17,8 +17,8 @@ from setuptools.command.build_ext import build_ext
 
 SWITCHES = ("FASTRNN_OPENMP", "FASTRNN_BOUNDS", "FASTRNN_SANITIZE", "FASTRNN_EMULATE_AVX512")
 SWITCHES_FILE = Path("build", "switches")  # what the last build had; changed switches make it newer than all modules
-MODULES = ("_kernels", "_memory", "_team", "_dense", "_panels", "_driver", "_stack", "_stream", "_optim", "_machine")
-SOURCES = {"_kernels": ["src/dispatch.c", *sorted(str(path) for path in Path("src/isa").glob("*.c"))]}
+CORE = Path("fastrnn", "_core")
+SOURCES = {"kernels": ["src/dispatch.c", *sorted(str(path) for path in Path("src/isa").glob("*.c"))]}
 HEADERS = [str(path) for path in sorted(Path("src").rglob("*.h"))]
 
 # No -ffast-math, at compile time or link time: it would flush subnormals in the whole process. No -march either: the
@@ -73,8 +73,8 @@ class BuildExtensions(build_ext):
 
 def extension(name):
     return Extension(
-        f"fastrnn.{name}",
-        [f"fastrnn/{name}.pyx", *SOURCES.get(name, ())],
+        f"fastrnn._core.{name}",
+        [str(CORE / f"{name}.pyx"), *SOURCES.get(name, ())],
         include_dirs=["src", numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=[*HEADERS, str(SWITCHES_FILE)],
@@ -83,7 +83,7 @@ def extension(name):
 
 checked = switched_on("FASTRNN_BOUNDS")
 modules = cythonize(
-    [extension(name) for name in MODULES],
+    [extension(path.stem) for path in sorted(CORE.glob("*.pyx"))],
     force=switches_changed,
     compiler_directives={
         "language_level": 3,

@@ -22,7 +22,7 @@ from pathlib import Path
 
 BUDGET = Path(__file__).with_name("budget.json")
 TOLERANCE = 0.02
-FRAME = "fr_bench_counted"  # the C function of fastrnn._machine that calls what is counted
+FRAME = "fr_bench_counted"  # the C function of fastrnn._core.probe that calls what is counted
 ISA = "avx2"
 
 
@@ -74,12 +74,12 @@ def workloads():
 
 def run_workloads():
     """Under Valgrind: run everything, inside the frame the last time alone."""
-    from fastrnn import _machine
+    from fastrnn._core import probe
 
     for run in workloads().values():
         for _ in range(2):  # packs weights, allocates what is kept
             run()
-        _machine.counted(run)
+        probe.counted(run)
 
 
 def count():
@@ -114,10 +114,10 @@ def _total(path):
 
 def made_with():
     """Versions that a count depends on."""
-    from fastrnn import _machine
+    from fastrnn._core import probe
 
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"compiler": _machine.compiler(), "python": python}
+    return {"compiler": probe.compiler(), "python": python}
 
 
 def compare(counts, budget):
@@ -142,11 +142,11 @@ def compare(counts, budget):
 
 def missing():
     """Why nothing can be counted here, or None."""
-    from fastrnn import _kernels
+    from fastrnn._core import kernels
 
     if shutil.which("valgrind") is None:
         return "valgrind is not installed"
-    if ISA not in _kernels.available():
+    if ISA not in kernels.available():
         return f"this processor has no {ISA}"
     return None
 

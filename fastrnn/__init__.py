@@ -12,20 +12,18 @@ from importlib.util import find_spec as _find_spec
 
 from fastrnn import _command  # noqa: F401  (first: it shows what fails below)
 
-if _find_spec("fastrnn._kernels") is None:
+if _find_spec("fastrnn._core.kernels") is None:
     raise ImportError(
         f"fastrnn: {__path__[0]} is the source, without its compiled modules; expected to be imported from "
         "another folder, or after `pip install -e .` in this one"
     )
 
-from fastrnn._threads import get_num_threads, set_num_threads
-from fastrnn._version import __version__
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
-from fastrnn.config import config, show_config
 from fastrnn.layers import GRU, LSTM, RNN, UGRNN
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
+from fastrnn.runtime import __version__, config, get_num_threads, set_num_threads, show_config
 from fastrnn.stream import Stream
 from fastrnn.windows import streams, tbptt
 

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _optim
+from fastrnn import _check
+from fastrnn._core import update
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
@@ -172,27 +173,27 @@ def _is_plain(array: NDArray[Any]) -> bool:
 
 def _sum_of_squares(array: NDArray[Any]) -> float:
     if _is_plain(array):
-        return _optim.sum_of_squares(array.reshape(-1))
+        return update.sum_of_squares(array.reshape(-1))
     with np.errstate(over="ignore"):
         return float(np.sum(np.square(array, dtype=np.float64)))
 
 
 def _all_finite(array: NDArray[Any]) -> bool:
     if _is_plain(array):
-        return _optim.all_finite(array.reshape(-1))
+        return update.all_finite(array.reshape(-1))
     return bool(np.isfinite(array).all())
 
 
 def _scale(array: NDArray[Any], factor: float) -> None:
     if _is_plain(array):
-        _optim.scale(array.reshape(-1), factor)
+        update.scale(array.reshape(-1), factor)
     else:
         array *= factor
 
 
 def _clamp(array: NDArray[Any], limit: float) -> None:
     if _is_plain(array):
-        _optim.clamp(array.reshape(-1), limit)
+        update.clamp(array.reshape(-1), limit)
     else:
         limit = min(limit, float(np.finfo(array.dtype).max))  # what is beyond it clips nothing
         np.clip(array, -limit, limit, out=array)

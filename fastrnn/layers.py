@@ -1,4 +1,4 @@
-"""The recurrent layers: names, shapes, defaults and the tape. The arithmetic is in `_driver.pyx` and `src/`."""
+"""The recurrent layers: names, shapes, defaults and the tape. The arithmetic is in `_core/loop.pyx` and `src/`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _panels, _threads, tape
+from fastrnn import _check, runtime, tape
 from fastrnn import init as initial_values
-from fastrnn._memory import view_of
-from fastrnn._stack import Record, Stack
+from fastrnn._core import weights
+from fastrnn._core.memory import view_of
+from fastrnn._core.run import Record, Stack
 from fastrnn.cells import CELLS, Cell
 from fastrnn.module import Fixed, FloatArray, Initialiser, Keys, Module
 from fastrnn.stream import Stream
@@ -126,7 +127,7 @@ class Recurrent(Module):
         return initial_values.default(self.NAME, name, shape, rng)
 
     def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
-        self._panels = [_panels.Panels(self._cell, self._version, *arrays) for arrays in self._by_layer(params)]
+        self._panels = [weights.Panels(self._cell, self._version, *arrays) for arrays in self._by_layer(params)]
         self._stack = Stack(self._panels, self._by_layer(grads))
 
     @property
@@ -222,7 +223,7 @@ class Recurrent(Module):
     ) -> tuple[FloatArray, State, list[Record]]:
         if lengths is not None:
             raise NotImplementedError(f"{who}: lengths is given; this version has none, expected None")
-        threads = _threads.resolve(who, num_threads)
+        threads = runtime.resolve(who, num_threads)
         if self.batch_first or not self._stack.takes(x):
             x = self._time_major(_check.sequence(who, x, self._axes, self.input_size))
         initial = self._checked_state(who, "state", state, x.shape[1])
@@ -273,7 +274,7 @@ class Recurrent(Module):
             The tape may be used up, and in short calls of several layers those above may have added their gradients.
         """
         who = f"{self._who}.backward"
-        threads = _threads.resolve(who, num_threads)
+        threads = runtime.resolve(who, num_threads)
         input_gradient = _check.flag(who, "input_gradient", input_gradient)
         records = Tape._open(tape, self, who)
         T, B = records[0].T, records[0].B

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn import _check, _dense, _memory, _threads, tape
+from fastrnn import _check, runtime, tape
 from fastrnn import init as initial_values
+from fastrnn._core import dense, memory
 from fastrnn.module import Fixed, FloatArray, Initialiser, Module
 
 
@@ -58,7 +59,7 @@ class Linear(Module):
         return shapes
 
     def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
-        self._panels = _dense.LinearPanels(self._version, params["weight"], params.get("bias"))
+        self._panels = dense.LinearPanels(self._version, params["weight"], params.get("bias"))
         self._gradients = grads["weight"], grads.get("bias", np.zeros(0, np.float32))
 
     @staticmethod
@@ -79,7 +80,7 @@ class Linear(Module):
 
     def _run(self, who: str, x: Any, num_threads: int | None) -> tuple[FloatArray, FloatArray]:
         """y, and x as it was read."""
-        threads = _threads.resolve(who, num_threads)
+        threads = runtime.resolve(who, num_threads)
         x = _check.float32(who, "x", x)
         if x.ndim < 1 or x.shape[-1] != self.in_features:
             raise ValueError(
@@ -87,10 +88,10 @@ class Linear(Module):
             )
         x = np.ascontiguousarray(x)
         rows = x.reshape(-1, self.in_features)
-        y: FloatArray = _memory.empty((len(rows), self.out_features))
+        y: FloatArray = memory.empty((len(rows), self.out_features))
         self._panels.refresh()
         if len(rows):
-            _dense.linear_forward(self._panels, rows, y, threads)
+            dense.linear_forward(self._panels, rows, y, threads)
         return y.reshape(*x.shape[:-1], self.out_features), x
 
     def backward(
@@ -117,16 +118,16 @@ class Linear(Module):
             In the middle of a long call. `grads` is as before the call, the tape is used up.
         """
         who = f"{self._who}.backward"
-        threads = _threads.resolve(who, num_threads)
+        threads = runtime.resolve(who, num_threads)
         x = LinearTape._open(tape, self, who)
         dy = _check.shape(who, "dy", dy, (*x.shape[:-1], self.out_features), "(..., out_features)")
-        dx: FloatArray = _memory.empty(x.shape)
+        dx: FloatArray = memory.empty(x.shape)
         with self._lock:
             self._panels.refresh_transposed()
             tape._use_up(self, who)
             if not x.size:
                 return dx
-            _dense.linear_backward(
+            dense.linear_backward(
                 self._panels,
                 x.reshape(-1, self.in_features),
                 dy.reshape(-1, self.out_features),

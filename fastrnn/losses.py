@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _dense, _memory, _threads
+from fastrnn import _check, runtime
+from fastrnn._core import dense, memory
 
 FloatArray = NDArray[np.float32]
 
@@ -36,7 +37,7 @@ def softmax_cross_entropy(
         A wrong dtype or shape, nothing to average, a target outside 0..V-1.
     """
     who = "softmax_cross_entropy"
-    threads = _threads.resolve(who, num_threads)
+    threads = runtime.resolve(who, num_threads)
     logits = _check.float32(who, "logits", logits)
     if logits.ndim < 1 or logits.size == 0:
         raise ValueError(f"{who}: logits has shape {logits.shape}; expected (..., V), not empty")
@@ -51,7 +52,7 @@ def softmax_cross_entropy(
     V = logits.shape[-1]
     rows = np.ascontiguousarray(logits).reshape(-1, V)
     indices = _check.indices(who, "targets", targets.reshape(-1), "...", V, "V")
-    dlogits: FloatArray = _memory.empty(rows.shape)
+    dlogits: FloatArray = memory.empty(rows.shape)
     losses: FloatArray = np.empty(len(rows), dtype=np.float32)
-    _dense.cross_entropy(rows, indices, 1.0 / len(rows), dlogits, losses, threads)
+    dense.cross_entropy(rows, indices, 1.0 / len(rows), dlogits, losses, threads)
     return float(losses.mean(dtype=np.float64)), dlogits.reshape(logits.shape)

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Never, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _threads
+from fastrnn import _check
 from fastrnn._check import Keys
-from fastrnn._dense import Version
-from fastrnn._memory import empty, view_of
+from fastrnn._core.dense import Version
+from fastrnn._core.memory import empty, view_of
+from fastrnn._core.team import renew_in_children
 from fastrnn.parameters import Parameters, Weights, views
 
 __all__ = ["Fixed", "FloatArray", "Initialiser", "Keys", "Module", "Parameters"]
@@ -92,7 +93,7 @@ class Module:
         self._drafts = 0
         self._version = Version()
         self._renew_lock()
-        _threads.renew_in_children(self)
+        renew_in_children(self)
         # Not the arrays of the public dicts: these are the user's to reshape.
         self._compile(views(self._buffer, shapes), views(gradients, shapes))
 

@@ -1,7 +1,7 @@
 """SGD, RMSprop, Adagrad and Adam over whole layers, with PyTorch's update rules.
 
 A layer keeps all of its parameters in one buffer and all of its gradients in another, so an update
-is one compiled pass over vectors (`_optim.pyx`); the running averages of a rule are vectors of the
+is one compiled pass over vectors (`update.pyx`); the running averages of a rule are vectors of the
 same length. Written per rule: its hyperparameters, its buffers and the call of its pass.
 """
 
@@ -15,8 +15,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _optim
+from fastrnn import _check
 from fastrnn import module as layers
+from fastrnn._core import update
 
 __all__ = ["SGD", "Adagrad", "Adam", "Optimizer", "RMSprop"]
 
@@ -271,7 +272,7 @@ class SGD(Optimizer):
 
     def _update(self, params: Vector, grads: Vector, buffers: dict[str, Vector], step: int) -> None:
         h = self._hyperparameters
-        _optim.sgd(params, grads, buffers.get("momentum_buffer"), h["lr"], h["momentum"])
+        update.sgd(params, grads, buffers.get("momentum_buffer"), h["lr"], h["momentum"])
 
 
 class RMSprop(Optimizer):
@@ -311,7 +312,7 @@ class RMSprop(Optimizer):
 
     def _update(self, params: Vector, grads: Vector, buffers: dict[str, Vector], step: int) -> None:
         h = self._hyperparameters
-        _optim.rmsprop(params, grads, buffers["square_avg"], h["lr"], h["alpha"], h["eps"])
+        update.rmsprop(params, grads, buffers["square_avg"], h["lr"], h["alpha"], h["eps"])
 
 
 class Adagrad(Optimizer):
@@ -343,7 +344,7 @@ class Adagrad(Optimizer):
 
     def _update(self, params: Vector, grads: Vector, buffers: dict[str, Vector], step: int) -> None:
         h = self._hyperparameters
-        _optim.adagrad(params, grads, buffers["square_sum"], h["lr"], h["eps"])
+        update.adagrad(params, grads, buffers["square_sum"], h["lr"], h["eps"])
 
 
 class Adam(Optimizer):
@@ -414,7 +415,7 @@ class Adam(Optimizer):
 
     def _update(self, params: Vector, grads: Vector, buffers: dict[str, Vector], step: int) -> None:
         h = self._hyperparameters
-        _optim.adam(
+        update.adam(
             params,
             grads,
             buffers["exp_avg"],

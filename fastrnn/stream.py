@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, _threads
-from fastrnn._stream import StreamCore
+from fastrnn import _check, runtime
+from fastrnn._core.stream import StreamCore
 from fastrnn.module import Fixed
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Stream:
             raise TypeError(f"Stream: layer is a {type(layer).__name__}; expected an LSTM, a GRU, an RNN or a UGRNN")
         self._layer = layer
         self.batch_size = _check.count(self._who, "batch_size", batch_size)
-        self.num_threads = _threads.resolve(self._who, num_threads)
+        self.num_threads = runtime.resolve(self._who, num_threads)
         self._core = StreamCore(
             layer._panels, self.batch_size, self.num_threads, self._checked_input, self._checked_output
         )

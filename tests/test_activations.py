@@ -11,18 +11,18 @@ import pytest
 from runs import as_tuple, every_cell, from_tuple, make_layer
 
 import fastrnn
-from fastrnn import _kernels
+from fastrnn._core import kernels
 
 SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
 STRIDE = 997  # of all bit patterns: 4.3 million numbers; prime, so that no bit stands still
 
 
 def tanh(x):
-    return _kernels.activation("tanh", x)
+    return kernels.activation("tanh", x)
 
 
 def sigmoid(x):
-    return _kernels.activation("sigmoid", x)
+    return kernels.activation("sigmoid", x)
 
 
 def true_tanh(x):
@@ -162,7 +162,7 @@ def test_a_value_does_not_depend_on_its_place(function):
 
 def test_unknown_activation_raises():
     with pytest.raises(ValueError, match="got name 'exp'; expected 'tanh' or 'sigmoid'"):
-        _kernels.activation("exp", np.zeros(1, np.float32))
+        kernels.activation("exp", np.zeros(1, np.float32))
 
 
 # -------------------------------------------------------------------- the floating-point environment

@@ -5,7 +5,7 @@ import pytest
 from runs import floats
 
 import fastrnn
-from fastrnn import _memory, _panels, _stack
+from fastrnn._core import memory, run, weights
 
 
 def lying(array, shape):
@@ -72,7 +72,7 @@ def failing_at(nth, monkeypatch, *modules):
         left[0] -= 1
         if left[0] == 0:
             raise MemoryError("none left")
-        return _memory.empty(shape)
+        return memory.empty(shape)
 
     for module in modules:
         monkeypatch.setattr(module, "empty", empty)
@@ -85,7 +85,7 @@ def test_without_memory_dropout_draws_the_same_masks_again(monkeypatch):
     x = floats(20, 4, 40)
     for nth in range(1, 100):
         with monkeypatch.context() as patch:
-            left = failing_at(nth, patch, _stack, _panels)
+            left = failing_at(nth, patch, run, weights)
             try:
                 layer.forward(x)
                 break
@@ -100,7 +100,7 @@ def test_without_memory_for_packing_a_stream_stays_where_it_is(monkeypatch):
     for nth in range(1, 100):
         stream = fastrnn.LSTM(40, 50, 3, seed=0).stream(4)
         with monkeypatch.context() as patch:
-            left = failing_at(nth, patch, _panels)
+            left = failing_at(nth, patch, weights)
             try:
                 stream.step(x)
                 break

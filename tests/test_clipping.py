@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tolerance import EPS
 
-from fastrnn import _optim
+from fastrnn._core import update
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
 
 SIZES = [0, 1, 3, 15, 16, 17, 1000]  # around the number of running sums
@@ -122,7 +122,7 @@ def test_norm_does_not_depend_on_where_the_buffer_lies():
     for offset in range(17):
         shifted = room[offset : offset + 1001]
         shifted[:] = values
-        assert _optim.sum_of_squares(shifted) == _optim.sum_of_squares(values)
+        assert update.sum_of_squares(shifted) == update.sum_of_squares(values)
 
 
 @pytest.mark.parametrize("layout", ["float64", "transposed", "strided"])

@@ -16,18 +16,19 @@ from runs import CELLS, make_step
 from tolerance import BACKWARD, assert_close, bound
 
 import fastrnn
-from fastrnn import _kernels, cells
+from fastrnn import cells
+from fastrnn._core import kernels
 
 SOURCES = Path(fastrnn.__file__).parent
 ISAS = fastrnn.config()["isas"]
 VECTORS = {"baseline": 4, "avx2": 8, "avx512": 16}
 REPORT = """
 import json, fastrnn
-from fastrnn import _kernels
+from fastrnn._core import kernels
 from runs import make_step
 run = make_step("lstm", (5, 9, 20, 33), 2).run()
 run = {key: value.ravel().tolist() for key, value in run.items()}
-print(json.dumps({**fastrnn.config(), "table": _kernels.isa(), "cells": _kernels.cells(), "run": run}))
+print(json.dumps({**fastrnn.config(), "table": kernels.isa(), "cells": kernels.cells(), "run": run}))
 """
 
 
@@ -64,7 +65,7 @@ def test_fused_multiply_adds_are_really_used(reports):
 
 def test_every_isa_has_every_cell(reports):
     for report in reports.values():
-        assert report["cells"] == _kernels.cells()
+        assert report["cells"] == kernels.cells()
 
 
 def test_the_best_is_chosen_when_none_is_asked_for():
@@ -87,7 +88,7 @@ def test_impossible_isa_raises_and_lists_the_possible_ones(name):
 
 def test_the_suite_runs_on_the_isa_it_was_asked_for():
     asked = os.environ.get("FASTRNN_ISA") or ISAS[-1]
-    assert fastrnn.config()["isa"] == _kernels.isa()["name"] == asked
+    assert fastrnn.config()["isa"] == kernels.isa()["name"] == asked
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not an x86-64")
@@ -103,7 +104,7 @@ def test_what_the_processor_has_is_available():
 
 def test_compiled_rows_are_those_of_the_cell_table():
     rows = {name: (len(cell.gates), len(cell.states)) for cell in cells.CELLS.values() for name in cell.compiled}
-    assert rows == {name: (row["gates"], row["states"]) for name, row in _kernels.cells().items()}
+    assert rows == {name: (row["gates"], row["states"]) for name, row in kernels.cells().items()}
 
 
 def test_the_cell_table_is_what_the_twins_say():
@@ -118,7 +119,7 @@ def test_the_cell_table_is_what_the_twins_say():
 
 
 def test_cell_table_agrees_with_the_classes():
-    table = _kernels.cells()
+    table = kernels.cells()
     layers = {name: make_step(name, (1, 1, 1, 1)).layer for name in CELLS}
     assert {layer._cell for layer in layers.values()} == set(table)
     for layer in layers.values():

@@ -11,7 +11,7 @@ WORK = """
 import os, resource, signal, sys, threading
 import numpy as np
 import fastrnn
-from fastrnn import _machine, _team
+from fastrnn._core import probe, team
 from runs import make_step
 from tolerance import assert_same_bits
 
@@ -30,9 +30,9 @@ def work(threads):
     stream = STEPS[0].layer.stream(256, num_threads=threads)
     results.append({"y": y, "loss": np.float32([loss]), "dy": dy, "dx": dx, "dhead": HEAD.flat_grads.copy(),
                     "dropped": dropped, "step": stream.step(np.ones((256, 48), np.float32))})
-    _machine.multiply_add(1000, threads)
-    _machine.read(10, np.zeros((threads, 8192), np.float32))
-    _machine.barriers(3, threads)
+    probe.multiply_add(1000, threads)
+    probe.read(10, np.zeros((threads, 8192), np.float32))
+    probe.barriers(3, threads)
     return results
 
 def threads_now():
@@ -80,8 +80,8 @@ def test_teams_are_as_large_as_the_system_grants(limit, granted):
 leave({granted})
 for threads in (2, 4, 8, 600, 3):
     check(threads)
-    assert _team.granted(threads) <= {granted} + 1
-print(_team.granted(8))
+    assert team.granted(threads) <= {granted} + 1
+print(team.granted(8))
 """
     assert run(limit, script) == str(granted + 1)
 
@@ -91,13 +91,13 @@ def test_a_limit_that_comes_after_a_smaller_team(limit):
     """What is running goes on; only what is missing is asked for."""
     script = """
 check(3)
-assert _team.granted(3) == 3
+assert team.granted(3) == 3
 leave(1)
 check(8)
-print(_team.granted(8), _team.granted(3))
+print(team.granted(8), team.granted(3))
 for threads in (2, 8, 3, 8):  # those that a smaller team leaves over may still be ending
     check(threads)
-    assert _team.granted(8) <= 4
+    assert team.granted(8) <= 4
 """
     assert run(limit, script) == "4 3"
 
@@ -107,8 +107,8 @@ def test_a_limit_that_is_lifted_is_noticed_after_a_while():
 leave(1)
 check(4)
 resource.setrlimit(resource.RLIMIT_NPROC, (resource.getrlimit(resource.RLIMIT_NPROC)[1],) * 2)
-before = [_team.granted(4) for _ in range(10)]
-after = [_team.granted(4) for _ in range(1000)][-1]
+before = [team.granted(4) for _ in range(10)]
+after = [team.granted(4) for _ in range(1000)][-1]
 check(4)
 print(set(before), after)
 """
@@ -144,12 +144,12 @@ print(errors)
 def test_a_team_that_does_not_grow_starts_no_threads():
     """Nor does a probe leave any behind."""
     script = """
-_team.granted(3)
+team.granted(3)
 before = threads_now()
 names = set(os.listdir("/proc/self/task"))
 for _ in range(100):
-    _team.granted(3)
-    _team.granted(1)
+    team.granted(3)
+    team.granted(1)
 assert set(os.listdir("/proc/self/task")) == names
 print(before - len([t for t in threading.enumerate()]))
 """
@@ -170,7 +170,7 @@ def send():
 sender = threading.Thread(target=send)
 sender.start()
 for threads in (3, 4, 5, 6, 7, 8) * 5:
-    _team.granted(threads)
+    team.granted(threads)
 stop.set()
 sender.join()
 print(bool(seen), signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask)
@@ -180,7 +180,7 @@ print(bool(seen), signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask)
 
 @pytest.mark.parametrize("limit", ["1", "2", "3"])
 def test_openmp_s_own_limit_is_kept_to(limit):
-    script = "check(5)\nprint(_team.granted(5))"
+    script = "check(5)\nprint(team.granted(5))"
     environment = {"OMP_THREAD_LIMIT": limit, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": None}
     assert output(WORK + script, **environment) == limit
 

@@ -9,7 +9,7 @@ from guards import guarded, guarded_copy
 from runs import CELLS, make_layer
 
 import fastrnn
-from fastrnn import _driver
+from fastrnn._core import loop
 
 # Rows and terms around the register tiles (up to 8 rows), the groups of 16 columns and the blocks of
 # 128 or 256 rows and 256 or 512 terms.
@@ -123,7 +123,7 @@ def drive(name, time, batch, inputs, hidden, integers, taped, num_threads=1):
     if len(c):
         c[0] = draw(batch, hidden)
     initial = h[0].copy(), c[:1].copy()
-    _driver.forward(panels, x, indices, gates, h, c, aux, num_threads)
+    loop.forward(panels, x, indices, gates, h, c, aux, num_threads)
     state = initial[0][None] if panels.states == 1 else (initial[0][None], initial[1])
     y, _, tape = layer.forward(indices if integers else x, state)
     np.testing.assert_array_equal(h[1:], y)
@@ -134,7 +134,7 @@ def drive(name, time, batch, inputs, hidden, integers, taped, num_threads=1):
     dh[...], dc[...] = 0, 0
     dx = none if integers else guarded((time, batch, inputs))
     grads = [guarded_copy(view) for view in layer.grads.values()]
-    _driver.backward(
+    loop.backward(
         panels, x, indices, gates, h, c, aux, dy, dh, dc, dx, *grads, num_threads
     )  # fmt: skip
     dx_expected, dstate = layer.backward(tape, dy)
@@ -191,12 +191,12 @@ print("outside")
 def test_activations_touch_nothing_beyond_their_argument():
     script = """
 import guards, numpy as np
-from fastrnn import _kernels
+from fastrnn._core import kernels
 for size in range(1, 40):
     x = guards.guarded((size,))
     x[:] = 0
     for name in ("tanh", "sigmoid"):
-        assert not np.isnan(_kernels.activation(name, x)).any()
+        assert not np.isnan(kernels.activation(name, x)).any()
 print("fine")
 """
     assert output(script) == "fine"

@@ -9,7 +9,7 @@ from safetensors.numpy import load, save
 from tolerance import EPS
 
 import fastrnn
-from fastrnn import _optim
+from fastrnn._core import update
 from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
 
 STEPS = 6
@@ -374,14 +374,14 @@ def test_load_state_dict_of_another_rule():
 def test_kernels_refuse_buffers_of_other_lengths():
     long, short = np.zeros(5, np.float32), np.zeros(4, np.float32)
     calls = [
-        lambda: _optim.sgd(long, short, None, 0.1, 0.0),
-        lambda: _optim.sgd(long, long, short, 0.1, 0.9),
-        lambda: _optim.rmsprop(long, long, short, 0.1, 0.9, 1e-8),
-        lambda: _optim.adagrad(long, long, short, 0.1, 1e-8),
-        lambda: _optim.adam(long, long, long, short, 0.1, 0.9, 0.99, 1e-8, 1),
+        lambda: update.sgd(long, short, None, 0.1, 0.0),
+        lambda: update.sgd(long, long, short, 0.1, 0.9),
+        lambda: update.rmsprop(long, long, short, 0.1, 0.9, 1e-8),
+        lambda: update.adagrad(long, long, short, 0.1, 1e-8),
+        lambda: update.adam(long, long, long, short, 0.1, 0.9, 0.99, 1e-8, 1),
     ]
     for call in calls:
         with pytest.raises(ValueError, match="length 4; expected 5"):
             call()
     with pytest.raises(ValueError, match="step is 0"):
-        _optim.adam(long, long, long, long, 0.1, 0.9, 0.99, 1e-8, 0)
+        update.adam(long, long, long, long, 0.1, 0.9, 0.99, 1e-8, 0)

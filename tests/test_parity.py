@@ -10,7 +10,7 @@ import pytest
 from runs import CELLS, every_cell, make_step, parts
 from tolerance import BACKWARD, FORWARD, assert_close, assert_same_bits, bound
 
-from fastrnn import _kernels
+from fastrnn._core import kernels
 
 # (T, B, I, H), layers.
 WIDE = ((4, 4400, 3, 64), 1)
@@ -242,4 +242,4 @@ def test_changed_weights_are_used_at_once(name):
 
 def test_every_cell_of_the_table_is_compared():
     compiled = {make_step(name, (1, 1, 1, 1)).layer._cell for name in CELLS}
-    assert compiled == set(_kernels.cells())
+    assert compiled == set(kernels.cells())

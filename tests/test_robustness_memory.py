@@ -14,15 +14,15 @@ from runs import floats
 from tolerance import assert_same_arrays
 
 import fastrnn
-from fastrnn import _memory
+from fastrnn._core import memory
 
 # -------------------------------------------------------------------------------------------- fully written
 
 
 def users_of_empty():
-    """Every module that takes its buffers from `_memory.empty`."""
+    """Every module that takes its buffers from `memory.empty`."""
     found = [m for name, m in sys.modules.items() if name.startswith("fastrnn.") and hasattr(m, "empty")]
-    assert {"fastrnn._memory", "fastrnn._driver"} <= {m.__name__ for m in found}
+    assert {"fastrnn._core.memory", "fastrnn._core.loop"} <= {m.__name__ for m in found}
     return found
 
 
@@ -137,7 +137,7 @@ def print_growth():
                 shape = (5 + 7 * i % 60, 1 + 11 * i % 40)
                 train_holding_results(layer, floats(*shape, 64), floats(*shape, 256), 2)
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    print(json.dumps([*peaks, _memory.kept()]))
+    print(json.dumps([*peaks, memory.kept()]))
 
 
 @linux_only

@@ -7,7 +7,7 @@ import pytest
 from runs import every_cell, make_step, needs_openmp
 from tolerance import assert_same_bits
 
-from fastrnn import _team
+from fastrnn._core import team as compiled
 
 
 @pytest.fixture
@@ -16,11 +16,11 @@ def team():
 
     Equal threads take a quarter of all leads away each time.
     """
-    _team.pretend(1, 1, 1, 64)
+    compiled.pretend(1, 1, 1, 64)
     for _ in range(200):
-        _team.observe([1] * 64, [1] * 64)
-    yield _team
-    _team.pretend(0, 0, 0, 0)
+        compiled.observe([1] * 64, [1] * 64)
+    yield compiled
+    compiled.pretend(0, 0, 0, 0)
 
 
 def test_threads_get_shares_by_what_they_did_lately(team):

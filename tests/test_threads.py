@@ -11,7 +11,7 @@ from runs import every_cell, make_step, needs_openmp
 from tolerance import assert_same_bits
 
 import fastrnn
-from fastrnn import _threads
+from fastrnn import runtime
 from fastrnn.linear import LinearTape
 
 CALLERS = 8
@@ -317,11 +317,11 @@ print(fastrnn.GRU(3, 2)(np.ones((1, 1, 3), np.float32), num_threads=1)[0].shape)
 )  # fmt: skip
 def test_openmp_s_variable_is_read_as_openmp_reads_it(monkeypatch, value, expected):
     """It is not ours: what is no number for OpenMP counts as unset."""
-    monkeypatch.setattr(_threads, "_cgroup_quota", lambda: None)
+    monkeypatch.setattr(runtime, "_cgroup_quota", lambda: None)
     processors = fastrnn.get_num_threads()
     fastrnn.set_num_threads(None)
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert _threads._openmp_number() == (2**31 - 1 if value == "2147483648" else expected)
+    assert runtime._openmp_number() == (2**31 - 1 if value == "2147483648" else expected)
     assert fastrnn.get_num_threads() == (processors if expected is None else min(processors, expected))
 
 
@@ -347,9 +347,9 @@ import os, sys
 import numpy as np
 from threadpoolctl import threadpool_limits
 import fastrnn
-from fastrnn import _threads
+from fastrnn import runtime
 
-_threads._cgroup_quota = lambda: None
+runtime._cgroup_quota = lambda: None
 lstm, head = fastrnn.LSTM(64, 64, seed=0), fastrnn.Linear(64, 500, seed=0)
 x, targets = np.ones((40, 64, 64), np.float32), np.zeros((40, 64), np.int64)
 stream = fastrnn.LSTM(64, 64, seed=0).stream(512, num_threads=None)

@@ -9,7 +9,7 @@ import pytest
 from runs import every_cell, floats, make_layer
 
 import fastrnn
-from fastrnn import _dense, _panels
+from fastrnn._core import dense, weights
 
 T, B, I, H = 3, 40, 24, 40  # noqa: E741
 
@@ -89,14 +89,14 @@ def assert_no_edit_is_lost(make, module, results, x, packings, monkeypatch):
 @every_cell
 def test_an_edit_that_ends_while_a_call_packs_is_seen_by_the_next(name, results, make_x, monkeypatch):
     packings = 2 if results is not gradient_results else 3 if make_x is indices else 4
-    assert_no_edit_is_lost(lambda: make_layer(name, I, H), _panels, results, make_x(), packings, monkeypatch)
+    assert_no_edit_is_lost(lambda: make_layer(name, I, H), weights, results, make_x(), packings, monkeypatch)
 
 
 def test_an_edit_that_ends_while_a_linear_layer_packs_is_seen_by_the_next_call(monkeypatch):
     def make():
         return fastrnn.Linear(I, H, seed=0)
 
-    assert_no_edit_is_lost(make, _dense, linear_results, vectors(), 2, monkeypatch)
+    assert_no_edit_is_lost(make, dense, linear_results, vectors(), 2, monkeypatch)
 
 
 # ------------------------------------------------------------------------------------------------ the tape
@@ -105,7 +105,7 @@ def test_an_edit_that_ends_while_a_linear_layer_packs_is_seen_by_the_next_call(m
 @every_cell
 def test_backward_takes_no_tape_whose_weights_an_edit_changed_during_the_forward_run(name, monkeypatch):
     layer, x = make_layer(name, I, H, layers=2), vectors()
-    EndsAnEdit(_panels, layer, 3, monkeypatch)  # the first layer has run with the old weights
+    EndsAnEdit(weights, layer, 3, monkeypatch)  # the first layer has run with the old weights
     y, _, tape = layer.forward(x)
     monkeypatch.undo()
     with pytest.raises(ValueError, match="the weights changed after this tape was made"):
@@ -115,7 +115,7 @@ def test_backward_takes_no_tape_whose_weights_an_edit_changed_during_the_forward
 
 def test_a_linear_backward_takes_no_tape_whose_weights_changed_during_the_forward_run(monkeypatch):
     layer, x = fastrnn.Linear(I, H, seed=0), vectors()
-    EndsAnEdit(_dense, layer, 1, monkeypatch)
+    EndsAnEdit(dense, layer, 1, monkeypatch)
     y, tape = layer.forward(x)
     monkeypatch.undo()
     with pytest.raises(ValueError, match="the weights changed after this tape was made"):
@@ -128,7 +128,7 @@ def test_backward_packs_every_layer_before_its_last_look_at_the_tape(nth, monkey
     """An edit that ends between two layers' packings must not mix their weights."""
     layer, x = make_layer("lstm", I, H, layers=2), vectors()
     y, _, tape = layer.forward(x)
-    edits = EndsAnEdit(_panels, layer, nth, monkeypatch)
+    edits = EndsAnEdit(weights, layer, nth, monkeypatch)
     with pytest.raises(ValueError, match="the weights changed after this tape was made"):
         layer.backward(tape, y)
     monkeypatch.undo()
@@ -155,7 +155,7 @@ def test_a_backward_run_that_fails_to_pack_leaves_the_tape(monkeypatch):
         raise MemoryError("none left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_panels, "empty", no_memory)
+        patch.setattr(weights, "empty", no_memory)
         with pytest.raises(MemoryError):
             layer.backward(tape, y)
     assert not layer.flat_grads.any()

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastrnn import _machine, config
+from fastrnn import config
+from fastrnn._core import probe
 from fastrnn.charlm.output import err, out
 from fastrnn.charlm.paths import Output, check
 from fastrnn.charlm.picture import picture_bytes
@@ -167,7 +168,7 @@ def _document(request: Request, records: Sequence[Record]) -> Record:
         "system": platform.platform(),
         "versions": {
             **config(),
-            "compiler": _machine.compiler(),
+            "compiler": probe.compiler(),
             **{peer.package: peer.version() for peer in request.rivals},
         },
         "machine": [record for record in records if record["kind"] == "machine"],

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fastrnn import _kernels, _machine
-from fastrnn._memory import empty
+from fastrnn._core import kernels, probe
+from fastrnn._core.memory import empty
 
 from . import cores
 from .cases import Case
@@ -76,12 +76,12 @@ def measure(threads: int) -> Machine:
     threads : int
         1 in a build without OpenMP.
     """
-    if not _kernels.openmp():
+    if not kernels.openmp():
         threads = 1
     sizes = dict(cores.cache_sizes())
     return Machine(
         cores=threads,
-        isa=_kernels.isa()["name"],
+        isa=kernels.isa()["name"],
         processor=cores.model_name(),
         fma_gflops=fma_peak(threads),
         bandwidth={
@@ -96,8 +96,8 @@ def measure(threads: int) -> Machine:
 def fma_peak(threads: int) -> float:
     """GFLOP/s of multiply-adds on `threads` threads."""
     # One thread says how many rounds make a trial: on a busy machine it takes long until several have met.
-    rounds = _rounds(lambda rounds: _machine.multiply_add(rounds, 1))
-    return _best_rate(lambda: _machine.multiply_add(rounds, threads)) / 1e9
+    rounds = _rounds(lambda rounds: probe.multiply_add(rounds, 1))
+    return _best_rate(lambda: probe.multiply_add(rounds, threads)) / 1e9
 
 
 def _buffers(sizes: dict[str, int], threads: int) -> dict[str, int]:
@@ -116,16 +116,16 @@ def _read_rate(floats: int, threads: int) -> float:
     """GB/s."""
     data = empty((threads, floats))
     data[:] = 1  # real pages, not the one page of zeros
-    rounds = _rounds(lambda rounds: _machine.read(rounds, data[:1]))
-    return _best_rate(lambda: _machine.read(rounds, data)) / 1e9
+    rounds = _rounds(lambda rounds: probe.read(rounds, data[:1]))
+    return _best_rate(lambda: probe.read(rounds, data)) / 1e9
 
 
 def _barrier(threads: int) -> float:
     """Seconds."""
-    rounds = _rounds(lambda rounds: _machine.barriers(rounds, threads))
+    rounds = _rounds(lambda rounds: probe.barriers(rounds, threads))
 
     def run() -> float:
-        _machine.barriers(rounds, threads)
+        probe.barriers(rounds, threads)
         return float(rounds)
 
     return 1 / _best_rate(run)

@@ -12,6 +12,9 @@ long as each other. Which thread does what changes no bit of a result.
 from cpython.exc cimport PyErr_CheckSignals
 from libc.limits cimport INT_MAX
 
+import os
+import weakref
+
 cdef extern from *:
     """
     #include "threads/meeting.h"
@@ -68,6 +71,26 @@ def stay_serial():
     """Run everything on one thread from now on."""
     global most_threads
     most_threads = 1
+
+
+# By identity: a user's layer may compare by value, or not be hashable.
+owners = weakref.WeakValueDictionary()
+
+
+def renew_in_children(owner):
+    """Have a forked child renew the owner's lock, whose holder may not exist there: it calls owner._renew_lock()."""
+    owners[id(owner)] = owner
+
+
+def after_fork():
+    """GNU OpenMP hangs in a child forked after the parent ran a parallel region: stay serial."""
+    stay_serial()
+    for owner in list(owners.values()):
+        owner._renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork)
 
 
 def room():

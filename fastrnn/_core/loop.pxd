@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 
-from fastrnn._panels cimport Panels
+from fastrnn._core.weights cimport Panels
 
 cdef Py_ssize_t time_block(Panels w, Py_ssize_t T, Py_ssize_t rows) noexcept nogil
 cdef double forward_work(Panels w, Py_ssize_t B, Py_ssize_t T, Py_ssize_t inputs) noexcept nogil

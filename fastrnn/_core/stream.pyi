@@ -1,4 +1,4 @@
-"""One time step a call (see _stream.pyx)."""
+"""One time step a call (see _core/stream.pyx)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from numpy import float32
 from numpy.typing import NDArray
 
-from fastrnn._panels import Panels
+from fastrnn._core.weights import Panels
 
 class StreamCore:
     batch: int

@@ -1,4 +1,4 @@
-"""A stack of layers: buffers, order and states (see _stack.pyx)."""
+"""A stack of layers: buffers, order and states (see _core/run.pyx)."""
 
 from typing import Any, Final
 
@@ -6,7 +6,7 @@ from numpy import float32
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from fastrnn._panels import Panels
+from fastrnn._core.weights import Panels
 
 class Record:
     T: Final[int]

@@ -13,7 +13,7 @@ c) States have T+1 slots, slot 0 the initial one, so no step is special. A strea
    same code with fewer slots: c is updated in place, gates hold one block of steps.
 d) A thread owns some batch rows, or some units of them, and walks time with them, in backward a block of it. Rows do
    not depend on each other; those who have the same rows meet after every stage, whose results the next one reads.
-   Weight gradients are split by units too (_dense.pyx). Faster threads get more (_team.pyx). Each sum has one order,
+   Weight gradients are split by units too (dense.pyx). Faster threads get more (team.pyx). Each sum has one order,
    whatever the number of threads and who does what.
 e) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the
    memory and traffic saved. From there on the buffer is called `da`.
@@ -27,21 +27,21 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from fastrnn._dense cimport (
+from fastrnn._core.dense cimport (
     GRADIENT_ROWS, L2_FLOATS, LONGEST_PIECE, Pieces, WeightGradient, gradient_scratch, packed_floats, padded,
     panel_floats, pieces_of, product_rows, weight_gradients, work_between_looks
 )
-from fastrnn._kernels cimport (
+from fastrnn._core.kernels cimport (
     FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_product, fr_stage,
     kernels
 )
-from fastrnn._panels cimport Panels
-from fastrnn._team cimport (
+from fastrnn._core.weights cimport Panels
+from fastrnn._core.team cimport (
     FR_MAX_TEAM, Region, cut, enter, fr_meet, fr_progress, fr_team, fr_team_size, fr_ticks, gather, grant, learn, leave,
     look, team
 )
 
-from fastrnn._memory import empty
+from fastrnn._core.memory import empty
 
 cdef float[:, ::1] no_matrix = np.zeros((0, 0), dtype=np.float32)
 

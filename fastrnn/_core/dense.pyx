@@ -17,12 +17,12 @@ import threading
 
 import numpy as np
 
-from fastrnn._kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, fr_product, kernels
+from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, fr_product, kernels
 
-from fastrnn._team cimport cut, fr_team, gather, grant, look, team
+from fastrnn._core.team cimport cut, fr_team, gather, grant, look, team
 
-from fastrnn._memory import empty
-from fastrnn._threads import renew_in_children
+from fastrnn._core.memory import empty
+from fastrnn._core.team import renew_in_children
 
 cdef enum:
     COLUMN = GRADIENT_ROWS + FR_GROUP  # one column of da after the other, on different sets of the caches

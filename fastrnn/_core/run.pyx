@@ -11,13 +11,13 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._dense cimport fitting, work_between_looks
-from fastrnn._driver cimport backward_layer, backward_work, forward_layer, forward_work, time_block
-from fastrnn._panels cimport Panels
-from fastrnn._team cimport look
+from fastrnn._core.dense cimport fitting, work_between_looks
+from fastrnn._core.loop cimport backward_layer, backward_work, forward_layer, forward_work, time_block
+from fastrnn._core.weights cimport Panels
+from fastrnn._core.team cimport look
 
-from fastrnn._dense import dropout
-from fastrnn._memory import SMALL_BYTES, empty
+from fastrnn._core.dense import dropout
+from fastrnn._core.memory import SMALL_BYTES, empty
 
 cnp.import_array()
 

@@ -1,40 +1,50 @@
-"""How many threads a call may use. Results never depend on it."""
+"""What this installation is and runs on, and how many threads a call may use. Results never depend on the latter."""
+
+from __future__ import annotations
 
 import os
+import platform
 import re
-import weakref
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-from fastrnn import _check, _team
+import numpy as np
 
-BY_DEFAULT = 0  # in place of a number of threads: worked out in _team.pyx, where more than one is worth it
+from fastrnn import _check
+from fastrnn._core import kernels, team
+
+try:
+    __version__ = version("fastrnn")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0+unknown"
+
+BY_DEFAULT = 0  # in place of a number of threads: worked out in team.pyx, where more than one is worth it
 
 _settled = False
 
 
-class LockOwner(Protocol):
-    def _renew_lock(self) -> None: ...
+def config() -> dict[str, Any]:
+    """Return the instruction set in use and those available, threads, OpenMP and versions."""
+    isa = kernels.isa()
+    return {
+        "fastrnn": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "isa": isa["name"],
+        "isas": kernels.available(),
+        "vector": isa["vector"],
+        "tile_rows": isa["tile_rows"],
+        "openmp": kernels.openmp(),
+        "num_threads": get_num_threads(),
+    }
 
 
-# By identity: a user's layer may compare by value, or not be hashable.
-_owners: weakref.WeakValueDictionary[int, LockOwner] = weakref.WeakValueDictionary()
-
-
-def renew_in_children(owner: LockOwner) -> None:
-    """Have a forked child renew the owner's lock, whose holder may not exist there."""
-    _owners[id(owner)] = owner
-
-
-def _after_fork() -> None:
-    """GNU OpenMP hangs in a child forked after the parent ran a parallel region: stay serial."""
-    _team.stay_serial()
-    for owner in list(_owners.values()):
-        owner._renew_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+def show_config() -> None:
+    """Print what `config` returns, one line each."""
+    for name, value in config().items():
+        print(f"{name:12} {', '.join(value) if isinstance(value, list) else value}")
 
 
 def set_num_threads(n: int | None) -> None:
@@ -47,7 +57,7 @@ def set_num_threads(n: int | None) -> None:
     """
     global _settled
     if n is not None:
-        _team.set_default(_check.count("set_num_threads", "n", n), _check.MOST)
+        team.set_default(_check.count("set_num_threads", "n", n), _check.MOST)
     _settled = n is not None
 
 
@@ -67,7 +77,7 @@ def get_num_threads() -> int:
         FASTRNN_NUM_THREADS is no number of threads; a foreign variable that is none counts as unset.
     """
     _settle()
-    return _team.default_threads()
+    return team.default_threads()
 
 
 def resolve(who: str, num_threads: int | None) -> int:
@@ -85,7 +95,7 @@ def _settle() -> None:
     if not _settled:
         own = _own_number()
         limits = [n for n in (_openmp_number(), _cgroup_quota()) if n is not None]
-        _team.set_default(own or 0, min([*limits, _check.MOST]))
+        team.set_default(own or 0, min([*limits, _check.MOST]))
         _settled = True
 
 

@@ -1,5 +1,5 @@
-from fastrnn._kernels cimport FR_MAX_SLOTS
-from fastrnn._team cimport fr_team
+from fastrnn._core.kernels cimport FR_MAX_SLOTS
+from fastrnn._core.team cimport fr_team
 
 cdef enum:
     # One piece of work is at most so many times what is meant to lie between two looks at signals.

@@ -7,12 +7,12 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._dense cimport Version, fitting, work_between_looks
-from fastrnn._driver cimport forward_layer, forward_work
-from fastrnn._panels cimport Panels
-from fastrnn._team cimport look
+from fastrnn._core.dense cimport Version, fitting, work_between_looks
+from fastrnn._core.loop cimport forward_layer, forward_work
+from fastrnn._core.weights cimport Panels
+from fastrnn._core.team cimport look
 
-from fastrnn._memory import empty
+from fastrnn._core.memory import empty
 
 cnp.import_array()
 

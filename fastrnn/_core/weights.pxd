@@ -1,5 +1,5 @@
-from fastrnn._dense cimport Version
-from fastrnn._kernels cimport fr_cell
+from fastrnn._core.dense cimport Version
+from fastrnn._core.kernels cimport fr_cell
 
 cdef class Panels:
     cdef const fr_cell *cell

@@ -1,4 +1,4 @@
-"""Update rules and gradient clipping over flat, C-contiguous float32 buffers (see _optim.pyx)."""
+"""Update rules and gradient clipping over flat, C-contiguous float32 buffers (see _core/update.pyx)."""
 
 from numpy import float32
 from numpy.typing import NDArray

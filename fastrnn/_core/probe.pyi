@@ -1,4 +1,4 @@
-"""Loops that measure the processor, and a frame for counting instructions (see _machine.pyx)."""
+"""Loops that measure the processor, and a frame for counting instructions (see _core/probe.pyx)."""
 
 from collections.abc import Callable
 from typing import TypeVar

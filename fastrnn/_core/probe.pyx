@@ -6,8 +6,8 @@ whoever calls them takes the time.
 
 from cython.parallel cimport parallel, threadid
 
-from fastrnn._kernels cimport kernels
-from fastrnn._team cimport grant
+from fastrnn._core.kernels cimport kernels
+from fastrnn._core.team cimport grant
 
 cdef extern from *:
     """

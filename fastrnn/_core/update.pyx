@@ -20,7 +20,7 @@ not overlap; lengths are checked here because a wrong one would write outside th
 
 from libc.math cimport sqrtf
 
-from fastrnn._kernels cimport fr_flush_begin, fr_flush_end
+from fastrnn._core.kernels cimport fr_flush_begin, fr_flush_end
 
 # Running sums of `sum_of_squares`: enough independent ones to hide the latency of an addition on
 # every vector width in use. Changing it changes the last bits of norms.

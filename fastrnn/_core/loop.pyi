@@ -1,9 +1,9 @@
-"""One recurrent layer over time, on C-contiguous arrays (see _driver.pyx)."""
+"""One recurrent layer over time, on C-contiguous arrays (see _core/loop.pyx)."""
 
 from numpy import float32, int64
 from numpy.typing import NDArray
 
-from fastrnn._panels import Panels
+from fastrnn._core.weights import Panels
 
 def forward(
     w: Panels,

@@ -1,4 +1,4 @@
-"""The linear layer, the loss and dropout over C-contiguous arrays (see _dense.pyx)."""
+"""The linear layer, the loss and dropout over C-contiguous arrays (see _core/dense.pyx)."""
 
 from threading import Lock
 

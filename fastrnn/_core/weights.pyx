@@ -4,11 +4,11 @@ import threading
 
 import numpy as np
 
-from fastrnn._dense cimport Version, packed_floats, padded, panel_floats
-from fastrnn._kernels cimport FR_GROUP, fr_stage, kernels
+from fastrnn._core.dense cimport Version, packed_floats, padded, panel_floats
+from fastrnn._core.kernels cimport FR_GROUP, fr_stage, kernels
 
-from fastrnn._memory import empty
-from fastrnn._threads import renew_in_children
+from fastrnn._core.memory import empty
+from fastrnn._core.team import renew_in_children
 
 
 cdef class Panels:

@@ -1,4 +1,4 @@
-"""Arrays whose memory is kept for the next call of a like shape (see _memory.pyx)."""
+"""Arrays whose memory is kept for the next call of a like shape (see _core/memory.pyx)."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The kernel table: which instruction set this process uses (see _kernels.pyx)."""
+"""The kernel table: which instruction set this process uses (see _core/kernels.pyx)."""
 
 from typing import Literal, TypedDict
 

@@ -1,11 +1,11 @@
-"""A layer's packed weights (see _panels.pyx)."""
+"""A layer's packed weights (see _core/weights.pyx)."""
 
 from threading import Lock
 
 from numpy import float32
 from numpy.typing import NDArray
 
-from fastrnn._dense import Version
+from fastrnn._core.dense import Version
 
 class Panels:
     inputs: int
