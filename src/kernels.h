@@ -1,6 +1,8 @@
-/* The kernel table: everything Cython sees of the kernels.
+/* The kernel tables: everything Cython sees of the kernels.
  *
- * Legend: T time, B batch, I input, H hidden, G gates. Sizes and strides count floats, never bytes.
+ * Legend: T time, B batch, I input, H hidden, G gates. There is a table for each instruction set and each element type,
+ * float or double; the pointers of a table's functions are to elements of its type. Sizes and strides count elements,
+ * those of packed weights bytes.
  * Kernels own nothing: no allocation, no threads, no I/O, no Python. README.md in this folder is the contract.
  */
 #ifndef FR_KERNELS_H
@@ -11,7 +13,7 @@
 
 #include "float_env.h"
 
-#define FR_GROUP 16      /* lanes of a packed column group, the same on every ISA */
+#define FR_GROUP 16      /* columns of a panel of packed weights, the same on every ISA */
 #define FR_COLUMNS 48    /* columns that become rows of a product at once: whole threes, whole groups */
 #define FR_MAX_SLOTS 4   /* gate columns per unit that a cell may keep */
 #define FR_MAX_STAGES 2  /* recurrent products per time step (GRU with reset before needs two) */
@@ -20,23 +22,25 @@
  * Gate arrays are padded to whole groups, state arrays are not: their last group is read and written masked. */
 typedef struct {
     ptrdiff_t rows, begin, end;
-    float *gates;                /* IN pre-activations, OUT activations: rows x slots x units */
+    void *gates;                 /* IN pre-activations, OUT activations: rows x slots x units */
     ptrdiff_t gates_row, slot;   /* strides between rows and between slots of one row */
-    const float *h, *c;          /* IN slot t */
-    float *h_next, *c_next;      /* OUT slot t+1; c_next may be c */
-    float *aux;                  /* OUT what a second stage multiplies, kept for backward */
-    ptrdiff_t state_row;         /* row stride of h, c, h_next, c_next, aux */
+    const void *h, *c;           /* IN the states before the step */
+    void *h_next, *c_next;       /* OUT the states after it; c_next may be c */
+    void *aux;                   /* OUT what a second stage multiplies, kept for backward */
+    ptrdiff_t h_row;             /* row stride of h and h_next, which may lie inside wider rows */
+    ptrdiff_t state_row;         /* row stride of c, c_next and aux */
 } fr_forward_block;
 
 typedef struct {
     ptrdiff_t rows, begin, end;
-    float *gates;                /* IN activations, OUT gradients of the pre-activations */
-    ptrdiff_t gates_row, slot, gates_step;  /* the last one between steps, of which step t-1 will be next */
-    const float *h, *c, *c_next; /* IN slots t, t, t+1 */
-    const float *dy;             /* IN gradient of the output at this step, or NULL */
-    ptrdiff_t state_row;         /* row stride of h, c, c_next, dy */
-    float *dh, *dc;              /* IN gradient carried from step t+1, OUT the part that bypasses the product */
-    float *daux;                 /* OUT zeroed by the last stage, IN complete in the one before */
+    void *gates;                 /* IN activations, OUT gradients of the pre-activations */
+    ptrdiff_t gates_row, slot;
+    ptrdiff_t gates_next;        /* from the last row to the first one that the step after this one will read */
+    const void *h, *c, *c_next;  /* IN the states before the step, c after it */
+    const void *dy;              /* IN gradient of the output at this step, or NULL */
+    ptrdiff_t h_row, state_row, dy_row; /* row strides: of h; of c and c_next; of dy */
+    void *dh, *dc;               /* IN gradient carried from the step after, OUT the part that bypasses the product */
+    void *daux;                  /* OUT zeroed by the last stage, IN complete in the one before */
     ptrdiff_t carry_row;         /* row stride of dh, dc, daux (padded to whole groups) */
 } fr_backward_block;
 
@@ -61,61 +65,80 @@ typedef struct {
     fr_stage stage[FR_MAX_STAGES];
 } fr_cell;
 
+/* Packed weights W (K, N) in the format of a table: panels of 16 columns, panel[n / 16][k][n % 16] = W[k, n], 0 for the
+ * missing columns of the last one. */
+typedef struct {
+    void *at;
+    ptrdiff_t K, groups;
+    ptrdiff_t line;              /* bytes from one k to the next */
+    ptrdiff_t panel;             /* bytes from one group of columns to the next */
+} fr_matrix;
+
+/* Where line k of the panel of a group of columns begins. */
+static inline void *fr_panel(const fr_matrix *matrix, ptrdiff_t k, ptrdiff_t group)
+{
+    return (char *)matrix->at + k * matrix->line + group * matrix->panel;
+}
+
 /* C (M, groups * 16) = init + A (M, K) @ W (K, groups * 16), K in order, one chain of multiply-adds. */
 typedef struct {
     ptrdiff_t M, groups, K;
-    const float *a;              /* A[m, k] = a[m * a_row + k] */
+    const void *a;               /* A[m, k] = a[m * a_row + k] */
     ptrdiff_t a_row;
-    const float *w;              /* in panels of 16 columns, w_group apart */
-    ptrdiff_t w_group;
+    const void *w;               /* the panel of the first group, */
+    ptrdiff_t w_panel;           /* and bytes from one group's to the next one's */
     int far;                     /* w comes from beyond L2: prefetch a strip of it while the one before is used */
-    const float *init;           /* NULL means 0; init_row 0 repeats one row; column groups as C's */
+    const void *init;            /* NULL means 0; init_row 0 repeats one row; column groups as C's */
     ptrdiff_t init_row;
-    float *c;                    /* column group n starts at n * c_group, the last has `edge` (1..16) columns */
+    void *c;                     /* column group n starts at n * c_group, the last has `edge` (1..16) columns */
     ptrdiff_t c_row, c_group, edge;
 } fr_product;
 
 typedef struct {
     const char *name;
-    int vector;                      /* floats per vector */
+    int size;                        /* bytes of an element: 4 float, 8 double */
+    int vector;                      /* elements of a vector */
     int rows;                        /* rows of the largest register tile */
     const fr_cell *const *cells;
     int cell_count;
 
-    /* panel[n / 16][k][n % 16] = source[k * source_k + n * source_n]; missing columns of the last group are 0. */
-    void (*pack)(ptrdiff_t K, ptrdiff_t N, const float *source, ptrdiff_t source_k, ptrdiff_t source_n,
-                 float *panel, ptrdiff_t panel_group);
+    /* The layout of packed weights (K, N): all of a matrix but `at`, which needs groups * panel bytes. */
+    fr_matrix (*layout)(ptrdiff_t K, ptrdiff_t N);
+
+    /* W[k0 + k, 16 * group0 + n] = source[k * source_k + n * source_n] for k < K and n < N, zeros up to whole groups. */
+    void (*pack)(const fr_matrix *matrix, ptrdiff_t k0, ptrdiff_t group0, ptrdiff_t K, ptrdiff_t N,
+                 const void *source, ptrdiff_t source_k, ptrdiff_t source_n);
 
     void (*gemm)(const fr_product *product);
 
     /* out[m * out_row + k] = rows[k * row + m] for m < columns, sum[m] += the sums over k. Zeros fill up the rows of
      * out to whole fours and their number to whole vectors. */
-    void (*transpose)(ptrdiff_t K, ptrdiff_t columns, const float *rows, ptrdiff_t row, float *out, ptrdiff_t out_row,
-                      float *sum);
+    void (*transpose)(ptrdiff_t K, ptrdiff_t columns, const void *rows, ptrdiff_t row, void *out, ptrdiff_t out_row,
+                      void *sum);
 
-    void (*add)(ptrdiff_t n, const float *source, float *target);          /* target += source */
+    void (*add)(ptrdiff_t n, const void *source, void *target);            /* target += source */
 
     /* One row of V logits: its loss in nats and scale * (softmax - onehot). */
-    float (*cross_entropy)(ptrdiff_t V, const float *logits, ptrdiff_t target, float scale, float *dlogits);
+    double (*cross_entropy)(ptrdiff_t V, const void *logits, ptrdiff_t target, double scale, void *dlogits);
 
     /* target = source with the elements that `key` drops at probability p set to 0, the others scaled by 1/(1-p). */
-    void (*dropout)(ptrdiff_t n, uint64_t key, uint64_t first, float p, const float *source, float *target);
+    void (*dropout)(ptrdiff_t n, uint64_t key, uint64_t first, float p, const void *source, void *target);
 
-    void (*tanh)(ptrdiff_t n, const float *x, float *y);
-    void (*sigmoid)(ptrdiff_t n, const float *x, float *y);
+    void (*tanh)(ptrdiff_t n, const void *x, void *y);
+    void (*sigmoid)(ptrdiff_t n, const void *x, void *y);
 
-    /* Loops that measure the processor: chains of multiply-adds, `probe_flops` a round; n floats read, n a multiple of
+    /* Loops that measure the processor: chains of multiply-adds, `probe_flops` a round; n elements read, n a multiple of
      * `probe_block`. What they return keeps the compiler from leaving them out. */
     double probe_flops;
     ptrdiff_t probe_block;
-    float (*probe_multiply_add)(ptrdiff_t rounds);
-    float (*probe_read)(ptrdiff_t rounds, ptrdiff_t n, const float *data);
+    double (*probe_multiply_add)(ptrdiff_t rounds);
+    double (*probe_read)(ptrdiff_t rounds, ptrdiff_t n, const void *data);
 } fr_kernels;
 
-/* The best table that the processor and the operating system can run and `limit` (a name or NULL) allows; NULL when
- * the limit names nothing that can run here. */
-const fr_kernels *fr_select(const char *limit);
-/* The i-th table that can run here, from the plainest to the best, NULL past the last. */
+/* The table of float elements that is the i-th that can run here, from the plainest to the best; NULL past the last. */
 const fr_kernels *fr_available(int i);
+/* The best table of elements of `size` bytes that can run here and `limit` (a name or NULL) allows; NULL when the limit
+ * names nothing that can run here. */
+const fr_kernels *fr_select(const char *limit, int size);
 
 #endif
