@@ -4,11 +4,11 @@
 
 #define FR_INLINE static inline __attribute__((always_inline))
 
-/* Four lanes of a and b, counted through both. */
+/* The listed lanes of a and b, counted through both; `lanes` is the vector of integers of their size. */
 #ifdef __clang__
-#define FR_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define FR_SHUFFLE(lanes, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define FR_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (int32_t __attribute__((vector_size(16)))){__VA_ARGS__})
+#define FR_SHUFFLE(lanes, a, b, ...) __builtin_shuffle(a, b, (lanes){__VA_ARGS__})
 #endif
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -39,8 +39,8 @@
 #define FR_UNREACHABLE() __builtin_unreachable()
 #endif
 
-/* Whether two ranges of floats share memory. */
-FR_INLINE int fr_overlap(const float *a, const float *a_end, const float *b, const float *b_end)
+/* Whether two ranges share memory. */
+FR_INLINE int fr_overlap(const void *a, const void *a_end, const void *b, const void *b_end)
 {
     return (uintptr_t)a < (uintptr_t)b_end && (uintptr_t)b < (uintptr_t)a_end;
 }

@@ -22,30 +22,37 @@ static int has_avx512(void)
 }
 #endif
 
-const fr_kernels *fr_available(int i)
+typedef struct {
+    const fr_kernels *floats, *doubles;
+    int (*can_run)(void);
+} isa;
+
+/* The i-th that can run here, NULL past the last. */
+static const isa *isa_available(int i)
 {
-    static const struct {
-        const fr_kernels *table;
-        int (*can_run)(void);
-    } rows[] = {
-        {&fr_table_baseline, has_baseline},
+    static const isa isas[] = {
+        {&fr_table_baseline, NULL, has_baseline},
 #if FR_X86
-        {&fr_table_avx2, has_avx2},
-        {&fr_table_avx512, has_avx512},
+        {&fr_table_avx2, NULL, has_avx2},
+        {&fr_table_avx512, NULL, has_avx512},
 #endif
     };
-    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
-        if (rows[row].can_run() && i-- == 0) return rows[row].table;
+    for (size_t row = 0; row < sizeof isas / sizeof *isas; row++)
+        if (isas[row].can_run() && i-- == 0) return &isas[row];
     return NULL;
 }
 
-const fr_kernels *fr_select(const char *limit)
+const fr_kernels *fr_available(int i)
 {
-    const fr_kernels *best = NULL;
-    for (int i = 0; fr_available(i); i++) {
-        const fr_kernels *table = fr_available(i);
-        if (!limit) best = table;
-        else if (strcmp(limit, table->name) == 0) return table;
-    }
-    return best;
+    const isa *one = isa_available(i);
+    return one ? one->floats : NULL;
+}
+
+const fr_kernels *fr_select(const char *limit, int size)
+{
+    const isa *best = NULL, *one;
+    for (int i = 0; (one = isa_available(i)); i++)
+        if (!limit || strcmp(limit, one->floats->name) == 0) best = one;
+    if (!best) return NULL;
+    return size == sizeof(float) ? best->floats : best->doubles;
 }

@@ -1,11 +1,13 @@
 /* What surrounds the layers, one row or one array at a time: the loss, dropout, sums of rows. */
 
 /* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)), z shifted by its maximum first. */
-static float cross_entropy(ptrdiff_t V, const float *logits, ptrdiff_t target, float scale, float *dlogits)
+static double cross_entropy(ptrdiff_t V, const void *row, ptrdiff_t target, double times, void *drow)
 {
+    const real *logits = row, scale = (real)times;
+    real *dlogits = drow;
     FR_CHECK(V >= 1 && 0 <= target && target < V && fr_flushes());
-    const vec most = v_set(88.0f);  /* e^-88 comes out as 0; beside the maximum's 1 it is nothing */
-    float top = logits[0], tail[VL];
+    const vec most = v_set(EXP_LIMIT);  /* e^-most comes out as 0; beside the maximum's 1 it is nothing */
+    real top = logits[0], tail[VL];
     vec highest = v_set(top), total = v_set(0);
     ptrdiff_t j = 0;
     for (; j + VL <= V; j += VL) highest = v_max(highest, v_load(logits + j));  /* a NaN lost here makes the sum NaN */
@@ -18,13 +20,13 @@ static float cross_entropy(ptrdiff_t V, const float *logits, ptrdiff_t target, f
         v_store(dlogits + j, e);
         total = v_add(total, e);
     }
-    float sum = v_sum(total);
+    real sum = v_sum(total);
     if (j < V) {
         v_store(tail, v_exp_minus(v_min(most, v_sub(shift, v_load_n(logits + j, V - j)))));
         for (ptrdiff_t lane = 0; j + lane < V; lane++) sum += dlogits[j + lane] = tail[lane];
     }
-    float loss = logf(sum) - (logits[target] - top);
-    float factor = scale / sum;
+    real loss = REAL_LOG(sum) - (logits[target] - top);
+    real factor = scale / sum;
     for (j = 0; j < V; j++) dlogits[j] *= factor;
     dlogits[target] -= scale;
     return loss;
@@ -40,18 +42,22 @@ FR_INLINE uint64_t mix(uint64_t z)
     return z ^ (z >> 31);
 }
 
-static void dropout(ptrdiff_t n, uint64_t key, uint64_t first, float p, const float *source, float *target)
+static void dropout(ptrdiff_t n, uint64_t key, uint64_t first, float p, const void *source, void *target)
 {
+    const real *from = source;
+    real *to = target;
     const uint32_t limit = (uint32_t)(p * 16777216.0f);  /* of 2^24, exact for a float32 p */
-    const float scale = 1.0f / (1.0f - p);
+    const real scale = 1 / (1 - (real)p);
     for (ptrdiff_t i = 0; i < n; i++) {
         uint32_t draw = (uint32_t)(mix(key + (first + (uint64_t)i) * 0x9e3779b97f4a7c15u) >> 40);
-        target[i] = draw < limit ? 0.0f : source[i] * scale;
+        to[i] = draw < limit ? 0 : from[i] * scale;
     }
 }
 
-static void add(ptrdiff_t n, const float *source, float *target)
+static void add(ptrdiff_t n, const void *source, void *target)
 {
-    for (; n >= VL; n -= VL, source += VL, target += VL) v_store(target, v_add(v_load(target), v_load(source)));
-    if (n) v_store_n(target, n, v_add(v_load_n(target, n), v_load_n(source, n)));
+    const real *from = source;
+    real *to = target;
+    for (; n >= VL; n -= VL, from += VL, to += VL) v_store(to, v_add(v_load(to), v_load(from)));
+    if (n) v_store_n(to, n, v_add(v_load_n(to, n), v_load_n(from, n)));
 }

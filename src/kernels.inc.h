@@ -20,10 +20,12 @@ static const fr_cell *const cells[] = {
 
 const fr_kernels FR_TABLE = {
     .name = FR_ISA_NAME,
+    .size = sizeof(real),
     .vector = VL,
     .rows = FR_ROWS,
     .cells = cells,
     .cell_count = sizeof cells / sizeof *cells,
+    .layout = layout,
     .pack = pack,
     .gemm = gemm,
     .transpose = transpose,

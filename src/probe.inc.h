@@ -6,11 +6,11 @@ enum {
 };
 
 /* The result is a fixed point of every chain, so that the numbers stay ordinary. */
-static float probe_multiply_add(ptrdiff_t rounds)
+static double probe_multiply_add(ptrdiff_t rounds)
 {
     vec chain[CHAINS], factor = v_set(0.5f), term = v_set(1);
 #pragma GCC unroll 12
-    for (int i = 0; i < CHAINS; i++) chain[i] = v_set((float)i);
+    for (int i = 0; i < CHAINS; i++) chain[i] = v_set((real)i);
     for (; rounds > 0; rounds--)
 #pragma GCC unroll 12
         for (int i = 0; i < CHAINS; i++) chain[i] = v_fma(chain[i], factor, term);
@@ -20,13 +20,14 @@ static float probe_multiply_add(ptrdiff_t rounds)
     return v_sum(total);
 }
 
-static float probe_read(ptrdiff_t rounds, ptrdiff_t n, const float *data)
+static double probe_read(ptrdiff_t rounds, ptrdiff_t n, const void *data)
 {
+    const real *first = data;
     vec sum[READ_SUMS];
 #pragma GCC unroll 8
     for (int i = 0; i < READ_SUMS; i++) sum[i] = v_set(0);
     for (; rounds > 0; rounds--)
-        for (const float *p = data; p < data + n; p += READ_SUMS * VL)
+        for (const real *p = first; p < first + n; p += READ_SUMS * VL)
 #pragma GCC unroll 8
             for (int i = 0; i < READ_SUMS; i++) sum[i] = v_add(sum[i], v_load(p + i * VL));
     vec total = v_set(0);

@@ -17,7 +17,7 @@ import threading
 
 import numpy as np
 
-from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, fr_product, kernels
+from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, fr_matrix, fr_product, kernels
 
 from fastrnn._core.team cimport cut, fr_team, gather, grant, look, team
 
@@ -98,6 +98,7 @@ cdef void weight_gradients(
     cdef float *panels
     cdef float *target
     cdef fr_product product
+    cdef fr_matrix matrix
     cdef float sums[FR_COLUMNS]
     if begin == end:
         return
@@ -106,8 +107,9 @@ cdef void weight_gradients(
         depth = K * (block + 1) // blocks - k
         panels = scratch + FR_COLUMNS * COLUMN
         for p in range(count):
-            kernels.pack(depth, products[p].N, products[p].operand + k * products[p].N, products[p].N, 1,
-                         panels, depth * FR_GROUP)
+            matrix = fr_matrix(at=panels, K=depth, groups=padded(products[p].N) // FR_GROUP,
+                               line=FR_GROUP * sizeof(float), panel=depth * FR_GROUP * sizeof(float))
+            kernels.pack(&matrix, 0, 0, depth, products[p].N, products[p].operand + k * products[p].N, products[p].N, 1)
             panels += depth * padded(products[p].N)
         group = begin
         while group < end:  # pieces of nearly equal width within one slot and this part, of up to FR_COLUMNS columns
@@ -130,7 +132,7 @@ cdef void weight_gradients(
                     target = products[p].dweight + row * N
                     product = fr_product(
                         M=columns, groups=padded(N) // FR_GROUP, K=depth, a=column, a_row=COLUMN,
-                        w=panels, w_group=depth * FR_GROUP, far=False, init=target, init_row=N, c=target, c_row=N,
+                        w=panels, w_panel=depth * FR_GROUP * sizeof(float), far=False, init=target, init_row=N, c=target, c_row=N,
                         c_group=FR_GROUP, edge=N - padded(N) + FR_GROUP,
                     )
                     kernels.gemm(&product)
@@ -178,6 +180,7 @@ cdef class LinearPanels:
     def refresh(self):
         """Pack what a forward call reads, if the weights have changed."""
         cdef long long now
+        cdef fr_matrix matrix
         with self.lock:
             now = self.version.number
             if self.forward_version == now:
@@ -186,21 +189,24 @@ cdef class LinearPanels:
                 self.forward = empty((packed_floats(self.inputs, self.outputs),))
             if self.source_bias is not None:
                 np.asarray(self.bias)[:self.outputs] = self.source_bias
-            kernels.pack(self.inputs, self.outputs, &self.weight[0, 0], 1, self.inputs,
-                         &self.forward[0], panel_floats(self.inputs))
+            matrix = kernels.layout(self.inputs, self.outputs)
+            matrix.at = &self.forward[0]
+            kernels.pack(&matrix, 0, 0, self.inputs, self.outputs, &self.weight[0, 0], 1, self.inputs)
             self.forward_version = now
 
     def refresh_transposed(self):
         """Pack what a backward call reads, if the weights have changed. For one thread at a time."""
         cdef long long now
+        cdef fr_matrix matrix
         with self.lock:
             now = self.version.number
             if self.transposed_version == now:
                 return
             if self.transposed is None:
                 self.transposed = empty((packed_floats(self.outputs, self.inputs),))
-            kernels.pack(self.outputs, self.inputs, &self.weight[0, 0], self.inputs, 1,
-                         &self.transposed[0], panel_floats(self.outputs))
+            matrix = kernels.layout(self.outputs, self.inputs)
+            matrix.at = &self.transposed[0]
+            kernels.pack(&matrix, 0, 0, self.outputs, self.inputs, &self.weight[0, 0], self.inputs, 1)
             self.transposed_version = now
 
 
@@ -218,7 +224,7 @@ cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t
     if first < last and begin < end:
         product = fr_product(
             M=last - first, groups=end - begin, K=K, a=x + first * x_row, a_row=x_row, w=w + begin * panel_floats(K),
-            w_group=panel_floats(K), far=packed_floats(K, N) > L2_FLOATS,
+            w_panel=panel_floats(K) * sizeof(float), far=packed_floats(K, N) > L2_FLOATS,
             init=init, init_row=0, c=y + first * N + begin * FR_GROUP,
             c_row=N, c_group=FR_GROUP, edge=FR_GROUP if end < all_groups else N - padded(N) + FR_GROUP,
         )

@@ -24,16 +24,18 @@ def available():
 
 
 def choose(limit):
-    """The table for `limit`, a name from `available()`, or None for the best."""
-    global kernels
+    """The tables for `limit`, a name from `available()`, or None for the best."""
+    global kernels, kernels_f64
     cdef bytes name = b"" if limit is None else limit.encode()
-    cdef const fr_kernels *chosen = fr_select(NULL if limit is None else <const char *> name)
-    if chosen == NULL:
+    cdef const char *only = NULL
+    if limit is not None:
+        only = name
+    if fr_select(only, sizeof(float)) == NULL:
         raise ImportError(
             f"fastrnn: FASTRNN_ISA is {limit!r}; this machine can run: {', '.join(available())}. "
             "Set it to one of these or unset it."
         )
-    kernels = chosen
+    kernels, kernels_f64 = fr_select(only, sizeof(float)), fr_select(only, sizeof(double))
 
 
 def isa():

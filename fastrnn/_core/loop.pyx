@@ -244,7 +244,7 @@ cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indi
                 column = (slot * groups + share.begin) * FR_GROUP
                 product = fr_product(
                     M=rows, groups=width, K=w.inputs, a=&x[t, share.first, 0], a_row=w.inputs,
-                    w=&w.input[column // FR_GROUP * panel], w_group=panel, far=w.input_floats > L2_FLOATS,
+                    w=&w.input[column // FR_GROUP * panel], w_panel=panel * sizeof(float), far=w.input_floats > L2_FLOATS,
                     init=&w.bias[column], init_row=0, c=gates + block * gates_step + column, c_row=w.row,
                     c_group=FR_GROUP, edge=FR_GROUP,
                 )
@@ -285,22 +285,22 @@ cdef void step(Panels w, Py_ssize_t t, bint at_rest, fr_forward_block *at, Share
             # Back and forth over the panels on even and odd steps: what the last step read last is still in the cache.
             group = share.begin + (blocks - 1 - block if t & 1 else block) * most
             width = min(most, share.end - group)
-            target = at.gates + stage.first * w.Hp + group * FR_GROUP
+            target = <float *> at.gates + stage.first * w.Hp + group * FR_GROUP
             at.begin, at.end = group * FR_GROUP, min((group + width) * FR_GROUP, w.H)
             if at_rest:
                 pass
             elif width == groups:  # all slots in one product
-                product.groups, product.w_group, product.c_group = stage.count * groups, panel, FR_GROUP
+                product.groups, product.w_panel, product.c_group = stage.count * groups, panel * sizeof(float), FR_GROUP
                 product.w, product.c, product.init = &w.recurrent[done], target, target
                 kernels.gemm(&product)
             elif width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
-                product.groups, product.w_group, product.c_group = stage.count, groups * panel, w.Hp
+                product.groups, product.w_panel, product.c_group = stage.count, groups * panel * sizeof(float), w.Hp
                 for i in range(width):
                     product.w = &w.recurrent[done + (group + i) * panel]
                     product.c = product.init = target + i * FR_GROUP
                     kernels.gemm(&product)
             else:
-                product.groups, product.w_group, product.c_group = width, panel, FR_GROUP
+                product.groups, product.w_panel, product.c_group = width, panel * sizeof(float), FR_GROUP
                 for i in range(stage.count):
                     product.w = &w.recurrent[done + (i * groups + group) * panel]
                     product.c = product.init = target + i * w.Hp
@@ -321,6 +321,7 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
     if first == share.last:
         return
     at.rows, at.gates_row, at.slot, at.state_row = share.last - first, w.row, w.Hp, w.H
+    at.h_row = w.H
     at.h, at.h_next = &h[start, first, 0], &h[start + 1, first, 0]
     at.c = at.c_next = at.aux = NULL
     if c.shape[0]:
@@ -340,12 +341,12 @@ cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
         end = min(begin + span, stop)
         if not taped:
             at.gates = own
-        project(w, x, indices, at.gates, gates_step, begin, end, &share)
+        project(w, x, indices, <float *> at.gates, gates_step, begin, end, &share)
         for t in range(begin, end):
             step(w, t, at_rest and t == 0, &at, &share)
-            at.gates += gates_step
-            at.h, at.h_next = at.h_next, at.h_next + state_step
-            at.c, at.c_next, at.aux = at.c_next, at.c_next + c_step, at.aux + aux_step
+            at.gates = <float *> at.gates + gates_step
+            at.h, at.h_next = at.h_next, <float *> at.h_next + state_step
+            at.c, at.c_next, at.aux = at.c_next, <float *> at.c_next + c_step, <float *> at.aux + aux_step
     end_work(w, &share)
     fr_flush_end(before)
 
@@ -427,13 +428,13 @@ cdef void step_backward(Panels w, fr_backward_block *at, const float *dy, Share 
         stage.backward(at)
         meet(share)
         # dh (or daux) += da[stage] @ weight_hh[stage]
-        target = (at.daux if stage.from_aux else at.dh) + at.begin
+        target = <float *> (at.daux if stage.from_aux else at.dh) + at.begin
         K = stage.count * w.Hp
         panel = panel_floats(K)
         done -= packed_floats(K, w.H)
         product = fr_product(
-            M=at.rows, groups=share.end - share.begin, K=K, a=at.gates + stage.first * w.Hp, a_row=w.row,
-            w=&w.recurrent_transposed[done + share.begin * panel], w_group=panel,
+            M=at.rows, groups=share.end - share.begin, K=K, a=<float *> at.gates + stage.first * w.Hp, a_row=w.row,
+            w=&w.recurrent_transposed[done + share.begin * panel], w_panel=panel * sizeof(float),
             far=w.recurrent_floats > L2_FLOATS, init=target, init_row=w.Hp, c=target, c_row=w.Hp,
             c_group=FR_GROUP, edge=FR_GROUP,
         )
@@ -449,8 +450,10 @@ cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1
     if first == share.last:
         return
     at.rows, at.begin, at.end = share.last - first, share.begin * FR_GROUP, min(share.end * FR_GROUP, w.H)
-    at.gates_row, at.slot, at.gates_step = w.row, w.Hp, gates.shape[1] * w.row
-    at.state_row, at.carry_row = w.H, w.Hp
+    at.gates_row, at.slot = w.row, w.Hp
+    at.gates_next = -(gates.shape[1] + at.rows - 1) * w.row
+    at.h_row = at.state_row = at.dy_row = w.H
+    at.carry_row = w.Hp
     at.c = at.c_next = at.dc = at.daux = NULL
     at.dh = &dh[first, 0]
     if c.shape[0]:

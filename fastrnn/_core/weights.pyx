@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from fastrnn._core.dense cimport Version, packed_floats, padded, panel_floats
-from fastrnn._core.kernels cimport FR_GROUP, fr_stage, kernels
+from fastrnn._core.kernels cimport FR_GROUP, fr_matrix, fr_stage, kernels
 
 from fastrnn._core.memory import empty
 from fastrnn._core.team import renew_in_children
@@ -100,15 +100,19 @@ cdef class Panels:
                 self.bias[slot * self.Hp + unit] = bias  # once, in place: another thread's call may be reading it
 
     cdef _pack_input(self):
+        cdef fr_matrix matrix
         cdef int slot
         if self.input is None:
             self.input = empty((self.input_floats,))
         for slot in range(self.cell.gates):
             # input[slot] = weight_ih[gate].T
-            kernels.pack(self.inputs, self.H, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], 1, self.inputs,
-                         &self.input[slot * packed_floats(self.inputs, self.H)], panel_floats(self.inputs))
+            matrix = kernels.layout(self.inputs, self.H)
+            matrix.at = &self.input[slot * packed_floats(self.inputs, self.H)]
+            kernels.pack(&matrix, 0, 0, self.inputs, self.H, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], 1,
+                         self.inputs)
 
     cdef _pack_recurrent(self):
+        cdef fr_matrix matrix
         if self.recurrent is None:
             self.recurrent = empty((self.recurrent_floats,))
         cdef Py_ssize_t at = 0
@@ -116,11 +120,14 @@ cdef class Panels:
         for s in range(self.cell.stages):
             for i in range(self.cell.stage[s].count):
                 # recurrent[stage][slot] = weight_hh[gate].T
-                kernels.pack(self.H, self.H, &self.weight_hh[self.cell.stage[s].gates[i] * self.H, 0], 1, self.H,
-                             &self.recurrent[at], panel_floats(self.H))
+                matrix = kernels.layout(self.H, self.H)
+                matrix.at = &self.recurrent[at]
+                kernels.pack(&matrix, 0, 0, self.H, self.H, &self.weight_hh[self.cell.stage[s].gates[i] * self.H, 0],
+                             1, self.H)
                 at += packed_floats(self.H, self.H)
 
     cdef _pack_recurrent_transposed(self):
+        cdef fr_matrix matrix
         cdef Py_ssize_t at = 0, K
         cdef const fr_stage *stage
         cdef int s, i
@@ -135,19 +142,24 @@ cdef class Panels:
             K = stage.count * self.Hp
             for i in range(stage.count):
                 # Lines slot*Hp + unit of a stage's panels = weight_hh[gate]; the padding's lines stay 0.
-                kernels.pack(self.H, self.H, &self.weight_hh[stage.gates[i] * self.H, 0], self.H, 1,
-                             &self.recurrent_transposed[at + i * self.Hp * FR_GROUP], panel_floats(K))
+                matrix = kernels.layout(K, self.H)
+                matrix.at = &self.recurrent_transposed[at]
+                kernels.pack(&matrix, i * self.Hp, 0, self.H, self.H, &self.weight_hh[stage.gates[i] * self.H, 0],
+                             self.H, 1)
             at += packed_floats(K, self.H)
 
     cdef _pack_input_transposed(self):
+        cdef fr_matrix matrix
         cdef Py_ssize_t K = self.cell.gates * self.Hp
         cdef int slot
         if self.input_transposed is None:
             self.input_transposed = empty((packed_floats(K, self.inputs),))
             self.input_transposed[:] = 0
         for slot in range(self.cell.gates):
-            kernels.pack(self.H, self.inputs, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], self.inputs, 1,
-                         &self.input_transposed[slot * self.Hp * FR_GROUP], panel_floats(K))
+            matrix = kernels.layout(K, self.inputs)
+            matrix.at = &self.input_transposed[0]
+            kernels.pack(&matrix, slot * self.Hp, 0, self.H, self.inputs,
+                         &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], self.inputs, 1)
 
     cdef _pack_table(self):
         """table[v] = bias + W onehot(v), a ready row of the gate buffer for every index."""

@@ -5,13 +5,13 @@
  * W lies in panels of one column group: panel[n / 16][k][n % 16], so a tile reads it in one line. Storing and loading a
  * partial sum is exact: blocks of K, the height of a tile and who computes it change no bit of the result. */
 
-enum { L1_FLOATS = 6144 };  /* the panels of a strip that are still in L1 when the next tile wants them: 24 KiB (CL-29) */
+enum { L1_BYTES = 24576 };  /* the panels of a strip that are still in L1 when the next tile wants them (CL-29) */
 
 /* A last column group that is not whole: through a full tile of our own, so that nothing beside C is touched. */
-static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const fr_product *p)
+static void edge_tile(int rows, ptrdiff_t m, ptrdiff_t n, const product *p)
 {
-    float whole[FR_ROWS * FR_GROUP] = {0}, *c = p->c + m * p->c_row + n * p->c_group;
-    fr_product one = *p;
+    real whole[FR_ROWS * FR_GROUP] = {0}, *c = p->c + m * p->c_row + n * p->c_group;
+    product one = *p;
     one.a += m * p->a_row, one.w += n * p->w_group;
     one.init = one.c = whole, one.init_row = one.c_row = FR_GROUP;
     if (p->init)
@@ -41,14 +41,14 @@ FR_INLINE int strip_width(size_t left, int most)
 }
 
 /* Tile i prefetches half a panel of the next strip, which begins at vector n; NULL for nothing (CL-27). */
-FR_INLINE const float *panel_to_prefetch(const fr_product *p, size_t n, ptrdiff_t i, int width)
+FR_INLINE const real *panel_to_prefetch(const product *p, size_t n, ptrdiff_t i, int width)
 {
-    if (!FR_PREFETCH_LINES || !p->far || i >= 2 * width) return NULL;
+    if (!FR_PREFETCH_LINES || !p->far || i >= 2 * ((width + GROUP_VECTORS - 1) / GROUP_VECTORS)) return NULL;
     return p->w + ((ptrdiff_t)(n / GROUP_VECTORS) + i / 2) * p->w_group + i % 2 * (p->K / 2) * FR_GROUP;
 }
 
 /* C by strips of columns, each with M cut into tiles of nearly equal height, so that none is a sliver. */
-static void gemm_block(const fr_product *p)
+static void gemm_block(const product *p)
 {
     const int most = strip_vectors(p->M, p->a_row), ragged = p->edge < FR_GROUP;
     size_t left = (size_t)(p->groups - ragged) * GROUP_VECTORS;
@@ -58,7 +58,7 @@ static void gemm_block(const fr_product *p)
         for (ptrdiff_t i = 1, m = 0, end; i <= tiles; i++, m = end) {
             end = piece_end(p->M, i, tiles);
             prefetch next = {panel_to_prefetch(p, n + (size_t)width, i - 1, width),
-                            FR_PREFETCH_LINES && i > 1 && p->K * width * VL <= L1_FLOATS,
+                            FR_PREFETCH_LINES && i > 1 && p->K * width * VL * (ptrdiff_t)sizeof(real) <= L1_BYTES,
                             FR_PREFETCH_LINES && p->K >= 128 && i < tiles};
             any_tile((int)(end - m), width, m, n, p, next);
         }
@@ -72,19 +72,23 @@ static void gemm_block(const fr_product *p)
 }
 
 /* The contract of a product (../README.md). */
-static void check_product(const fr_product *p)
+static void check_product(const product *p)
 {
     FR_CHECK(p->M >= 1 && p->groups >= 1 && p->K >= 1 && p->edge >= 1 && p->edge <= FR_GROUP);
     FR_CHECK(p->w_group >= p->K * FR_GROUP && (p->M == 1 || p->c_row >= p->edge));
     FR_CHECK(fr_flushes());
-    const float *c_end = p->c + (p->M - 1) * p->c_row + (p->groups - 1) * p->c_group + p->edge;
+    const real *c_end = p->c + (p->M - 1) * p->c_row + (p->groups - 1) * p->c_group + p->edge;
     FR_CHECK(!fr_overlap(p->c, c_end, p->a, p->a + (p->M - 1) * p->a_row + p->K));
     FR_CHECK(!fr_overlap(p->c, c_end, p->w, p->w + (p->groups - 1) * p->w_group + p->K * FR_GROUP));
     (void)c_end;
 }
 
-static void gemm(const fr_product *whole)
+static void gemm(const fr_product *given)
 {
+    FR_CHECK(given->w_panel % (ptrdiff_t)sizeof(real) == 0);
+    const product copy = {given->M, given->groups, given->K, given->a, given->a_row, given->w,
+                          given->w_panel / (ptrdiff_t)sizeof(real), given->far, given->init, given->init_row,
+                          given->c, given->c_row, given->c_group, given->edge}, *whole = &copy;
     check_product(whole);
     ptrdiff_t M = whole->M, K = whole->K, most = K;
     /* The rows of one tile read every panel once, best in one line: there is nothing to keep in a cache (Z3-14). */
@@ -95,7 +99,7 @@ static void gemm(const fr_product *whole)
     ptrdiff_t row_blocks = pieces(M, M_BLOCK), deep_blocks = pieces(K, K_BLOCK);
     if (deep_blocks > 1) most = ((K + deep_blocks - 1) / deep_blocks + 3) & ~(ptrdiff_t)3;  /* steps come in fours */
     for (ptrdiff_t i = 1, m = 0, end; i <= row_blocks; i++, m = end) {
-        fr_product p = *whole;
+        product p = *whole;
         end = piece_end(M, i, row_blocks);
         p.M = end - m;
         p.c += m * p.c_row;

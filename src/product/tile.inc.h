@@ -4,13 +4,27 @@
 
 #define GROUP_VECTORS (FR_GROUP / VL)
 
+/* fr_product with pointers to elements, and all its strides in elements. */
+typedef struct {
+    ptrdiff_t M, groups, K;
+    const real *a;
+    ptrdiff_t a_row;
+    const real *w;
+    ptrdiff_t w_group;
+    int far;
+    const real *init;
+    ptrdiff_t init_row;
+    real *c;
+    ptrdiff_t c_row, c_group, edge;
+} product;
+
 /* Vector v of a tile that begins at vector `first` of a column group: where it is in a row of C, line k of W there. */
 FR_INLINE ptrdiff_t column_of(const int first, const int v, ptrdiff_t group)
 {
     return (first + v) / GROUP_VECTORS * group + (first + v) % GROUP_VECTORS * VL;
 }
 
-FR_INLINE const float *weights_of(const int first, const int v, const float *const *w, const int k)
+FR_INLINE const real *weights_of(const int first, const int v, const real *const *w, const int k)
 {
     return w[(first + v) / GROUP_VECTORS] + k * FR_GROUP + (first + v) % GROUP_VECTORS * VL;
 }
@@ -28,8 +42,8 @@ FR_INLINE int groups_of(const int first, const int vectors)
 /* sum += A[:, k] W[k, :]. The shorter of the two sides is held in registers while the other one passes. The first of the
  * rows that share a pointer is multiplied straight from memory: fewer instructions, and a load more for every vector. W is
  * prefetched `ahead` lines before its turn, 0 for never. */
-FR_INLINE void outer_product(const int rows, const int first, const int vectors, vec sum[][8], const float *const *a,
-                             ptrdiff_t a_row, const float *const *w, const int k, const int ahead)
+FR_INLINE void outer_product(const int rows, const int first, const int vectors, vec sum[][8], const real *const *a,
+                             ptrdiff_t a_row, const real *const *w, const int k, const int ahead)
 {
     vec held[8];
     if (rows < vectors) {
@@ -50,7 +64,7 @@ FR_INLINE void outer_product(const int rows, const int first, const int vectors,
     }
 #pragma GCC unroll 16
     for (int m = 0; m < rows; m++) {
-        const float *at = a[m / FR_POINTER_ROWS] + m % FR_POINTER_ROWS * a_row + k;
+        const real *at = a[m / FR_POINTER_ROWS] + m % FR_POINTER_ROWS * a_row + k;
         if (FR_POINTER_ROWS > 1 && m % FR_POINTER_ROWS == 0) {
 #pragma GCC unroll 16
             for (int v = 0; v < vectors; v++) v_fma_from(&sum[m][v], at, held[v]);
@@ -64,19 +78,24 @@ FR_INLINE void outer_product(const int rows, const int first, const int vectors,
 
 /* Moves on by some steps. The empty assembly keeps every pointer in a register of its own: the compiler would rather
  * spell out the address of every unrolled load, and then has too few of them (Z3-9, Z3-17). */
-FR_INLINE void advance(const int count, const float **at, const int floats)
+FR_INLINE void advance(const int count, const real **at, const int distance)
 {
 #pragma GCC unroll 16
     for (int i = 0; i < count; i++) {
-        at[i] += floats;
+        at[i] += distance;
         __asm__("" : "+r"(at[i]));
     }
 }
 
+enum {
+    LINE = 64 / sizeof(real),             /* elements of a cache line */
+    NEXT_LINES = 2 * FR_GROUP / LINE      /* two lines of the next strip's panel every four steps: half of it in all */
+};
+
 /* All whole fours of steps: unrolled, they share the loop's counting. */
-FR_INLINE void steps_of_four(const int rows, const int first, const int vectors, vec sum[][8], const float **a_at,
-                             ptrdiff_t a_row, const float **w_at, const float *const end, const int ahead,
-                             const float *next)
+FR_INLINE void steps_of_four(const int rows, const int first, const int vectors, vec sum[][8], const real **a_at,
+                             ptrdiff_t a_row, const real **w_at, const real *const end, const int ahead,
+                             const real *next)
 {
     while (a_at[0] != end) {
 #pragma GCC unroll 16
@@ -84,28 +103,27 @@ FR_INLINE void steps_of_four(const int rows, const int first, const int vectors,
         advance(pointers_of(rows), a_at, 4);
         advance(groups_of(first, vectors), w_at, 4 * FR_GROUP);
         if (next) {
-            __builtin_prefetch(next, 0, 2);
-            __builtin_prefetch(next + FR_GROUP, 0, 2);
-            next += 2 * FR_GROUP;
+#pragma GCC unroll 4
+            for (int line = 0; line < NEXT_LINES; line++, next += LINE) __builtin_prefetch(next, 0, 2);
         }
     }
 }
 
 /* What a tile prefetches while it computes. */
 typedef struct {
-    const float *panel;  /* K / 2 lines of the next strip, into L2; or NULL */
+    const real *panel;  /* K / 2 lines of the next strip, into L2; or NULL */
     int in_l1;           /* nothing of its own panels: they are in L1 */
     int c_below;         /* as many rows of C below its own. No others: they may be another thread's, which would lose them */
 } prefetch;
 
 /* C (rows, vectors) = init + A @ W with every size but K known to the compiler; w, init and c are those of the column
  * group whose vector `first` is C's first one. */
-FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_t K, const float *a, ptrdiff_t a_row,
-                    const float *w, ptrdiff_t w_group, const float *init, ptrdiff_t init_row,
-                    float *c, ptrdiff_t c_row, ptrdiff_t c_group, prefetch next)
+FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_t K, const real *a, ptrdiff_t a_row,
+                    const real *w, ptrdiff_t w_group, const real *init, ptrdiff_t init_row,
+                    real *c, ptrdiff_t c_row, ptrdiff_t c_group, prefetch next)
 {
     const int pointers = pointers_of(rows), groups = groups_of(first, vectors);
-    const float *a_at[FR_ROWS], *w_at[8];
+    const real *a_at[FR_ROWS], *w_at[8];
     vec sum[FR_ROWS][8];  /* the compiler keeps it in registers: every index below is a constant once unrolled */
 #pragma GCC unroll 16
     for (int m = 0; m < rows; m++)
@@ -122,7 +140,7 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
 #pragma GCC unroll 16
             for (int v = 0; v < vectors; v++)
                 __builtin_prefetch(c + (rows + m) * c_row + column_of(first, v, c_group), 1);
-    const float *const end = a + (K & -4);  /* for a pointer that moves anyhow: no register counts steps */
+    const real *const end = a + (K & -4);  /* for a pointer that moves anyhow: no register counts steps */
     if (PREFETCHES(rows) && next.panel)
         steps_of_four(rows, first, vectors, sum, a_at, a_row, w_at, end, FR_PREFETCH_LINES, next.panel);
     else if (PREFETCHES(rows) && !next.in_l1)
@@ -141,12 +159,12 @@ FR_INLINE void tile(const int rows, const int first, const int vectors, ptrdiff_
 }
 
 /* The tile of that size whose first element is row m and vector n of C. */
-static void any_tile(int rows, int vectors, ptrdiff_t m, size_t n, const fr_product *p, prefetch next)
+static void any_tile(int rows, int vectors, ptrdiff_t m, size_t n, const product *p, prefetch next)
 {
     const ptrdiff_t group = (ptrdiff_t)(n / GROUP_VECTORS);
-    const float *a = p->a + m * p->a_row, *w = p->w + group * p->w_group;
-    const float *init = p->init ? p->init + m * p->init_row + group * p->c_group : NULL;
-    float *c = p->c + m * p->c_row + group * p->c_group;
+    const real *a = p->a + m * p->a_row, *w = p->w + group * p->w_group;
+    const real *init = p->init ? p->init + m * p->init_row + group * p->c_group : NULL;
+    real *c = p->c + m * p->c_row + group * p->c_group;
 #define FR_SIZE(M, FIRST, N) (((M) * GROUP_VECTORS + (FIRST)) * 16 + (N))
 #define FR_CASE(M, FIRST, N) \
     case FR_SIZE(M, FIRST, N): \
