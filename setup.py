@@ -18,14 +18,18 @@ from setuptools.command.build_ext import build_ext
 SWITCHES = ("FASTRNN_OPENMP", "FASTRNN_BOUNDS", "FASTRNN_SANITIZE", "FASTRNN_EMULATE_AVX512")
 SWITCHES_FILE = Path("build", "switches")  # what the last build had; changed switches make it newer than all modules
 CORE = Path("fastrnn", "_core")
-SOURCES = {"kernels": ["src/dispatch.c", *sorted(str(path) for path in Path("src/isa").glob("*.c"))]}
+SOURCES = {  # the C files of each module besides its own
+    "kernels": ["src/dispatch.c", *sorted(str(path) for path in Path("src/isa").glob("*.c"))],
+    "memory": ["src/native/allocate.c"],
+    "probe": ["src/native/caches.c", "src/native/probe.c"],
+    "team": ["src/native/granted.c", "src/native/neighbours.c", "src/native/speeds.c"],
+}
 HEADERS = [str(path) for path in sorted(Path("src").rglob("*.h"))]
 
 # No -ffast-math, at compile time or link time: it would flush subnormals in the whole process. No -march either: the
 # sources name their instruction sets themselves. -g0 because Debian's and others' default is -g, ten times the size.
 FLAGS = ["-O3", "-g0", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 LINK_FLAGS = []
-
 
 switches = " ".join(f"{name}={os.environ.get(name, '')}" for name in SWITCHES)
 switches_changed = not SWITCHES_FILE.exists() or SWITCHES_FILE.read_text() != switches
@@ -82,16 +86,12 @@ def extension(name):
 
 
 checked = switched_on("FASTRNN_BOUNDS")
+directives = {"language_level": 3, "wraparound": False, "cdivision": True}
+directives |= {"boundscheck": checked, "initializedcheck": checked}
 modules = cythonize(
     [extension(path.stem) for path in sorted(CORE.glob("*.pyx"))],
     force=switches_changed,
-    compiler_directives={
-        "language_level": 3,
-        "boundscheck": checked,
-        "wraparound": False,
-        "initializedcheck": checked,
-        "cdivision": True,
-    },
+    compiler_directives=directives,
 )
 if switches_changed:
     SWITCHES_FILE.parent.mkdir(exist_ok=True)

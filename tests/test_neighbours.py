@@ -32,7 +32,7 @@ class World:
         return self.time, self.ours, everybody, self.cores
 
     def now(self):
-        team.pretend(*self.seen())
+        team.simulate_times(*self.seen())
 
     def rest(self, seconds, others):
         """We do nothing, others use so many cores."""
@@ -41,28 +41,28 @@ class World:
         self.now()
 
     def region(self, seconds, others, idle=0.0):
-        """A region of as many threads as there is room for; others use so many cores, and our threads wait so long."""
-        before, threads = self.seen(), min(self.cores, team.room() or self.cores)
+        """A region of as many threads as there are free cores; others use so many cores, our threads wait so long."""
+        before, threads = self.seen(), min(self.cores, team.free_cores() or self.cores)
         self.time += seconds
         self.others += others * seconds
         self.ours += (min(threads, self.cores - others) - idle) * seconds
-        team.region(before, self.seen(), threads)
+        team.simulate_watch(before, self.seen(), threads)
 
     def run(self, seconds, others, idle=0.0):
-        """Regions for so long; the shares of them that had each number of free cores."""
+        """Regions for so long; for each number of free cores, the fraction of the regions that had it."""
         count = round(seconds / REGION)
-        rooms = []
+        free = []
         for i in range(count):
             self.region(REGION, others(i * REGION) if callable(others) else others, idle)
-            rooms.append(team.room() or self.cores)
-        return {room: rooms.count(room) / count for room in sorted(set(rooms))}
+            free.append(team.free_cores() or self.cores)
+        return {cores: free.count(cores) / count for cores in sorted(set(free))}
 
 
 @pytest.fixture
 def world():
     yield World()
-    team.pretend(0, 0, 0, 0)
-    assert team.room() is None
+    team.simulate_times(0, 0, 0, 0)
+    assert team.free_cores() is None
 
 
 def test_a_busy_process_is_left_a_core_until_it_ends(world):
@@ -75,9 +75,9 @@ def test_a_busy_process_is_left_a_core_until_it_ends(world):
 
 def test_it_is_found_out_that_it_has_ended_while_we_do_nothing(world):
     world.run(0.5, 0.67)
-    assert team.room() == 1
+    assert team.free_cores() == 1
     world.rest(0.2, 0)
-    assert team.room() is None
+    assert team.free_cores() is None
 
 
 @pytest.mark.parametrize("used", [0.05, 0.15, 0.3, 0.4])
@@ -112,33 +112,33 @@ def test_a_neighbour_that_is_not_in_the_way_is_left_alone(world):
     before, threads = world.seen(), 2
     for _ in range(400):
         world.time, world.ours, world.others = world.time + REGION, world.ours + threads * REGION, world.others + REGION
-        team.region(before, world.seen(), threads)
+        team.simulate_watch(before, world.seen(), threads)
         before = world.seen()
-        assert team.room() is None
+        assert team.free_cores() is None
 
 
 def test_several_neighbours_leave_one_core_at_least():
     try:
         many = World(cores=4)
         many.run(0.5, 1.9)
-        assert team.room() == 2
+        assert team.free_cores() == 2
         many.run(1, 3.6)
-        assert team.room() == 1
+        assert team.free_cores() == 1
     finally:
-        team.pretend(0, 0, 0, 0)
+        team.simulate_times(0, 0, 0, 0)
 
 
 def test_a_count_of_other_cores_says_nothing(world):
     """The affinity changed between two counts: their difference is not what others did."""
     world.run(0.06, 1)
-    assert team.room() is None
+    assert team.free_cores() is None
     world.cores, world.others = 3, world.others + 1000
     world.now()
     world.run(0.11, 0.6)
-    assert team.room() is None
+    assert team.free_cores() is None
 
 
-def test_teams_keep_to_the_room():
+def test_teams_keep_to_the_free_cores():
     """A call of two threads starts none beside a neighbour, and the result is the same."""
     script = """
 import os
@@ -153,13 +153,13 @@ lstm, x = fastrnn.LSTM(128, 128, seed=0), np.ones((50, 32, 128), np.float32)
 expected = lstm(x, num_threads=1)[0]
 before = running()
 time = ours = everybody = 100.0
-while team.room() != 1:
+while team.free_cores() != 1:
     start = time, ours, everybody, 2
     time, ours, everybody = time + 0.01, ours + 0.01, everybody + 0.02
-    team.region(start, (time, ours, everybody, 2), 2)
+    team.simulate_watch(start, (time, ours, everybody, 2), 2)
 same = [(lstm(x, num_threads=2)[0] == expected).all()]
 crowded = running()
-team.pretend(0, 0, 0, 0)
+team.simulate_times(0, 0, 0, 0)
 same.append((lstm(x, num_threads=2)[0] == expected).all())
 print(crowded - before, running() - before, *same)
 """
@@ -179,7 +179,7 @@ def test_the_count_is_the_systems_own():
 
     try:
         os.sched_setaffinity(0, {core})
-        before, (_, ours, everybody, cores), after = used(), team.count(), used()
+        before, (_, ours, everybody, cores), after = used(), team.cpu_times(), used()
     finally:
         os.sched_setaffinity(0, allowed)
     assert cores == 1

@@ -12,6 +12,7 @@ from tolerance import assert_same_bits
 
 import fastrnn
 from fastrnn import runtime
+from fastrnn._core import team
 from fastrnn.linear import LinearTape
 
 CALLERS = 8
@@ -201,6 +202,31 @@ def test_threads_really_run_when_the_work_is_worth_them(name, calls):
 
 
 @needs_openmp
+@pytest.mark.parametrize(("threads", "region"), [(2, 2), (2, 4), (3, 3)])
+def test_a_region_runs_each_task_once_on_a_thread_that_flushes_subnormals(threads, region):
+    assert team.granted(region) == region
+    assert team.tasks(threads, region) == [(i, threads, threads, True) for i in range(threads)]
+    assert 5e-324 * 1.0 > 0, "the caller's mode is put back"
+
+
+def test_one_task_needs_no_region():
+    assert team.tasks(1, 1) == team.tasks(1, 3) == [(0, 1, 0, True)]
+    assert 5e-324 * 1.0 > 0
+
+
+@needs_openmp
+def test_a_team_measures_its_first_threads():
+    threads = team.granted(70)
+    assert team.tasks(threads, threads) == [(i, threads, min(threads, 64), True) for i in range(threads)]
+
+
+@needs_openmp
+def test_tasks_are_told_how_many_threads_openmp_started():
+    script = "from fastrnn._core import team; print(team.tasks(5, 5))"
+    assert output(script, OMP_THREAD_LIMIT="3") == str([(i, 3, 5, True) for i in range(3)])
+
+
+@needs_openmp
 @pytest.mark.parametrize("limit", ["1", "2", "3"])
 def test_fewer_threads_than_asked_for_do_all_the_work(limit):
     """OpenMP may refuse: nobody waits for a thread that is not there."""
@@ -348,6 +374,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 import fastrnn
 from fastrnn import runtime
+from fastrnn._core import team
 
 runtime._cgroup_quota = lambda: None
 lstm, head = fastrnn.LSTM(64, 64, seed=0), fastrnn.Linear(64, 500, seed=0)

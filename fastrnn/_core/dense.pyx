@@ -19,7 +19,7 @@ import numpy as np
 
 from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_flush_begin, fr_flush_end, fr_matrix, fr_product, kernels
 
-from fastrnn._core.team cimport cut, fr_team, gather, grant, look, team
+from fastrnn._core.team cimport check_signals, fr_team, granted_threads, part_begin, team_start, worthwhile_threads
 
 from fastrnn._core.memory import empty
 from fastrnn._core.team import renew_in_children
@@ -89,8 +89,8 @@ cdef void weight_gradients(
     cdef Py_ssize_t per_slot = padded(units) // FR_GROUP
     cdef Py_ssize_t lowest = per_slot * slots * turn // turns
     cdef Py_ssize_t groups = per_slot * slots * (turn + 1) // turns - lowest
-    cdef Py_ssize_t begin = lowest + cut(crew, groups, part, parts, 0, 1)
-    cdef Py_ssize_t end = lowest + cut(crew, groups, part + 1, parts, 0, 1)
+    cdef Py_ssize_t begin = lowest + part_begin(crew, groups, part, parts, 0, 1)
+    cdef Py_ssize_t end = lowest + part_begin(crew, groups, part + 1, parts, 0, 1)
     cdef Py_ssize_t blocks = (K + GRADIENT_ROWS - 1) // GRADIENT_ROWS, block, k, depth, group, slot, unit, width
     cdef Py_ssize_t pieces, columns, row, m, N
     cdef int p
@@ -216,7 +216,8 @@ cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t
     """y (rows, N) = init + x (rows, K at stride x_row) @ packed w, this part of the rows, this turn's columns"""
     cdef Py_ssize_t all_groups = padded(N) // FR_GROUP
     cdef Py_ssize_t begin = all_groups * turn // turns, end = all_groups * (turn + 1) // turns
-    cdef Py_ssize_t first = cut(crew, rows, part, parts, 0, 1), last = cut(crew, rows, part + 1, parts, 0, 1)
+    cdef Py_ssize_t first = part_begin(crew, rows, part, parts, 0, 1)
+    cdef Py_ssize_t last = part_begin(crew, rows, part + 1, parts, 0, 1)
     cdef unsigned before = fr_flush_begin()
     cdef fr_product product
     if init != NULL:
@@ -235,18 +236,20 @@ cdef void product_rows(Py_ssize_t rows, Py_ssize_t K, const float *x, Py_ssize_t
 def linear_forward(LinearPanels w, const float[:, ::1] x, float[:, ::1] y, int num_threads):
     """y = x @ weight.T + bias;  x IN (rows, inputs), y OUT (rows, outputs)"""
     cdef Py_ssize_t rows = x.shape[0], block = 0, until, first, last, turn
-    cdef int part, parts = grant(team(num_threads, rows // 4, <double> rows * w.inputs * w.outputs))
+    cdef int part, parts = granted_threads(
+        worthwhile_threads(num_threads, rows // 4, <double> rows * w.inputs * w.outputs)
+    )
     cdef Pieces pieces = pieces_of(rows, <double> w.inputs * w.outputs, parts)
     cdef fr_team crew
     fitting("Linear", w.forward is not None and x.shape[1] == w.inputs
             and y.shape[0] == rows and y.shape[1] == w.outputs)
-    gather(&crew, parts)
+    team_start(&crew, parts)
     while block < pieces.blocks:
         until = min(block + pieces.each, pieces.blocks)
         first, last = rows * block // pieces.blocks, rows * until // pieces.blocks
         for turn in range(pieces.turns):
             if block or turn:
-                look()
+                check_signals()
             for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
                 product_rows(last - first, w.inputs, &x[first, 0], w.inputs, &w.forward[0], &w.bias[0], w.outputs,
                              &y[first, 0], turn, pieces.turns, &crew, part, parts)
@@ -262,7 +265,7 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
     """
     cdef Py_ssize_t rows = x.shape[0], need = gradient_scratch(padded(w.inputs))
     cdef double work = <double> rows * w.inputs * w.outputs
-    cdef int parts = grant(team(num_threads, padded(w.outputs) // FR_GROUP, work))
+    cdef int parts = granted_threads(worthwhile_threads(num_threads, padded(w.outputs) // FR_GROUP, work))
     cdef float[:, ::1] scratch = empty((parts, need))
     cdef bint may_end = 2 * work > work_between_looks()
     fitting("Linear.backward", w.transposed is not None and x.shape[1] == w.inputs
@@ -272,7 +275,7 @@ def linear_backward(LinearPanels w, const float[:, ::1] x, const float[:, ::1] d
     try:
         linear_backward_pieces(w, x, dy, dx, dweight, dbias, scratch, parts)
         if may_end:
-            look()
+            check_signals()
     except BaseException:
         for array, values in before:
             array[...] = values
@@ -286,13 +289,13 @@ cdef linear_backward_pieces(LinearPanels w, const float[:, ::1] x, const float[:
     cdef float *bias = &dbias[0] if dbias.shape[0] else NULL
     cdef int part
     cdef fr_team crew
-    gather(&crew, parts)
+    team_start(&crew, parts)
     while block < pieces.blocks:
         until = min(block + pieces.each, pieces.blocks)
         first, last = rows * block // pieces.blocks, rows * until // pieces.blocks
         for turn in range(pieces.turns):
             if block or turn:
-                look()
+                check_signals()
             for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
                 product_rows(last - first, w.outputs, &dy[first, 0], w.outputs, &w.transposed[0], NULL, w.inputs,
                              &dx[first, 0], turn, pieces.turns, &crew, part, parts)
@@ -335,13 +338,13 @@ def cross_entropy(const float[:, ::1] logits, const int64_t[::1] targets, float 
     """
     cdef Py_ssize_t rows = logits.shape[0], part, first = 0, count
     cdef double each = 20.0 * logits.shape[1]
-    cdef int parts = grant(team(num_threads, rows, rows * each))
+    cdef int parts = granted_threads(worthwhile_threads(num_threads, rows, rows * each))
     cdef Py_ssize_t most = piece(each, parts)
     fitting("softmax_cross_entropy", targets.shape[0] == losses.shape[0] == dlogits.shape[0] == rows
             and dlogits.shape[1] == logits.shape[1])
     while first < rows:
         if first:
-            look()
+            check_signals()
         count = min(most, rows - first)
         for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
             loss_rows(logits, targets, scale, dlogits, losses,
@@ -362,12 +365,12 @@ def dropout(const float[::1] source, float[::1] target, float p, uint64_t key, i
     source IN, target OUT, may be the same array. The same call on a gradient is dropout's backward.
     """
     cdef Py_ssize_t n = source.shape[0], part, first = 0, count
-    cdef int parts = grant(team(num_threads, n, 4.0 * n))
+    cdef int parts = granted_threads(worthwhile_threads(num_threads, n, 4.0 * n))
     cdef Py_ssize_t most = piece(4.0, parts)
     fitting("dropout", target.shape[0] == n)
     while first < n:
         if first:
-            look()
+            check_signals()
         count = min(most, n - first)
         for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
             dropout_share(source, target, p, key,

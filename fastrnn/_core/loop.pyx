@@ -37,8 +37,8 @@ from fastrnn._core.kernels cimport (
 )
 from fastrnn._core.weights cimport Panels
 from fastrnn._core.team cimport (
-    FR_MAX_TEAM, Region, cut, enter, fr_meet, fr_progress, fr_team, fr_team_size, fr_ticks, gather, grant, learn, leave,
-    look, team
+    FR_MAX_TEAM, Watch, check_signals, fr_barrier, fr_member, fr_team, fr_team_size, fr_ticks, granted_threads,
+    part_begin, team_start, update_speeds, watch_begin, watch_end, worthwhile_threads
 )
 
 from fastrnn._core.memory import empty
@@ -78,7 +78,7 @@ cdef struct Share:
     Py_ssize_t first, last  # batch rows
     Py_ssize_t begin, end  # groups of units
     Py_ssize_t most[FR_MAX_STAGES]  # groups of each stage to take from product to equations at once
-    fr_progress *team  # NULL for one thread, and for those without a place
+    fr_member *team  # NULL for one thread, and for those without a place
     int me, count
     long stages
     long long ticks  # at work so far, less the clock's at the start
@@ -115,7 +115,7 @@ cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
 
 cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double row_work) noexcept nogil:
     """The grid of the threads that a row's multiply-adds are worth, without any that would have nothing to do."""
-    cdef int threads = team(num_threads, B * w.Hp // FR_GROUP, max(few_rows(w), B) * row_work)
+    cdef int threads = worthwhile_threads(num_threads, B * w.Hp // FR_GROUP, max(few_rows(w), B) * row_work)
     cdef Grid grid = grid_of(w, B, threads)
     while grid.rows * grid.units < threads:
         threads = grid.rows * grid.units
@@ -151,11 +151,11 @@ cdef Share share_of(Panels w, Py_ssize_t first, Py_ssize_t last, int thread, int
             share.first = last
         else:
             if thread < crew.threads:
-                share.team = &crew.places[part * units]
-            share.first = first + cut(crew, last - first, part, grid.rows, 0, units)
-            share.last = first + cut(crew, last - first, part + 1, grid.rows, 0, units)
-            share.begin = cut(crew, groups, share.me, units, part * units, 1)
-            share.end = cut(crew, groups, share.me + 1, units, part * units, 1)
+                share.team = &crew.members[part * units]
+            share.first = first + part_begin(crew, last - first, part, grid.rows, 0, units)
+            share.last = first + part_begin(crew, last - first, part + 1, grid.rows, 0, units)
+            share.begin = part_begin(crew, groups, share.me, units, part * units, 1)
+            share.end = part_begin(crew, groups, share.me + 1, units, part * units, 1)
     for s in range(w.cell.stages):
         share.most[s] = block_groups(w, &w.cell.stage[s], share.last - share.first)
     return share
@@ -178,7 +178,7 @@ cdef void meet(Share *share) noexcept nogil:
     """Wait until the other units of these rows have been through the stage."""
     if share.count > 1:
         share.stages += 1
-        share.ticks -= fr_meet(share.team, share.count, share.me, share.stages)
+        share.ticks -= fr_barrier(share.team, share.count, share.me, share.stages)
 
 
 cdef struct Piece:
@@ -357,17 +357,17 @@ cdef void forward_piece(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1
                         int threads) noexcept nogil:
     """Steps start..stop of rows first..last."""
     cdef fr_team crew
-    cdef Region region
+    cdef Watch region
     if threads == 1:
         forward_share(w, x, indices, gates, h, c, aux, at_rest, start, stop, share_of(w, first, last, 0, 1, NULL))
         return
-    gather(&crew, threads)
-    region = enter()
+    team_start(&crew, threads)
+    region = watch_begin()
     with parallel(num_threads=threads):
         forward_share(w, x, indices, gates, h, c, aux, at_rest, start, stop,
                       share_of(w, first, last, threadid(), min(threads, fr_team_size()), &crew))
-    learn(&crew)
-    leave(region, threads)
+    update_speeds(&crew)
+    watch_end(region, threads)
 
 
 cdef int forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
@@ -386,7 +386,7 @@ cdef int forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1]
     cdef Grid grid = grid_for(w, B, num_threads, <double> w.row * terms)
     cdef int threads = grid.rows * grid.units
     if threads > 1:
-        threads = grant(threads)
+        threads = granted_threads(threads)
     cdef Piece piece = piece_of(w, B, T, w.H + inputs, threads)
     if threads == 1 and piece.rows == B and piece.steps == T:  # memoryviews are copied for every further call
         forward_share(w, x, indices, gates, h, c, aux, at_rest, 0, T, share_of(w, 0, B, 0, 1, NULL))
@@ -396,7 +396,7 @@ cdef int forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1]
         while start < T:
             stop = min(start + piece.steps, T)
             if first or start:
-                look()
+                check_signals()
             forward_piece(w, x, indices, gates, h, c, aux, at_rest, first, last, start, stop, threads)
             start = stop
         first = last
@@ -505,8 +505,8 @@ cdef void index_gradient(Panels w, const float *da, const int64_t *indices, Py_s
                          const fr_team *crew, int part, int parts) noexcept nogil:
     """sums[indices[row]] += da[row] over the input slots, this part's columns"""
     cdef Py_ssize_t groups = w.cell.gates * w.Hp // FR_GROUP, row
-    cdef Py_ssize_t begin = cut(crew, groups, part, parts, 0, 1) * FR_GROUP
-    cdef Py_ssize_t end = cut(crew, groups, part + 1, parts, 0, 1) * FR_GROUP
+    cdef Py_ssize_t begin = part_begin(crew, groups, part, parts, 0, 1) * FR_GROUP
+    cdef Py_ssize_t end = part_begin(crew, groups, part + 1, parts, 0, 1) * FR_GROUP
     cdef unsigned before = fr_flush_begin()
     for row in range(rows):
         kernels.add(end - begin, da + row * w.row + begin, &sums[indices[row], begin])
@@ -528,12 +528,12 @@ cdef void backward_piece(Panels w, float[:, :, ::1] gates, const float[:, :, ::1
     if threads == 1:
         backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop, share_of(w, first, last, 0, 1, NULL))
         return
-    gather(&crew, threads)
+    team_start(&crew, threads)
     with parallel(num_threads=parts):
         if threadid() < threads:
             backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop,
                            share_of(w, first, last, threadid(), min(threads, fr_team_size()), &crew))
-    learn(&crew)
+    update_speeds(&crew)
 
 
 cdef double backward_work(Panels w, Py_ssize_t B, Py_ssize_t T, Py_ssize_t inputs) noexcept nogil:
@@ -560,13 +560,15 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
     cdef Grid grid = grid_for(w, B, num_threads, <double> steps * w.row * w.H)
     cdef int threads = grid.rows * grid.units
     # One size of team for both, or OpenMP would end the threads that the smaller leaves over, and start them again.
-    cdef int part, parts = grant(max(threads, team(num_threads, w.columns // FR_GROUP, work * (w.H + inputs))))
+    cdef int part, parts = granted_threads(
+        max(threads, worthwhile_threads(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
+    )
     cdef fr_team crew
     cdef float *bias_ih = &dbias_ih[0] if dbias_ih.shape[0] else NULL
     cdef float *bias_hh = &dbias_hh[0] if dbias_hh.shape[0] else NULL
     cdef float[:, ::1] daux = no_matrix, sums = no_matrix
     cdef float[:, ::1] scratch = empty((parts, gradient_scratch(padded(inputs) + w.cell.stages * w.Hp)))
-    cdef Region region
+    cdef Watch region
     cdef Piece piece
     cdef Pieces pieces
     threads = min(threads, parts)
@@ -576,7 +578,7 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
     if indices.shape[0]:
         sums = np.zeros((w.inputs, w.cell.gates * w.Hp), dtype=np.float32)
     if threads > 1:
-        region = enter()
+        region = watch_begin()
     while stop > 0:
         start = max(<Py_ssize_t> 0, stop - steps)
         first = 0
@@ -585,21 +587,21 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
             while end > start:
                 begin = max(start, end - piece.steps)
                 if may_end:
-                    look()
+                    check_signals()
                 with nogil:
                     backward_piece(w, gates, h, c, dy, dh, dc, daux, first, last, begin, end, threads, parts)
                 end = begin
             first = last
         rows = (stop - start) * B
         pieces = pieces_of(rows, <double> w.row * (w.H + 2 * inputs), parts)
-        gather(&crew, parts)
+        team_start(&crew, parts)
         block = 0
         while block < pieces.blocks:
             last = min(block + pieces.each, pieces.blocks)
             begin, end = rows * block // pieces.blocks, rows * last // pieces.blocks
             for turn in range(pieces.turns):
                 if may_end:
-                    look()
+                    check_signals()
                 for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
                     gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, start, stop,
                               block, last, turn, pieces.turns, &scratch[part, 0], &crew, part, parts)
@@ -614,9 +616,9 @@ cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] in
             block = last
         stop = start
     if threads > 1:
-        leave(region, threads)
+        watch_end(region, threads)
     if may_end:
-        look()
+        check_signals()
     if indices.shape[0]:
         add_index_gradient(w, np.asarray(sums), np.asarray(dweight_ih), np.asarray(dbias_ih))
 

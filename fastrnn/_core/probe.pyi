@@ -1,4 +1,4 @@
-"""Loops that measure the processor, and a frame for counting instructions (see _core/probe.pyx)."""
+"""The machine: cache sizes, loops that measure the processor, counted instructions (see _core/probe.pyx)."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 _T = TypeVar("_T")
 
+def cache_sizes() -> list[int]: ...
 def compiler() -> str: ...
 def multiply_add(rounds: int, threads: int) -> float: ...
 def read(rounds: int, buffers: NDArray[float32]) -> int: ...

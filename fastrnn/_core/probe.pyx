@@ -1,54 +1,59 @@
-"""What `fastrnn bench` needs compiled: loops that measure the processor, and a frame for counting instructions.
+"""The machine: the sizes of its caches, loops that measure the processor, and a frame for counting instructions.
 
-The loops run with the instruction set that this process's kernels use, and last as long as the rounds they are given:
-whoever calls them takes the time.
+The loops run with the instruction set that this process's kernels use, for as many rounds as they are given. The caller
+takes the time.
 """
 
-from cython.parallel cimport parallel, threadid
-
 from fastrnn._core.kernels cimport kernels
-from fastrnn._core.team cimport grant
+from fastrnn._core.team cimport fr_team, granted_threads, run_parallel
 
-cdef extern from *:
-    """
-    static void pass_barriers(ptrdiff_t count, int threads)
-    {
-    #ifdef _OPENMP
-    #pragma omp parallel num_threads(threads)
-        for (ptrdiff_t i = 0; i < count; i++) {
-    #pragma omp barrier
-        }
-    #endif
-        (void)count, (void)threads;
-    }
+cdef extern from "native/caches.h":
+    Py_ssize_t fr_cache_bytes(int level) noexcept nogil
 
-    /* Exported, so that Callgrind can be told to count inside it alone. */
-    __attribute__((visibility("default"), noinline)) PyObject *fr_bench_counted(PyObject *run)
-    {
-        return PyObject_CallNoArgs(run);
-    }
-
-    #ifdef __VERSION__
-    static const char *compiler_version = __VERSION__;
-    #else
-    static const char *compiler_version = "unknown";
-    #endif
-    """
-    void pass_barriers(Py_ssize_t count, int threads) noexcept nogil
+cdef extern from "native/probe.h":
+    void fr_openmp_barriers(Py_ssize_t count) noexcept nogil
     object fr_bench_counted(object run)
-    const char *compiler_version
+    const char *fr_compiler()
+
+
+cdef struct Loop:
+    Py_ssize_t rounds, n, row
+    const float *data  # (threads, row)
+
+
+cdef void multiply_add_task(void *job, int thread, int threads, const fr_team *team) noexcept nogil:
+    kernels.probe_multiply_add((<Loop *> job).rounds)
+
+
+cdef void read_task(void *job, int thread, int threads, const fr_team *team) noexcept nogil:
+    cdef Loop *loop = <Loop *> job
+    kernels.probe_read(loop.rounds, loop.n, loop.data + thread * loop.row)
+
+
+cdef void barriers_task(void *job, int thread, int threads, const fr_team *team) noexcept nogil:
+    fr_openmp_barriers((<Loop *> job).rounds)
+
+
+cdef Py_ssize_t cache_bytes(int level) noexcept nogil:
+    return fr_cache_bytes(level)
+
+
+def cache_sizes():
+    """Bytes of the data caches L1, L2 and L3 that one core sees; 0 for none."""
+    return [cache_bytes(level) for level in (1, 2, 3)]
 
 
 def compiler():
-    """The compiler that built this module, by its own words."""
-    return compiler_version.decode()
+    """The compiler that built this module, in its own words."""
+    return fr_compiler().decode()
 
 
 def multiply_add(Py_ssize_t rounds, int threads):
     """Run chains of multiply-adds on every thread; return how many FLOP they were in all."""
-    threads = grant(threads)
-    with nogil, parallel(num_threads=threads):
-        kernels.probe_multiply_add(rounds)
+    cdef Loop loop = Loop(rounds=rounds, n=0, row=0, data=NULL)
+    threads = granted_threads(threads)
+    with nogil:
+        run_parallel(multiply_add_task, &loop, threads, threads, False)
     return kernels.probe_flops * rounds * threads
 
 
@@ -58,17 +63,19 @@ def read(Py_ssize_t rounds, const float[:, ::1] buffers):
     The rows' length is cut to a multiple of the loop's block: at least 128 floats, or nothing is read.
     """
     cdef Py_ssize_t n = buffers.shape[1] // kernels.probe_block * kernels.probe_block
-    cdef int threads = grant(<int> buffers.shape[0])
-    with nogil, parallel(num_threads=threads):
-        kernels.probe_read(rounds, n, &buffers[threadid(), 0])
+    cdef int threads = granted_threads(<int> buffers.shape[0])
+    cdef Loop loop = Loop(rounds=rounds, n=n, row=buffers.shape[1], data=&buffers[0, 0])
+    with nogil:
+        run_parallel(read_task, &loop, threads, threads, False)
     return 4 * rounds * n * threads
 
 
 def barriers(Py_ssize_t count, int threads):
-    """Let `threads` threads meet at OpenMP's barrier `count` times."""
-    threads = grant(threads)
+    """Let `threads` threads wait for each other at OpenMP's barrier `count` times."""
+    cdef Loop loop = Loop(rounds=count, n=0, row=0, data=NULL)
+    threads = granted_threads(threads)
     with nogil:
-        pass_barriers(count, threads)
+        run_parallel(barriers_task, &loop, threads, threads, False)
 
 
 def counted(run):

@@ -14,7 +14,7 @@ cimport numpy as cnp
 from fastrnn._core.dense cimport fitting, work_between_looks
 from fastrnn._core.loop cimport backward_layer, backward_work, forward_layer, forward_work, time_block
 from fastrnn._core.weights cimport Panels
-from fastrnn._core.team cimport look
+from fastrnn._core.team cimport check_signals
 
 from fastrnn._core.dense import dropout
 from fastrnn._core.memory import SMALL_BYTES, empty
@@ -190,7 +190,7 @@ cdef class Stack:
                 records.append(record)
                 work += forward_work(panels, B, T, 0 if integers else panels.inputs)
                 if work > work_between_looks():
-                    look()
+                    check_signals()
                 x, integers = record.states[1:], False
                 if drop > 0 and layer < last:
                     x = record.drop_out(x, drop, rng, num_threads)

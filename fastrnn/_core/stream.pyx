@@ -10,7 +10,7 @@ cimport numpy as cnp
 from fastrnn._core.dense cimport Version, fitting, work_between_looks
 from fastrnn._core.loop cimport forward_layer, forward_work
 from fastrnn._core.weights cimport Panels
-from fastrnn._core.team cimport look
+from fastrnn._core.team cimport check_signals
 
 from fastrnn._core.memory import empty
 
@@ -141,7 +141,7 @@ cdef class StreamCore:
             else:
                 advance(layer, below, self.num_threads)
             if self.may_end:
-                look()
+                check_signals()
             below = layer
         return below
 
