@@ -18,11 +18,10 @@ from safetensors.numpy import save as pack
 
 import fastrnn
 from fastrnn.charlm import CharacterModel, UserError, checkpoint, load
-from fastrnn.charlm.cli import main
 from fastrnn.charlm.model import parameter_shapes, state_arrays, state_shapes
-from fastrnn.charlm.progress import Report
-from fastrnn.charlm.record import TrainingRecord
+from fastrnn.charlm.record import Report, TrainingRecord
 from fastrnn.charlm.train import Trainer, resumable
+from fastrnn.cli.main import main
 
 
 @pytest.fixture
