@@ -180,15 +180,29 @@ def test_files_import_only_what_their_room_may():
     assert not sorted(set(EXCEPTIONS) - beside), "exceptions that nothing needs any longer"
 
 
+def private(name):
+    return name.startswith("_") and not name.endswith("__")
+
+
 def test_private_names_stay_in_their_room():
-    """`from module import _name`, in another room than the module's."""
+    """Neither `from module import _name` nor `module._name` in another room than the module's."""
     taken = [
         (item.file, name)
         for item, target in inside()
-        for name in item.names
-        if room(item.file) != room(target) and re.match("_(?!_)", name)
+        for name in (*item.names, *attributes(item.file, item.module.rpartition(".")[2]))
+        if room(item.file) != room(target) and private(name)
     ]
     assert not taken
+
+
+@cache
+def attributes(file, module):
+    """The attributes that a Python file takes of what it calls by the name of a module."""
+    if not file.endswith(".py"):
+        return set()
+    nodes = ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8")))
+    found = [node for node in nodes if isinstance(node, ast.Attribute)]
+    return {node.attr for node in found if ast.unparse(node.value).rpartition(".")[2] == module}
 
 
 def test_the_package_needs_numpy_alone_to_be_imported():
