@@ -13,5 +13,5 @@ Its files::
     interrupt.py   Ctrl-C and other signals
     bench_run.py   what `bench` does: processes one after another, tables, files
 
-How `fastrnn/_command.py` reports an error while the package is imported is the exception: it runs before all this.
+An error while the package itself is imported is shown by `fastrnn/_command.py`, which runs before all this.
 """
