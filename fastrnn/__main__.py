@@ -2,6 +2,6 @@
 
 import sys
 
-from fastrnn.charlm.cli import main
+from fastrnn.cli.main import main
 
 sys.exit(main())

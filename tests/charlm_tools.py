@@ -1,11 +1,14 @@
-"""What the tests of the character model share: tiny models, and the command as a subprocess."""
+"""What the tests of the character model and of the command share: tiny models, the command, files of every kind."""
 
 import os
+import stat
 import subprocess
 import sys
 
-from fastrnn.charlm import CharacterModel, Settings, Trainer, Vocabulary
-from fastrnn.charlm import checkpoint as files
+import pytest
+
+from fastrnn.charlm import CharacterModel, Settings, Trainer, Vocabulary, checkpoint, files
+from fastrnn.cli import main
 
 TEXT = "she sells sea shells by the sea shore; the shells she sells are sea shells.\n" * 20
 
@@ -23,6 +26,9 @@ def tiny_options(**changes):
     return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
 
+ONE_EPOCH = tiny_options(epochs=1)
+
+
 def trained(text=TEXT, steps=None, **changes):
     """A Trainer after `steps` steps (by default all)."""
     trainer = Trainer(tiny(**changes), text)
@@ -35,7 +41,7 @@ def save_model(path, text=TEXT, **changes):
     """An untrained model's file without a training record; returns (model, vocabulary)."""
     vocabulary = Vocabulary.from_text(text)
     model = CharacterModel(tiny(**changes), len(vocabulary), seed=1)
-    files.save(path, model, vocabulary)
+    checkpoint.save(path, model, vocabulary)
     return model, vocabulary
 
 
@@ -52,3 +58,56 @@ def run(*words, folder=None, stdin=None):
     process = start(*words, folder=folder, stdin=None if stdin is None else subprocess.PIPE)
     out, err = process.communicate(stdin, timeout=60)
     return process.returncode, out, err
+
+
+# -------------------------------------------------------------------------------- folders and files
+
+needs_flock = pytest.mark.skipif(files.fcntl is None, reason="this system has no flock")
+
+
+def everything(folder):
+    """What is in a folder: every name with what it is and holds."""
+    return {
+        str(path.relative_to(folder)): (stat.S_IFMT(path.lstat().st_mode), content(path))
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def content(path):
+    if path.is_symlink():
+        return os.readlink(path)
+    return path.read_bytes() if path.is_file() else None
+
+
+def train(capsys, *words):
+    """`fastrnn train` of one epoch in this process; returns (exit code, standard error)."""
+    code = main.main(["train", *map(str, words), *ONE_EPOCH])
+    return code, capsys.readouterr().err
+
+
+def assert_refused(capsys, folder, *words, saying):
+    """Exit code 1, one line that says why, and nothing has changed."""
+    before = everything(folder)
+    code, err = train(capsys, *words)
+    assert code == 1
+    assert saying in err and err.startswith("fastrnn: ") and err.count("\n") == 1
+    assert everything(folder) == before
+
+
+def make_fifo(path):
+    os.mkfifo(path)
+
+
+def make_node(path, kind):
+    try:
+        os.mknod(path, 0o666 | kind, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes such nodes")
+
+
+def make_null(path):
+    make_node(path, stat.S_IFCHR)
+
+
+def make_socket(path):
+    make_node(path, stat.S_IFSOCK)

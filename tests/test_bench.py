@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn.bench import cases, command, cores, machine, measure, peers, problem, report, sections
+from fastrnn.bench import cases, cores, machine, measure, peers, problem, report, sections
 from fastrnn.cells import CELLS
-from fastrnn.charlm import cli
+from fastrnn.cli import bench_run, main
+from fastrnn.cli.output import out
 
 ONE_STEP = "inference:1,1,8,8"
 
 
 def bench(*arguments):
-    return cli.main(["bench", "--peers", "numpy", "--seconds", "0", "--rounds", "1", *arguments])
+    return main.main(["bench", "--peers", "numpy", "--seconds", "0", "--rounds", "1", *arguments])
 
 
 @pytest.fixture
@@ -189,10 +190,10 @@ def test_stolen_time_is_said_and_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cores, "_STATISTICS", statistics)
     assert cores.stolen_seconds() == 250 / os.sysconf("SC_CLK_TCK")
     seconds = iter([10.0, 1e6])
-    monkeypatch.setattr(command, "stolen_seconds", lambda: next(seconds))
+    monkeypatch.setattr(bench_run, "stolen_seconds", lambda: next(seconds))
     assert bench("--cases", "training:2,3,5,7", "--cell", "lstm", "--json", str(path)) == 0
     assert "other virtual machines got" in capsys.readouterr().err
-    assert json.loads(path.read_text())["stolen"] > command.STOLEN
+    assert json.loads(path.read_text())["stolen"] > bench_run.STOLEN
     monkeypatch.setattr(cores, "_STATISTICS", tmp_path / "none")
     assert cores.stolen_seconds() == 0
 
@@ -210,7 +211,7 @@ def test_busy_cases_have_a_row_for_every_share_of_a_core(quick_trials, monkeypat
     monkeypatch.setattr(sections, "BUSY_CASES", [cases.Case("training", "gru", 2, 2, 3, 4)])
     monkeypatch.setattr(sections, "BUSY_CALLS", 2)
     monkeypatch.setattr(sections, "BUSY_SHARES", (0.0, 0.5, 1.0))
-    shown = report.Report([])
+    shown = report.Report([], out.line)
     for record in sections.run_busy([peers.PEERS["numpy"]], measure.Budget(0, 1), machine.measure(1)):
         assert all(process.poll() is not None for process in started)
         shown.show(record)
@@ -225,7 +226,7 @@ def test_busy_cases_have_a_row_for_every_share_of_a_core(quick_trials, monkeypat
 
 def test_a_mode_is_one_table_whatever_the_order_of_the_words():
     words = ["3,1,2,4", "training:5,1,2,4", "inference:7,1,2,4"]
-    chosen = command.choose_cases(words, ["gru", "lstm"], quick=False)
+    chosen = bench_run.choose_cases(words, ["gru", "lstm"], quick=False)
     assert [(case.mode, case.batch, case.cell) for case in chosen] == [
         (mode, batch, cell)
         for mode, batches in (("inference", (3, 7)), ("training", (3, 5)))

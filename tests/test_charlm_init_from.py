@@ -7,7 +7,7 @@ import pytest
 from charlm_tools import save_model, tiny_options, trained
 
 from fastrnn.charlm import load
-from fastrnn.charlm.cli import main
+from fastrnn.cli.main import main
 
 OTHER = "she has a sea; the other has a shore. all she sells stays there.\n" * 30
 OPTIONS = [word for word in tiny_options() if word not in ("--layers", "--hidden", "1", "16")]

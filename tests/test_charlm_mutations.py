@@ -16,10 +16,9 @@ from charlm_tools import TEXT, trained
 from safetensors.numpy import save as pack
 
 from fastrnn.charlm import Trainer, UserError, checkpoint, load
-from fastrnn.charlm.cli import main
-from fastrnn.charlm.progress import Report
-from fastrnn.charlm.record import TrainingRecord
+from fastrnn.charlm.record import Report, TrainingRecord
 from fastrnn.charlm.train import resumable
+from fastrnn.cli.main import main
 
 RUNS = {
     "lstm": {"layers": 2, "dropout": 0.2},

@@ -15,9 +15,11 @@ import pytest
 from charlm_tools import TEXT, save_model, tiny_options
 
 import fastrnn
-from fastrnn.charlm import cli, command_train, interrupt, load, progress, shell
-from fastrnn.charlm.output import Channel, visible, without_controls
-from fastrnn.charlm.progress import Bar, Lines, Report, open_progress
+from fastrnn.charlm import load
+from fastrnn.charlm.record import Report
+from fastrnn.cli import interrupt, log, main, shell, train
+from fastrnn.cli.output import Channel, visible, without_controls
+from fastrnn.cli.progress import Bar, Lines, open_progress
 
 OPTIONS = tiny_options(epochs=1, **{"sample-every": 20, "report-every": 20})
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a POSIX shell and terminal")
@@ -73,7 +75,7 @@ BROKEN = {
 
 def test_everything_is_written_by_one_helper():
     """No other file of the command prints or knows the streams; the bench's worker speaks to its parent."""
-    for package in ("charlm", "bench"):
+    for package in ("cli", "charlm", "bench"):
         for path in Path(fastrnn.__file__).parent.joinpath(package).rglob("*.py"):
             if path.name in ("output.py", "worker.py"):
                 continue
@@ -117,9 +119,9 @@ def test_a_stream_that_does_not_wait_gets_everything():
 def test_training_ends_well_whatever_the_streams_are(folder, monkeypatch, name, which):
     (folder / "zh.txt").write_text("白日依山盡黃河入海流\n" * 100)
     monkeypatch.setattr(sys, which, BROKEN[name]())
-    assert cli.main(["train", "zh.txt", *OPTIONS]) == 0
+    assert main.main(["train", "zh.txt", *OPTIONS]) == 0
     assert load("model.safetensors").training["step"] > 20  # with a sample
-    assert cli.main(["train", "zh.txt", "--resume", "model.safetensors", "--epochs", "2"]) == 0
+    assert main.main(["train", "zh.txt", "--resume", "model.safetensors", "--epochs", "2"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_commands_whose_result_is_output_say_when_it_is_lost(folder, monkeypatch
     save_model("model")
     for words in (["sample", "model"], ["eval", "model", "text.txt"], ["info", "model"], ["info"]):
         monkeypatch.setattr(sys, "stdout", BROKEN[name]())
-        assert cli.main(words) == code, words
+        assert main.main(words) == code, words
         err = capsys.readouterr().err
         assert err.count("\n") == (1 if name in ("closed", "terminal gone", "full") else 0)
         if name == "full":
@@ -139,17 +141,17 @@ def test_commands_whose_result_is_output_say_when_it_is_lost(folder, monkeypatch
 def test_a_reader_that_has_left_ends_sampling_at_once(folder, monkeypatch, capsys):
     save_model("model")
     monkeypatch.setattr(sys, "stdout", BROKEN["pipe"]())
-    assert cli.main(["sample", "model", "--length", str(10**30)]) == 1
+    assert main.main(["sample", "model", "--length", str(10**30)]) == 1
     assert capsys.readouterr().err == ""
 
 
 def test_help_is_output_too(monkeypatch):
     for make in BROKEN.values():
         monkeypatch.setattr(sys, "stdout", make())
-        assert cli.main([]) == 0
+        assert main.main([]) == 0
         for words in (["--help"], ["train", "--help"]):
             with pytest.raises(SystemExit) as left:
-                cli.main(words)
+                main.main(words)
             assert left.value.code == 0
 
 
@@ -157,7 +159,7 @@ def test_help_is_output_too(monkeypatch):
 def test_help_fits_any_terminal(monkeypatch, capsys, value):
     monkeypatch.setenv("COLUMNS", value)
     with pytest.raises(SystemExit):
-        cli.main(["train", "--help"])
+        main.main(["train", "--help"])
     assert "--lr-decay" in "".join(capsys.readouterr().out.split())
 
 
@@ -182,17 +184,17 @@ def test_training_goes_on_without_its_streams(folder, line):
 def test_a_message_never_lands_in_a_file_that_took_the_number_of_a_closed_stream(folder):
     script = (
         "import os, signal, sys\n"
-        "from fastrnn.charlm import cli, progress\n"
-        "append = progress.append_to_log\n"
+        "from fastrnn.cli import log, main\n"
+        "append = log.append_to_log\n"
         "def interrupted(*arguments):\n"
         "    append(*arguments); os.kill(os.getpid(), signal.SIGINT)\n"
-        "progress.append_to_log = interrupted\n"
-        "sys.exit(cli.main(['train', 'text.txt', *sys.argv[1:]]))\n"
+        "log.append_to_log = interrupted\n"
+        "sys.exit(main.main(['train', 'text.txt', *sys.argv[1:]]))\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", script, *OPTIONS]
     assert subprocess.run(command, env=environment, timeout=60).returncode == 130
-    assert [report.step for report in progress.read_log("model.jsonl")] == [20, 21]
+    assert [report.step for report in log.read_log("model.jsonl")] == [20, 21]
     assert load("model.safetensors").training["step"] == 21
 
 
@@ -288,19 +290,19 @@ def test_a_session_that_ends_saves_though_it_says_so_twice(folder, monkeypatch, 
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(progress, "append_to_log", interrupted)
+    monkeypatch.setattr(log, "append_to_log", interrupted)
     before = signal.getsignal(number)
-    assert cli.main(["train", "text.txt", *OPTIONS]) == 128 + number
+    assert main.main(["train", "text.txt", *OPTIONS]) == 128 + number
     assert load("model.safetensors").training["step"] == 21
     assert signal.getsignal(number) is before
 
 
 @posix_only
 def test_nohup_stays_in_effect(folder, monkeypatch):
-    monkeypatch.setattr(progress, "append_to_log", lambda *arguments: os.kill(os.getpid(), signal.SIGHUP))
+    monkeypatch.setattr(log, "append_to_log", lambda *arguments: os.kill(os.getpid(), signal.SIGHUP))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert cli.main(["train", "text.txt", *OPTIONS]) == 0
+        assert main.main(["train", "text.txt", *OPTIONS]) == 0
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -319,7 +321,7 @@ def test_a_signal_is_noted_though_the_terminal_is_gone(monkeypatch):
 def test_the_command_runs_in_any_thread(folder):
     codes = []
     words = [["train", "text.txt", *OPTIONS], ["sample", "model.safetensors"], ["info"]]
-    thread = threading.Thread(target=lambda: codes.extend(map(cli.main, words)))
+    thread = threading.Thread(target=lambda: codes.extend(map(main.main, words)))
     thread.start()
     thread.join()
     assert codes == [0, 0, 0]
@@ -338,9 +340,9 @@ def test_what_is_not_printable_is_escaped():
 def test_control_characters_of_names_and_files_are_escaped(folder, capsys):
     evil = "x\x1b]0;owned\x07\ny\u202e.txt"
     (folder / evil).write_text(TEXT)
-    assert cli.main(["train", evil, *OPTIONS, "--out", "\x1b[2Jm"]) == 0
+    assert main.main(["train", evil, *OPTIONS, "--out", "\x1b[2Jm"]) == 0
     for words in (["info", evil], ["eval", "\x1b[2Jm", "no\x1b\n"], ["\x1b[0m\n"], ["train", evil, "--out", evil]):
-        assert cli.main(words) == 1
+        assert main.main(words) == 1
     shown = capsys.readouterr()
     for character in "\x1b\x07\u202e":
         assert character not in shown.err
@@ -357,7 +359,7 @@ def test_samples_are_escaped_on_a_terminal_alone(folder, monkeypatch):
     shown = []
     for stream in (Terminal(), io.StringIO()):
         monkeypatch.setattr(sys, "stdout", stream)
-        assert cli.main(["sample", "model", "--seed", "1", "--length", "200", "--prime", "a\x1b"]) == 0
+        assert main.main(["sample", "model", "--seed", "1", "--length", "200", "--prime", "a\x1b"]) == 0
         shown.append(stream.getvalue())
     assert shown[0] == without_controls(shown[1]) != shown[1]
     assert "\x1b" not in shown[0] and "\x1b" in shown[1]
@@ -395,7 +397,7 @@ def test_a_printed_command_is_what_a_shell_takes(monkeypatch, encoding):
 def test_a_program_with_a_blank_in_its_path_can_be_pasted(folder, capsys, monkeypatch, called, expected):
     monkeypatch.setattr(sys, "argv", [called])
     monkeypatch.setattr(sys, "executable", "/opt/my python/bin/python3")
-    assert cli.main(["train", "text.txt", *OPTIONS, "--seconds", "1e-9"]) == 0
+    assert main.main(["train", "text.txt", *OPTIONS, "--seconds", "1e-9"]) == 0
     command = shlex.split(capsys.readouterr().err.splitlines()[-1])
     assert command == [*expected, "train", "text.txt", "--resume", "model.safetensors"]
 
@@ -403,14 +405,14 @@ def test_a_program_with_a_blank_in_its_path_can_be_pasted(folder, capsys, monkey
 def test_names_that_look_like_options_can_be_pasted(folder, capsys):
     os.rename("text.txt", "-text.txt")
     words = ["train", "--out=-m", "--threads", "1", "--seconds", "1e-9", *OPTIONS]
-    assert cli.main([*words, "--", "-text.txt", "./-text.txt"]) == 0
+    assert main.main([*words, "--", "-text.txt", "./-text.txt"]) == 0
     command = shlex.split(capsys.readouterr().err.splitlines()[-1])
     start = command.index("train")
     assert command[start:] == ["train", "--resume=-m", "--threads", "1", "--", "-text.txt", "./-text.txt"]
-    assert cli.main(command[start:]) == 0
+    assert main.main(command[start:]) == 0
     last = shlex.split(capsys.readouterr().err.splitlines()[-1])
     assert last[-3:] == ["sample", "--", "-m"]
-    assert cli.main(last[-3:]) == 0
+    assert main.main(last[-3:]) == 0
 
 
 def test_no_arguments_to_the_interpreter_are_no_reason_to_fail(monkeypatch):
@@ -424,11 +426,11 @@ def test_interrupt_is_one_line_and_130_everywhere(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     for target, name, words in (
-        (command_train, "_make_trainer", ["train"]),
-        (cli, "build_parser", []),
+        (train, "_make_trainer", ["train"]),
+        (main, "build_parser", []),
         (fastrnn, "config", ["info"]),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(target, name, interrupted)
-            assert cli.main(words) == 130
+            assert main.main(words) == 130
         assert capsys.readouterr().err == "fastrnn: interrupted\n"

@@ -20,9 +20,10 @@ import pytest
 from charlm_tools import TEXT, run, save_model, tiny_options
 from safetensors.numpy import save as safetensors_bytes
 
-from fastrnn.charlm import load, reading
+from fastrnn.charlm import load
 from fastrnn.charlm.errors import UserError
-from fastrnn.charlm.reading import read_texts
+from fastrnn.cli import reading
+from fastrnn.cli.reading import read_texts
 
 RICH = "naïve Ω 日本 🙂\r\n" * 50
 

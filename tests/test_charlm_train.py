@@ -9,9 +9,9 @@ from charlm_tools import TEXT, tiny, trained
 import fastrnn
 from fastrnn.charlm import Settings, Trainer, UserError, Vocabulary, load
 from fastrnn.charlm.evaluate import bits, compressed_bits, mean_loss, stream_count
+from fastrnn.charlm.loop import run
 from fastrnn.charlm.record import TrainingRecord
 from fastrnn.charlm.settings import changed, fine_tuned, settings_from
-from fastrnn.charlm.train import run
 
 
 class Silent:

@@ -5,7 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
-from fastrnn.charlm.cli import build_parser
+from fastrnn.cli.main import build_parser
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,7 +8,9 @@
     measure    rounds in which everybody takes a turn
     sections   what is measured: cases, the character model, latencies, memory
     worker     one process per number of cores, pinned, prints results as JSON lines
-    report     tables, geometric means, the picture
+    report     tables and geometric means
+    plot       the picture
 
-Nothing here is imported by the rest of the package. `benchmarks/README.md` says how to read the figures.
+Nothing but the command (`cli/bench.py`, `cli/bench_run.py`) imports this.
+`benchmarks/README.md` says how to read the figures.
 """

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-
-from fastrnn.charlm.output import out
 
 Record = dict[str, Any]
 
@@ -57,9 +55,10 @@ def _ratio(record: Record, peer: str) -> float | None:
 
 
 class Report:
-    """Prints records; `peers` are the columns."""
+    """Writes records by `line`, which takes one line of text; `peers` are the columns."""
 
-    def __init__(self, peers: Sequence[str]) -> None:
+    def __init__(self, peers: Sequence[str], line: Callable[[str], object]) -> None:
+        self._line = line
         self._peers = [name for name in peers if name != "fastrnn"]
         self._group: tuple[Any, ...] | None = None
         self._first_cores: dict[tuple[Any, ...], Record] = {}
@@ -75,7 +74,7 @@ class Report:
             _HEADINGS[record["kind"]](self, record)
         _ROWS[record["kind"]](self, record)
         for name, reason in record.get("failed", {}).items():
-            out.line(f"    {name} left out: {reason}")
+            self._line(f"    {name} left out: {reason}")
         self.records.append(record)
 
     def end(self) -> None:
@@ -95,7 +94,7 @@ class Report:
         if means:
             cells = [_cell(means.get(name), ".2f", "x") for name in self._peers]
             cells += [f"{'':{WIDTH}}", _cell(means.get("best"), ".2f", "x")]
-            out.line(f"{'geometric mean of the ratios':{NAME_WIDTH + WIDTH}}{''.join(cells)}")
+            self._line(f"{'geometric mean of the ratios':{NAME_WIDTH + WIDTH}}{''.join(cells)}")
         self._compare_ugrnn(mode, cores)
 
     def _compare_ugrnn(self, mode: str, cores: int) -> None:
@@ -108,13 +107,17 @@ class Report:
         for (cell, sizes), seconds in ours.items():
             if cell == "ugrnn" and ("lstm", sizes) in ours:
                 share = seconds / ours["lstm", sizes]
-                out.line(f"ugrnn {sizes} takes {share:.2f} of the time of lstm {sizes}")
+                self._line(f"ugrnn {sizes} takes {share:.2f} of the time of lstm {sizes}")
+
+    def _heading(self, text: str) -> None:
+        self._line("")
+        self._line(text)
 
     # -------------------------------------------------------------------------------------- cases
 
     def _case_heading(self, record: Record) -> None:
         cores = record["cores"]
-        _heading(f"{record['mode']}, {_cores(cores)}: median microseconds of a call (B,T,I,H)")
+        self._heading(f"{record['mode']}, {_cores(cores)}: median microseconds of a call (B,T,I,H)")
         columns = (
             "fastrnn",
             *self._peers,
@@ -125,7 +128,7 @@ class Report:
             "set by",
             "speed-up",
         )
-        out.line(f"{'':{NAME_WIDTH}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
+        self._line(f"{'':{NAME_WIDTH}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
 
     def _case_row(self, record: Record) -> None:
         call = " stream.step" if record["call"] != "layer" else ""
@@ -134,7 +137,7 @@ class Report:
         cells += [f"{record['best_peer'] or '-':>{WIDTH}}", _cell(record["ratio"], ".2f", "x")]
         cells += [_cell(record["gflops"], ".1f"), _cell(100 * record["share"], ".0f", "%")]
         cells += [f"{record['limit']:>{WIDTH}}", self._speed_up(record)]
-        out.line(f"{record['name'] + call:{NAME_WIDTH}}{''.join(cells)}")
+        self._line(f"{record['name'] + call:{NAME_WIDTH}}{''.join(cells)}")
 
     def _speed_up(self, record: Record) -> str:
         """Against the smallest number of cores that the same case was measured with."""
@@ -148,7 +151,7 @@ class Report:
     # ------------------------------------------------------------------------------------- others
 
     def _machine_heading(self, record: Record) -> None:
-        _heading(f"{record['processor']}, {record['isa']}, {_cores(record['cores'])}")
+        self._heading(f"{record['processor']}, {record['isa']}, {_cores(record['cores'])}")
 
     def _machine_row(self, record: Record) -> None:
         sizes = record["sizes"]
@@ -157,39 +160,39 @@ class Report:
             for level, rate in record["bandwidth"].items()
         ]
         barrier = f"; barrier {record['barrier_ns']:.0f} ns" if record["barrier_ns"] else ""
-        out.line(f"FMA {record['fma_gflops']:.0f} GFLOP/s; reads {', '.join(reads)}{barrier}")
+        self._line(f"FMA {record['fma_gflops']:.0f} GFLOP/s; reads {', '.join(reads)}{barrier}")
 
     def _latency_heading(self, record: Record) -> None:
-        _heading(f"single calls, {_cores(record['cores'])}, microseconds")
+        self._heading(f"single calls, {_cores(record['cores'])}, microseconds")
         columns = ("calls", "p50", "p99", "p99.9", "most")
-        out.line(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
+        self._line(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
 
     def _latency_row(self, record: Record) -> None:
         for name, times in record["timings"].items():
             who = {"stream": "stream.step", "fastrnn": "layer call"}.get(name, name)
             columns = ("p50", "p99", "p99.9", "most")
             figures = "".join(_cell(times[column] * 1e6, ".2f") for column in columns)
-            out.line(f"{record['name']:{NAME_WIDTH}}{who:14}{times['calls']:{WIDTH}}{figures}")
+            self._line(f"{record['name']:{NAME_WIDTH}}{who:14}{times['calls']:{WIDTH}}{figures}")
 
     def _busy_heading(self, record: Record) -> None:
-        _heading(f"beside a process that uses a share of a core, {_cores(record['cores'])}, milliseconds")
+        self._heading(f"beside a process that uses a share of a core, {_cores(record['cores'])}, milliseconds")
         columns = ("share", "p50", "p99", "p50/quiet", "p99/quiet")
-        out.line(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
+        self._line(f"{'':{NAME_WIDTH + 14}}" + "".join(f"{name:>{WIDTH}}" for name in columns))
 
     def _busy_row(self, record: Record) -> None:
         for name, times in record["timings"].items():
             figures = [_cell(100 * record["share"], ".0f", "%")]
             figures += [_cell(times[key] * 1e3, ".3f") for key in ("p50", "p99")]
             figures += [_cell(times[key] / times["quiet"], ".2f", "x") for key in ("p50", "p99")]
-            out.line(f"{record['name']:{NAME_WIDTH}}{name:14}{''.join(figures)}")
+            self._line(f"{record['name']:{NAME_WIDTH}}{name:14}{''.join(figures)}")
 
     def _model_heading(self, record: Record) -> None:
-        _heading(f"character model, whole training step, {_cores(record['cores'])}: median ms")
+        self._heading(f"character model, whole training step, {_cores(record['cores'])}: median ms")
 
     def _model_row(self, record: Record) -> None:
         times = {name: timing["median"] for name, timing in record["timings"].items()}
         ours = times["fastrnn"]
-        out.line(
+        self._line(
             f"{record['name']:{NAME_WIDTH}} fastrnn {ours * 1e3:.1f} "
             f"({record['characters'] / ours:,.0f} characters/s)"
             + "".join(
@@ -198,22 +201,17 @@ class Report:
         )
 
     def _memory_heading(self, record: Record) -> None:
-        _heading(f"memory of training steps, {_cores(record['cores'])}: MB above what stood before")
+        self._heading(f"memory of training steps, {_cores(record['cores'])}: MB above what stood before")
 
     def _memory_row(self, record: Record) -> None:
         steps = ", ".join(f"{n} {size / 1e6:.1f}" for n, size in record["steps"].items())
         peaks = ", ".join(f"{n} {size / 1e6:.0f}" for n, size in record["peaks"].items())
-        out.line(f"{record['name']:{NAME_WIDTH}} {steps}    (whole process: {peaks})")
+        self._line(f"{record['name']:{NAME_WIDTH}} {steps}    (whole process: {peaks})")
 
 
 _KINDS = ("case", "machine", "latency", "busy", "model", "memory")
 _HEADINGS = {kind: getattr(Report, f"_{kind}_heading") for kind in _KINDS}
 _ROWS = {kind: getattr(Report, f"_{kind}_row") for kind in _KINDS}
-
-
-def _heading(text: str) -> None:
-    out.write("\n")
-    out.line(text)
 
 
 def _cores(count: int) -> str:

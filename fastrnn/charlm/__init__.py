@@ -1,19 +1,18 @@
-"""A character language model on fastrnn's public API: the command `fastrnn`.
+"""A character language model, written on fastrnn's public names: what the command `fastrnn` trains.
 
 Its files::
 
-    text.py        the vocabulary;  reading.py: files, pipes, compressed texts, other encodings
+    text.py        the vocabulary, the default text, words for messages
     settings.py    every option of a run, its default and legal values
     model.py       recurrent layers and a linear head
-    train.py       steps, resuming, the training loop
+    train.py       one step, its place in the text, saving and resuming;  loop.py: the training loop
     evaluate.py    loss over a text; what compressors reach
     sample.py      drawing text
     checkpoint.py  model files (safetensors);  record.py: the training record in them
-    paths.py       every path of a command, checked before the first byte is written
-    files.py       replacing files in one step, locks
-    output.py      every line that is written;  shell.py: command lines to be pasted
-    progress.py    bar, lines, log;  picture.py: plots;  interrupt.py: Ctrl-C and other signals
-    cli.py         the command;  command_*.py: one subcommand each;  options.py: what they share
+    files.py       replacing files in one step
+    errors.py      the exception for what the user can put right
+
+Nothing here reads the command line or writes to the terminal: that is `fastrnn/cli/`.
 """
 
 from .checkpoint import ModelFile, load

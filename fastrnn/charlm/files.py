@@ -1,4 +1,4 @@
-"""Writing files so that nothing is lost: replaced in one step, one writer for each model.
+"""Writing files so that nothing is lost: each is replaced in one step.
 
 Locks are advisory (`flock`): they end with their process, however it ends. Where the system or the
 file system has none, files are written without.
@@ -9,8 +9,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import UserError
@@ -21,10 +20,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _OLD_SECONDS = 24 * 3600  # no save takes so long: a temporary file of that age is a stray, locks or not
-_HOLDER = re.compile(rb"fastrnn train, process (\d+)\n")
-
 
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
@@ -108,7 +105,7 @@ def _open_beside(path: Path) -> tuple[int, Path]:
         except FileExistsError:
             continue
         # Somebody who looks for strays may have found it before it was locked.
-        if try_lock(handle) is not False and _is_at(handle, beside):
+        if try_lock(handle) is not False and is_at(handle, beside):
             if old is not None:
                 _copy_owner_and_mode(old, beside)
             return handle, beside
@@ -136,7 +133,7 @@ def _remove_unless_locked(path: Path) -> None:
     with suppress(OSError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return
-        handle = os.open(path, os.O_RDWR | _NO_FOLLOW)
+        handle = os.open(path, os.O_RDWR | NO_FOLLOW)
         try:
             locked = try_lock(handle)
             old = time.time() - os.fstat(handle).st_mtime > _OLD_SECONDS
@@ -159,73 +156,6 @@ def _sync_folder(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------ locks
 
 
-def lock_path(path: Path) -> Path:
-    """The file whose lock says that `path` is being written, hidden beside it."""
-    return path.with_name(f".{path.name}.lock")
-
-
-@contextmanager
-def held(lock: Path, shown: AnyPath) -> Iterator[None]:
-    """Be the only process in this block for the lock file `lock`; `shown` is the model, for messages.
-
-    Raises
-    ------
-    UserError
-        Another process is; says which.
-    OSError
-        No file can be made there.
-    """
-    handle = _hold(lock, shown)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            if _is_at(handle, lock):  # else somebody has taken it away, and it is another run's by now
-                lock.unlink()
-        os.close(handle)
-
-
-def _hold(lock: Path, shown: AnyPath) -> int:
-    while True:
-        handle = _open_lock(lock, shown)
-        try:
-            content = os.read(handle, 100)
-            holder = _HOLDER.fullmatch(content)
-            if content and not holder:
-                raise _no_lock(lock)
-            if try_lock(handle) is False:
-                who = f"process {holder[1].decode()}" if holder else "another process"
-                raise UserError(f"{shown}: {who} is writing this model; wait for it, or name another with --out")
-            if _is_at(handle, lock):  # else its last holder has just removed it
-                with suppress(OSError):  # a full disk: others then cannot say who it is
-                    os.lseek(handle, 0, os.SEEK_SET)
-                    os.ftruncate(handle, 0)
-                    os.write(handle, b"fastrnn train, process %d\n" % os.getpid())
-                return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
-
-
-def _open_lock(lock: Path, shown: AnyPath) -> int:
-    with suppress(OSError):
-        status = os.lstat(lock)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # only opening a FIFO or a device has effects
-            raise _no_lock(lock)
-    try:
-        return os.open(lock, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o666)
-    except OSError as error:
-        raise UserError(
-            f"{shown}: its lock {lock} cannot be made or opened: {error.strerror}; "
-            "name another model with --out, or take the lock away if its run is over"
-        ) from error
-
-
-def _no_lock(lock: Path) -> UserError:
-    return UserError(f"{lock}: expected to be a lock of `fastrnn train`, or not to exist; move it away")
-
-
 def try_lock(handle: int) -> bool | None:
     """Lock an open file: True, False where somebody else has it, None where there are no locks."""
     if fcntl is None:
@@ -239,7 +169,7 @@ def try_lock(handle: int) -> bool | None:
         return None
 
 
-def _is_at(handle: int, path: AnyPath) -> bool:
+def is_at(handle: int, path: AnyPath) -> bool:
     """Whether the open file is the one at `path`."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from .errors import UserError
-from .progress import Report
 from .settings import ModelSettings, Settings, model_options, run_options, settings_from
 from .text import listed, shortened, shown
 
@@ -26,6 +25,34 @@ _MOST_SECONDS = 1e11
 _MOST_CHARACTERS = 2**48
 _LARGEST_SCALAR = 1e38
 _LARGEST_MEASURE = 1e39
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured at one step.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    step : int
+        Windows trained so far, over all epochs.
+    loss : float
+        Mean training loss since the last report, nats per character.
+    val_loss : float or None
+        Validation loss, where it was measured at this step.
+    chars_per_second : float
+        Training speed since the last report, without validation, samples and saving.
+    seconds : float
+        Time spent in training steps, over all resumed runs.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    val_loss: float | None
+    chars_per_second: float
+    seconds: float
 
 
 @dataclass

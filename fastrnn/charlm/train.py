@@ -1,4 +1,4 @@
-"""Training a character model: one step, its place in the text, saving and resuming.
+"""A character model in training: one step, its place in the text, saving and resuming.
 
 The text without its validation part is cut into B contiguous streams. An epoch starts with zero
 state, goes through the streams window by window carrying the state along, and stops gradients
@@ -30,8 +30,7 @@ from .model import (
     state_from_arrays,
     state_shapes,
 )
-from .progress import Bar, Lines, Report
-from .record import TrainingRecord
+from .record import Report, TrainingRecord
 from .sample import default_prime, generate
 from .settings import Settings
 from .text import AnyPath, Vocabulary, fingerprint, shortened
@@ -332,96 +331,3 @@ def _check_length(settings: Settings, size: int, left_out: int = 0) -> None:
             f"and one window of --batch {settings.batch} and --seq {settings.seq} takes {needed}; "
             "use more text or smaller numbers"
         )
-
-
-# ------------------------------------------------------------------------------------------ a run
-
-
-def run(
-    trainer: Trainer,
-    progress: Lines | Bar,
-    *,
-    interrupted: Callable[[], bool],
-    save: Callable[[], None],
-    log: Callable[[Report], None],
-    deadline: float = math.inf,
-) -> None:
-    """Train until the last epoch is done, `interrupted()` is true, or the deadline has passed.
-
-    Parameters
-    ----------
-    trainer : Trainer
-    progress : progress.Lines or progress.Bar
-    interrupted : callable
-        Asked after each step; true means: save and leave.
-    save : callable
-        Writes the model file.
-    log : callable
-        Takes each Report, after the save of its step where there is one.
-    deadline : float
-        In the seconds of `time.monotonic`; the run then validates, saves and leaves.
-    """
-    settings = trainer.settings
-    meter = _Meter(trainer)
-    stopping = False
-    while not trainer.finished and not stopping:
-        meter.add(trainer.train_step())
-        progress.advance(trainer.epoch, meter.loss)
-        epoch_ended = trainer.window == 0
-        late = time.monotonic() >= deadline
-        stopping = late or interrupted()
-        report = None
-        if epoch_ended or stopping or trainer.step % settings.report_every == 0:
-            # An interrupted user waits, so only the other two reasons are worth a validation.
-            validate = epoch_ended or late
-            report = meter.report(trainer.validation_loss() if validate else None)
-            if validate:
-                trainer.history.append(report)
-        # Before anything is said about the step: that may fail, and the model must not be lost.
-        if epoch_ended or stopping or _every(settings.save_every, trainer.step):
-            save()
-        if report is not None:
-            progress.report(report)
-            log(report)
-        if _every(settings.sample_every, trainer.step) and not stopping:
-            progress.sample(f"--- sample after step {trainer.step}\n{trainer.sample()}\n---")
-
-
-def _every(interval: int, step: int) -> bool:
-    """Whether something done every `interval` steps is due; 0 is never."""
-    return interval > 0 and step % interval == 0
-
-
-class _Meter:
-    """Mean loss and speed since the last report."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        self._restart()
-
-    def _restart(self) -> None:
-        self._total = 0.0
-        self._count = 0
-        self._seconds = self._trainer.seconds
-
-    def add(self, loss: float) -> None:
-        self._total += loss
-        self._count += 1
-
-    @property
-    def loss(self) -> float:
-        return self._total / self._count
-
-    def report(self, val_loss: float | None) -> Report:
-        trainer = self._trainer
-        characters = self._count * trainer.characters_per_step
-        report = Report(
-            epoch=trainer.epoch,
-            step=trainer.step,
-            loss=round(self.loss, 6),
-            val_loss=None if val_loss is None else round(val_loss, 6),
-            chars_per_second=round(characters / max(trainer.seconds - self._seconds, 1e-9), 1),
-            seconds=round(trainer.seconds, 3),
-        )
-        self._restart()
-        return report

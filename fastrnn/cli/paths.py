@@ -18,10 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import files
-from .errors import UserError
+from fastrnn.charlm import files
+from fastrnn.charlm.errors import UserError
+from fastrnn.charlm.text import AnyPath
+
 from .output import err
-from .text import AnyPath
 
 _ENDINGS = (".safetensors", ".jsonl", ".json", ".png", ".svg", ".pdf", ".jpg", ".jpeg")
 

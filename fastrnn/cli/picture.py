@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from fastrnn.charlm.errors import UserError
+from fastrnn.charlm.text import AnyPath
+
 from .paths import Output
-from .text import AnyPath
 
 _MARK = "drawn by fastrnn"
 _IN_PDF = {"metadata": {"Creator": _MARK}}

@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import command_bench, command_eval, command_info, command_sample, command_train, output
-from .errors import UserError
+from fastrnn.charlm.errors import UserError
 
-COMMANDS = (command_train, command_sample, command_eval, command_info, command_bench)
+from . import bench, eval, info, output, sample, train
+
+COMMANDS = (train, sample, eval, info, bench)
 
 DEBUG = "FASTRNN_DEBUG"
 _LONGEST = 1000  # characters of a message, which may quote what was typed

@@ -14,15 +14,15 @@ from typing import Any
 
 from fastrnn import config
 from fastrnn._core import probe
-from fastrnn.charlm.output import err, out
-from fastrnn.charlm.paths import Output, check
-from fastrnn.charlm.picture import picture_bytes
+from fastrnn.bench import peers, plot, worker
+from fastrnn.bench.cases import QUICK, Case, parse, table
+from fastrnn.bench.charmodel import RIVALS
+from fastrnn.bench.cores import stolen_seconds
+from fastrnn.bench.report import Report, geometric_means, versions
 
-from . import peers, plot, worker
-from .cases import QUICK, Case, parse, table
-from .charmodel import RIVALS
-from .cores import stolen_seconds
-from .report import Report, geometric_means, versions
+from .output import err, out
+from .paths import Output, check
+from .picture import picture_bytes
 
 Record = dict[str, Any]
 
@@ -76,7 +76,7 @@ def run(request: Request) -> None:
     out.line(versions(installed))
     _warn_if_busy()
     stolen, start = stolen_seconds(), time.monotonic()
-    report = Report([peer.name for peer in request.rivals])
+    report = Report([peer.name for peer in request.rivals], out.line)
     for plan in _plans(request):
         for record in worker.records(plan):
             if not any(_same_machine(record, shown) for shown in report.records):

@@ -2,10 +2,11 @@
 
 import argparse
 
+from fastrnn.charlm.errors import UserError
+from fastrnn.charlm.evaluate import bits, compressed_bits, mean_loss
+from fastrnn.charlm.model import describe
+
 from . import output, paths
-from .errors import UserError
-from .evaluate import bits, compressed_bits, mean_loss
-from .model import describe
 from .options import Commands, add_text, add_threads, add_unknown, file_name, load_model, read_text, set_threads
 
 

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 import numpy as np
 
 import fastrnn
+from fastrnn.charlm import checkpoint
+from fastrnn.charlm.model import parameter_shapes
+from fastrnn.charlm.record import TrainingRecord
+from fastrnn.charlm.settings import option_name, run_options
+from fastrnn.charlm.text import shortened
+from fastrnn.charlm.train import resumable
 
-from . import checkpoint, output, paths
-from .model import parameter_shapes
+from . import output, paths
 from .options import Commands, file_name
-from .record import TrainingRecord
-from .settings import option_name, run_options
-from .text import shortened
-from .train import resumable
 
 Rows = Iterator[tuple[str, object]]
 

@@ -3,9 +3,9 @@
 import argparse
 
 from fastrnn.cells import CELLS
+from fastrnn.charlm.errors import UserError
 
 from . import output
-from .errors import UserError
 from .options import Commands, file_name
 from .picture import picture
 
@@ -60,7 +60,9 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     # Here, so that the other subcommands need not wait for it.
-    from fastrnn.bench import command, cores, measure, peers, worker
+    from fastrnn.bench import cores, measure, peers, worker
+
+    from . import bench_run
 
     quick = arguments.quick
     seconds = (0.2 if quick else 2.0) if arguments.seconds is None else arguments.seconds
@@ -72,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         for count in arguments.cores:
             cores.choose(count)
-        request = command.Request(
-            cases=command.choose_cases(arguments.cases, arguments.cell, quick),
+        request = bench_run.Request(
+            cases=bench_run.choose_cases(arguments.cases, arguments.cell, quick),
             cores=arguments.cores,
             rivals=peers.choose(arguments.peers),
             seconds=seconds,
@@ -82,10 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
             busy=arguments.busy,
             model=arguments.char_model,
             memory=arguments.memory,
-            json=None if arguments.json is None else command.json_file(arguments.json),
+            json=None if arguments.json is None else bench_run.json_file(arguments.json),
             plot=None if arguments.plot is None else picture(arguments.plot),
         )
-        command.run(request)
+        bench_run.run(request)
     except worker.WorkerError as error:
         raise UserError(str(error)) from error
     return output.exit_code()

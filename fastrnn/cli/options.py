@@ -5,11 +5,12 @@ import os
 from typing import Any
 
 import fastrnn
+from fastrnn.charlm import checkpoint
+from fastrnn.charlm.errors import UserError
+from fastrnn.charlm.text import DEFAULT_TEXT_NAME, default_text
 
-from . import checkpoint, output
-from .errors import UserError
+from . import output
 from .reading import STANDARD_INPUT, read_texts
-from .text import DEFAULT_TEXT_NAME, default_text
 
 # What `add_subparsers` returns has no public name.
 Commands = Any

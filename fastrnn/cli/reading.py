@@ -18,8 +18,8 @@ from typing import IO, Any, TextIO
 
 import numpy as np
 
-from .errors import UserError
-from .text import AnyPath, shown
+from fastrnn.charlm.errors import UserError
+from fastrnn.charlm.text import AnyPath, shown
 
 STANDARD_INPUT = "-"
 

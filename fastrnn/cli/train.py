@@ -10,17 +10,20 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint, output, paths, progress, shell, train
-from .errors import UserError
-from .files import held, lock_path
+from fastrnn.charlm import checkpoint, loop
+from fastrnn.charlm.errors import UserError
+from fastrnn.charlm.model import describe
+from fastrnn.charlm.record import Report, TrainingRecord
+from fastrnn.charlm.settings import Settings, changed, fine_tuned, option_name
+from fastrnn.charlm.text import default_text_files
+from fastrnn.charlm.train import Trainer
+
+from . import log, output, paths, progress, shell
 from .interrupt import StopRequest
-from .model import describe
+from .lock import held, lock_path
 from .options import Commands, add_text, add_threads, file_name, load_model, read_text, set_threads
 from .picture import picture, picture_bytes
 from .reading import read_once
-from .record import TrainingRecord
-from .settings import Settings, changed, fine_tuned, option_name
-from .text import default_text_files
 
 DEFAULT_OUT = "model.safetensors"
 
@@ -87,12 +90,12 @@ def run(arguments: argparse.Namespace) -> int:
             _train(trainer, files, request, begin + limit)
         _say_how_to_go_on(arguments, trainer, files.out)
         if files.picture is not None:
-            reports = progress.read_log(files.log.path)
-            files.picture.replace(picture_bytes(lambda: progress.loss_figure(reports), files.picture.path))
+            reports = log.read_log(files.log.path)
+            files.picture.replace(picture_bytes(lambda: log.loss_figure(reports), files.picture.path))
     return 0 if trainer.finished or request.signal is None else 128 + request.signal
 
 
-def _say_how_to_go_on(arguments: argparse.Namespace, trainer: train.Trainer, out: Path) -> None:
+def _say_how_to_go_on(arguments: argparse.Namespace, trainer: Trainer, out: Path) -> None:
     if trainer.finished:
         sample = shell.command_line([*shell.program(), "sample", *shell.after_options([str(out)])])
         _say(f"saved {out}; write with it: {sample}")
@@ -125,11 +128,11 @@ class _Files:
         self.model = paths.Output(self.out, "the model", checkpoint.is_model, "--out", keep=not resumed)
         # A run that ended before its first save has left a log alone: moved, it would replace the earlier model's.
         alone = not target.exists() and self.model.aside.exists()
-        log = progress.log_path(self.out)
-        self.log = paths.Output(log, "the log", progress.is_log, "--out", keep=not resumed and not alone)
+        beside = log.log_path(self.out)
+        self.log = paths.Output(beside, "the log", log.is_log, "--out", keep=not resumed and not alone)
         self.picture = None if arguments.plot is None else picture(arguments.plot)
         # By the log: two models may share one.
-        self.lock = lock_path(progress.log_path(target))
+        self.lock = lock_path(log.log_path(target))
         outputs = [self.model, self.log, *([] if self.picture is None else [self.picture])]
         models = ("init_from",) if resumed else ("resume", "init_from")
         paths.check([*_texts(arguments), *_models(arguments, models)], outputs, self.lock)
@@ -139,12 +142,12 @@ class _Files:
         moved = [item for item in (self.model, self.log) if item.in_the_way()]
         if moved:
             aside = self.model.aside
-            with held(lock_path(progress.log_path(aside)), aside):
+            with held(lock_path(log.log_path(aside)), aside):
                 for item in moved:
                     item.make_way()
         # From here on there is this run's own, but for what somebody puts there in the meantime.
         self.model, self.log = (replace(item, keep=False) for item in (self.model, self.log))
-        progress.prepare_log(self.log.path)
+        log.prepare_log(self.log.path)
 
 
 def _texts(arguments: argparse.Namespace) -> list[paths.Input]:
@@ -159,7 +162,7 @@ def _models(arguments: argparse.Namespace, options: Iterable[str]) -> list[paths
     return [paths.Input(name, f"the model {name}") for name in names if name is not None]
 
 
-def _make_trainer(arguments: argparse.Namespace) -> train.Trainer:
+def _make_trainer(arguments: argparse.Namespace) -> Trainer:
     given = {
         item.name: getattr(arguments, item.name)
         for item in fields(Settings)
@@ -168,14 +171,14 @@ def _make_trainer(arguments: argparse.Namespace) -> train.Trainer:
     if arguments.init_from is not None:
         return _fine_tune(arguments, given)
     if arguments.resume is None:
-        return train.Trainer(Settings(**given), _read(arguments))
+        return Trainer(Settings(**given), _read(arguments))
     model_file = load_model(arguments.resume)
     with checkpoint.blame(arguments.resume):
         record = TrainingRecord.from_json(model_file.training, model_file.settings)
     settings = changed(record.settings, given)
     text = _read(arguments)
     with checkpoint.blame(arguments.resume):
-        trainer = train.Trainer.resume(model_file, record, settings, text)
+        trainer = Trainer.resume(model_file, record, settings, text)
     if trainer.finished:
         raise UserError(
             f"{arguments.resume} has all its {settings.epochs} epochs; --epochs "
@@ -185,9 +188,9 @@ def _make_trainer(arguments: argparse.Namespace) -> train.Trainer:
     return trainer
 
 
-def _fine_tune(arguments: argparse.Namespace, given: dict[str, Any]) -> train.Trainer:
+def _fine_tune(arguments: argparse.Namespace, given: dict[str, Any]) -> Trainer:
     model_file = load_model(arguments.init_from)
-    trainer = train.Trainer.fine_tune(model_file, fine_tuned(model_file.settings, given), _read(arguments))
+    trainer = Trainer.fine_tune(model_file, fine_tuned(model_file.settings, given), _read(arguments))
     _say(f"starting with the weights of {arguments.init_from}")
     if trainer.left_out:
         _say(f"left out {trainer.left_out} characters that the model does not know")
@@ -200,12 +203,12 @@ def _read(arguments: argparse.Namespace) -> str:
     return text
 
 
-def _train(trainer: train.Trainer, files: _Files, request: StopRequest, deadline: float) -> None:
+def _train(trainer: Trainer, files: _Files, request: StopRequest, deadline: float) -> None:
     bar = progress.open_progress(
         trainer.steps, trainer.step, trainer.characters_per_step, trainer.settings.epochs
     )
     try:
-        train.run(
+        loop.run(
             trainer,
             bar,
             interrupted=lambda: bool(request),
@@ -225,7 +228,7 @@ def _train(trainer: train.Trainer, files: _Files, request: StopRequest, deadline
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-def _save(trainer: train.Trainer, model: paths.Output) -> None:
+def _save(trainer: Trainer, model: paths.Output) -> None:
     try:
         model.make_way()
         trainer.save(model.path)
@@ -251,10 +254,10 @@ class _Log:
         self._say = say
         self._failed = False
 
-    def __call__(self, report: progress.Report) -> None:
+    def __call__(self, report: Report) -> None:
         try:
             self._log.make_way()
-            progress.append_to_log(self._log.path, report)
+            log.append_to_log(self._log.path, report)
         except (UserError, OSError) as error:
             if not self._failed:
                 path = self._log.path

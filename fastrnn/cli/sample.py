@@ -5,10 +5,11 @@ import itertools
 
 import numpy as np
 
+from fastrnn.charlm.errors import UserError
+from fastrnn.charlm.sample import check_options, default_prime, generate
+
 from . import output, paths
-from .errors import UserError
 from .options import Commands, add_threads, add_unknown, file_name, load_model, set_threads
-from .sample import check_options, default_prime, generate
 
 
 def add_parser(commands: Commands) -> None:
