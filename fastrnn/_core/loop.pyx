@@ -1,642 +1,519 @@
 """The time loop: every recurrent layer, forward, backward and one step at a time, whatever its cell.
 
-Legend: T time, B batch, I input, H hidden, G gates; Hp is H rounded up to whole groups of 16 units.
+Legend: T time, B batch, I input, H hidden units, P the width of h, G gates; Hp and Pp are rounded up to groups of 16.
 
 Design
 a) One loop for all cells. What a cell is stands in its row of the kernel table (src/cells): the slots of the gate
    buffer that W x and R h are added to, and the equations. No cell is named here.
-b) Three phases. Project: the gate buffer of a block of time steps = bias + x W^T, one product. Recur: per step, += h
-   R^T and the equations, a few groups of units at a time so that the gates are still in a cache. Gradients: for
-   blocks of time from the end, the reverse loop does equations and dh = da R only; then dx, dW, dR, db are products
-   over the block's steps*B rows, while its da is still in a cache.
-c) States have T+1 slots, slot 0 the initial one, so no step is special. A stream's step and an inference run are the
-   same code with fewer slots: c is updated in place, gates hold one block of steps.
-d) A thread owns some batch rows, or some units of them, and walks time with them, in backward a block of it. Rows do
-   not depend on each other; those who have the same rows meet after every stage, whose results the next one reads.
-   Weight gradients are split by units too (dense.pyx). Faster threads get more (team.pyx). Each sum has one order,
-   whatever the number of threads and who does what.
-e) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the
+b) Forward has two phases. Project: the gate buffer of a block of time steps = bias + x W^T, one product. Recur: per
+   step, += h R^T and the equations, a few groups of units at a time so that the gates are still in a cache.
+   Backward's loop does the equations and dh = da R only; the sums over time follow in gradients.pyx.
+c) A batch is packed: step t has the first rows of step t-1, perhaps fewer. Where every step has all rows nothing else
+   is different. The reverse direction walks the same arrays from the last step to the first.
+d) An initial state has rows of its own, B of them, in front of or behind the rows of the steps, so no step is special. A
+   stream's step and an inference run are the same code with fewer rows: c is updated in place, gates hold one block.
+e) A thread owns some rows, or some units of them, and walks time with them. Rows do not depend on each other. Those who
+   have the same rows wait for each other after every stage, whose results the next one reads. Faster threads get more
+   (team.pyx). Each sum has one order, whatever the number of threads and who does what.
+f) Backward writes the gradients of the pre-activations over the activations: the tape is used up, and half the
    memory and traffic saved. From there on the buffer is called `da`.
-f) Long runs are cut in time, and where one step is long by rows, into pieces: each a parallel region of its own, and
-   between them signals are looked at, so that Ctrl-C is answered. No cut changes a bit.
 """
 
-from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-import numpy as np
-
-from fastrnn._core.dense cimport (
-    GRADIENT_ROWS, L2_FLOATS, LONGEST_PIECE, Pieces, WeightGradient, gradient_scratch, packed_floats, padded,
-    panel_floats, pieces_of, product_rows, weight_gradients, work_between_looks
-)
 from fastrnn._core.kernels cimport (
-    FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_product, fr_stage,
-    kernels
+    FR_GROUP, FR_MAX_STAGES, fr_backward_block, fr_flush_begin, fr_flush_end, fr_forward_block, fr_matrix, fr_panel,
+    fr_product, fr_stage
 )
-from fastrnn._core.weights cimport Panels
+from fastrnn._core.plan cimport (
+    Batch, Grid, Plan, few_rows, grid_of, groups_at_once, l2_bytes, offset_at, rows_at, steps_at_once
+)
 from fastrnn._core.team cimport (
-    FR_MAX_TEAM, Watch, check_signals, fr_barrier, fr_member, fr_team, fr_team_size, fr_ticks, granted_threads,
-    part_begin, team_start, update_speeds, watch_begin, watch_end, worthwhile_threads
+    fr_barrier, fr_member, fr_team, fr_ticks, part_begin, part_fraction, run_parallel
 )
-
-from fastrnn._core.memory import empty
-
-cdef float[:, ::1] no_matrix = np.zeros((0, 0), dtype=np.float32)
-
-cdef enum:
-    # Floats of gate buffer that one thread projects ahead of the recurrence: 192 KiB, less than half of any L2. Half as
-    # many as input panels have, where that is more: with fewer, reading panels again costs more than the gates (CL-38).
-    PROJECTED_FLOATS = 49152
-    # The most rows for that, which is as many as a product of any ISA takes before it reads its panels again.
-    PROJECTED_ROWS = 256
-    # Floats of recurrent panels between two turns to the equations when there are few rows: 256 KiB (CL-22).
-    SWEEP_FLOATS = 65536
-    # Groups of units that one turn takes whatever the rows: a product of several slots at once is faster (CL-21).
-    WHOLE_GROUPS = 8
-    # Floats of da between two turns to its weight gradients, 4 MiB, in whole blocks of GRADIENT_ROWS rows (Z3-50).
-    GRADIENT_FLOATS = 1048576
-    # Floats of recurrent panels that one thread reads every step although others have the same rows to spare (Z3-67).
-    SHARED_FLOATS = 2 * L2_FLOATS
-    # Floats of panels to read between two meetings, for every thread: 1 us. Every FEW_ROWS rows cost as much again.
-    STAGE_FLOATS = 24576
-    # Up to 3 rows take as long as one, because the panels must be read anyway; up to 12 where the panels of a step
-    # exceed L2 (CL-47).
-    FEW_ROWS = 3
-    # The equations of one gate take as long as so many multiply-adds, at most.
-    EQUATIONS = 64
-
-
-cdef struct Grid:
-    # How many threads a layer's batch rows are split over, and the units of each of those parts
-    int rows, units
-
+from fastrnn._core.weights cimport Layer
 
 cdef struct Share:
-    # What one thread of a time loop owns, and those it meets: the owners of the other units of its rows
-    Py_ssize_t first, last  # batch rows
-    Py_ssize_t begin, end  # groups of units
-    Py_ssize_t most[FR_MAX_STAGES]  # groups of each stage to take from product to equations at once
-    fr_member *team  # NULL for one thread, and for those without a place
+    # What one thread of a time loop owns, and the members of its team who own the other units of its rows
+    Py_ssize_t first, last              # batch rows
+    Py_ssize_t begin, end               # groups of units
+    Py_ssize_t state_begin, state_end   # groups of columns of h
+    Py_ssize_t at_once[FR_MAX_STAGES]   # groups of each stage to take from product to equations
+    fr_member *members                  # NULL for one thread, and for those without a place in the team
     int me, count
     long stages
-    long long ticks  # at work so far, less the clock's at the start
+    long long ticks                     # at work so far, less the clock's at the start
 
 
-# ---------------------------------------------------------------------------------------------------- threads
+# -------------------------------------------------------------------------------------------- where things are
 
 
-cdef Py_ssize_t few_rows(Panels w) noexcept nogil:
-    """As many rows take as long as one, because panels have to be read."""
-    return FEW_ROWS if w.input_floats + w.recurrent_floats <= L2_FLOATS else 4 * FEW_ROWS
+cdef inline char *moved(const Layer *w, const void *at, Py_ssize_t elements) noexcept nogil:
+    """The pointer, so many elements on."""
+    return <char *> at + elements * w.size
 
 
-cdef Grid grid_of(Panels w, Py_ssize_t B, int threads) noexcept nogil:
-    """Rows are split first, down to four a thread, or six where the panels fill most of L2 (CL-49): they need no
-    barrier. Units are where that does not occupy all threads, or where each would read large recurrent panels as a
-    whole."""
-    cdef Grid grid
-    cdef int fewest = 6 if 4 * w.recurrent_floats > 3 * L2_FLOATS else 4
-    grid.rows, grid.units = max(1, min(threads, <int> (B // fewest))), 1
-    if threads == 1:
-        return grid
-    cdef Py_ssize_t shares = (w.recurrent_floats + SHARED_FLOATS - 1) // SHARED_FLOATS
-    cdef int wanted = <int> max((threads + grid.rows - 1) // grid.rows, shares)
-    # What a step reads of panels, and what its rows add to that in time.
-    cdef Py_ssize_t read = w.recurrent_floats * max(<Py_ssize_t> FEW_ROWS, B // grid.rows) // FEW_ROWS
-    cdef int most = <int> min(w.Hp // FR_GROUP, read // (w.cell.stages * STAGE_FLOATS))
-    if wanted > 1 and most > 1 and grid.rows <= FR_MAX_TEAM:
-        threads = min(threads, FR_MAX_TEAM)
-        grid.rows = max(1, min(grid.rows, threads // min(wanted, most)))
-        grid.units = min(most, threads // grid.rows)
-    return grid
+cdef Py_ssize_t row_before(const Walk *walk, Py_ssize_t t) noexcept nogil:
+    """The row of h that step t's first row reads.
 
-
-cdef Grid grid_for(Panels w, Py_ssize_t B, int num_threads, double row_work) noexcept nogil:
-    """The grid of the threads that a row's multiply-adds are worth, without any that would have nothing to do."""
-    cdef int threads = worthwhile_threads(num_threads, B * w.Hp // FR_GROUP, max(few_rows(w), B) * row_work)
-    cdef Grid grid = grid_of(w, B, threads)
-    while grid.rows * grid.units < threads:
-        threads = grid.rows * grid.units
-        grid = grid_of(w, B, threads)
-    return grid
-
-
-cdef Py_ssize_t block_groups(Panels w, const fr_stage *stage, Py_ssize_t rows) noexcept nogil:
-    """Groups of units to take from product to equations at once, for so many rows.
-
-    Four, which fill the widest tile and divide by the others, or all of a small layer. Few rows live off the speed
-    at which panels are read: as many as SWEEP_FLOATS of panels hold.
+    h has B rows more than there are packed rows. Forward, the initial state stands in front and step t writes the rows
+    B + offset[t]. Reverse is the mirror image: it reads there and writes where forward would read.
     """
-    if rows > FEW_ROWS:
-        return WHOLE_GROUPS if w.Hp <= WHOLE_GROUPS * FR_GROUP else 4
-    return max(<Py_ssize_t> 4, SWEEP_FLOATS // (stage.count * w.H * FR_GROUP) // 4 * 4)
+    if walk.reverse:
+        return walk.batch.B + offset_at(walk.batch, t)
+    return walk.batch.B + offset_at(walk.batch, t - 1) if t else 0
 
 
-cdef Share share_of(Panels w, Py_ssize_t first, Py_ssize_t last, int thread, int threads, fr_team *crew) noexcept nogil:
-    """The share of rows first..last of one of so many threads of a team: no rows if there are none left for it."""
+cdef Py_ssize_t row_after(const Walk *walk, Py_ssize_t t) noexcept nogil:
+    """The row of h that step t's first row writes."""
+    if walk.reverse:
+        return walk.batch.B + offset_at(walk.batch, t - 1) if t else 0
+    return walk.batch.B + offset_at(walk.batch, t)
+
+
+cdef inline Py_ssize_t rows_of(const Walk *walk, Py_ssize_t t, const Share *share) noexcept nogil:
+    """How many of the share's rows step t has."""
+    return min(share.last, rows_at(walk.batch, t)) - share.first
+
+
+cdef inline Py_ssize_t edge_of(Py_ssize_t columns, bint last) noexcept nogil:
+    """Columns of the last group of a product."""
+    return columns - (columns - 1) // FR_GROUP * FR_GROUP if last else FR_GROUP
+
+
+# -------------------------------------------------------------------------------------------------------- shares
+
+
+cdef Py_ssize_t row_begin(const Batch *batch, const Span *span, int part, int parts, const fr_team *team, int member,
+                          int each) noexcept nogil:
+    """The row that a part begins with, so that all parts take as long: sequences that go on longer count more."""
+    cdef Py_ssize_t low = span.first, high = span.last, middle
+    cdef double target
+    if batch.before == NULL:
+        return span.first + part_begin(team, span.last - span.first, part, parts, member, each)
+    if part == 0 or part == parts:
+        return span.last if part else span.first
+    target = batch.before[low] + part_fraction(team, part, parts, member, each) * (
+        batch.before[high] - batch.before[low])
+    while low < high:
+        middle = (low + high) // 2
+        if batch.before[middle] < target:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef Share share_of(const Layer *w, const Batch *batch, const Span *span, int thread, int threads, const fr_team *team,
+                    int member) noexcept nogil:
+    """The share of one of so many threads, the team's from `member` on: no rows if there are none left for it."""
     cdef Grid grid
     cdef Share share
-    cdef int units, part
-    cdef Py_ssize_t groups = w.Hp // FR_GROUP, s
-    share.team, share.me, share.count, share.stages = NULL, 0, 1, 0
-    share.first, share.last, share.begin, share.end = first, last, 0, groups
+    cdef int units, part, s
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, state_groups = w.Pp // FR_GROUP
+    share.members, share.me, share.count, share.stages = NULL, 0, 1, 0
+    share.first, share.last, share.begin, share.end = span.first, span.last, 0, groups
+    share.state_begin, share.state_end = 0, state_groups
     share.ticks = 0
     if threads > 1:  # the one step of a stream has no time for divisions by 1
-        grid = grid_of(w, last - first, threads)
-        units, part = grid.units, thread // grid.units
+        grid = grid_of(w, span.last - span.first, threads)
+        units, part = grid.unit_parts, thread // grid.unit_parts
         share.me, share.count = thread % units, units
-        if part >= grid.rows:
-            share.first = last
+        if part >= grid.row_parts:
+            share.first = span.last
         else:
-            if thread < crew.threads:
-                share.team = &crew.members[part * units]
-            share.first = first + part_begin(crew, last - first, part, grid.rows, 0, units)
-            share.last = first + part_begin(crew, last - first, part + 1, grid.rows, 0, units)
-            share.begin = part_begin(crew, groups, share.me, units, part * units, 1)
-            share.end = part_begin(crew, groups, share.me + 1, units, part * units, 1)
+            if member + thread < team.threads:
+                share.members = <fr_member *> &team.members[member + part * units]
+            share.first = row_begin(batch, span, part, grid.row_parts, team, member, units)
+            share.last = row_begin(batch, span, part + 1, grid.row_parts, team, member, units)
+            member += part * units
+            share.begin = part_begin(team, groups, share.me, units, member, 1)
+            share.end = part_begin(team, groups, share.me + 1, units, member, 1)
+            share.state_begin, share.state_end = share.begin, share.end
+            if w.projection.K:
+                share.state_begin = state_groups * share.me // units
+                share.state_end = state_groups * (share.me + 1) // units
     for s in range(w.cell.stages):
-        share.most[s] = block_groups(w, &w.cell.stage[s], share.last - share.first)
+        share.at_once[s] = groups_at_once(w, s, share.last - share.first)
     return share
 
 
 cdef void begin_work(Share *share) noexcept nogil:
-    if share.team != NULL:
-        share.ticks = -fr_ticks(&share.team[share.me], 0, False)
+    if share.members != NULL:
+        share.ticks = -fr_ticks(&share.members[share.me], 0, False)
 
 
-cdef void end_work(Panels w, const Share *share) noexcept nogil:
+cdef void end_work(const Layer *w, const Batch *batch, const Share *share) noexcept nogil:
     """Say how much this thread has done in how long."""
-    cdef double work = <double> max(few_rows(w), share.last - share.first) * (share.end - share.begin)
-    if share.team != NULL:
-        share.team[share.me].work = work
-        share.team[share.me].ticks = share.ticks + fr_ticks(&share.team[share.me], work, False)
+    cdef double work
+    if share.members != NULL:
+        work = max(few_rows(w), share.last - share.first)
+        if batch.before != NULL:
+            work = <double> (batch.before[share.last] - batch.before[share.first]) / batch.T
+        work *= share.end - share.begin
+        share.members[share.me].work += work
+        share.members[share.me].ticks += share.ticks + fr_ticks(&share.members[share.me], work, False)
 
 
-cdef void meet(Share *share) noexcept nogil:
-    """Wait until the other units of these rows have been through the stage."""
+cdef void wait_for_others(Share *share) noexcept nogil:
+    """A barrier between those who have the same rows."""
     if share.count > 1:
         share.stages += 1
-        share.ticks -= fr_barrier(share.team, share.count, share.me, share.stages)
+        share.ticks -= fr_barrier(share.members, share.count, share.me, share.stages)
 
 
-cdef struct Piece:
-    # How much of a time loop lies between two looks at signals
-    Py_ssize_t rows, steps
+# ------------------------------------------------------------------------------------------------------- forward
 
 
-cdef double loop_work(Panels w, Py_ssize_t rows, Py_ssize_t terms) noexcept nogil:
-    """How many multiply-adds a step of a time loop takes as long as; terms: those of one gate."""
-    return <double> max(few_rows(w), rows) * w.row * (terms + EQUATIONS)
+cdef struct GateRows:
+    # Where the gates of a block of steps stand for a share
+    char *at
+    Py_ssize_t low      # the block's earliest step
+    Py_ssize_t width    # rows from one step to the next, or 0: as many as the batch has
+    Py_ssize_t shift    # in that case, the packed row that `at` is of
 
 
-cdef Piece piece_of(Panels w, Py_ssize_t B, Py_ssize_t T, Py_ssize_t terms, int threads) noexcept nogil:
-    """All rows at once unless a single step of them would take too long, and whole blocks of projected steps."""
-    cdef Piece piece
-    cdef double least = threads * work_between_looks(), most = LONGEST_PIECE * least, each
-    cdef Py_ssize_t count, span
-    piece.rows, piece.steps = B, T
-    if T * loop_work(w, B, terms) <= least:
-        return piece
-    count = max(<Py_ssize_t> 1, <Py_ssize_t> min(<double> B, loop_work(w, B, terms) / most + 0.999))
-    piece.rows = (B + count - 1) // count
-    each = loop_work(w, piece.rows, terms)
-    span = time_block(w, T, max(<Py_ssize_t> 1, piece.rows // threads))
-    piece.steps = <Py_ssize_t> max(1, min(<double> T, least / each))
-    if span * each <= most:
-        piece.steps = (piece.steps + span - 1) // span * span
-    return piece
+cdef GateRows gate_rows(const Walk *walk, const Share *share, Py_ssize_t low) noexcept nogil:
+    """Taped gates lie as the packed rows do. Others are read by nobody else: a thread has room of its own, away from
+    other threads', and its rows lie one behind the other."""
+    cdef GateRows rows
+    rows.at, rows.low, rows.width, rows.shift = walk.gates, low, 0, -share.first
+    if not walk.taped:
+        rows.at = moved(walk.w, walk.gates, share.first * walk.gate_steps * walk.w.row)
+        rows.shift = offset_at(walk.batch, low)
+        if not is_whole(walk, share):
+            rows.width = max(<Py_ssize_t> 0, rows_of(walk, low, share))
+    return rows
 
 
-cdef double forward_work(Panels w, Py_ssize_t B, Py_ssize_t T, Py_ssize_t inputs) noexcept nogil:
-    return T * loop_work(w, B, w.H + inputs)
+cdef inline char *gates_at(const Walk *walk, const GateRows *rows, Py_ssize_t t) noexcept nogil:
+    cdef Py_ssize_t row = (t - rows.low) * rows.width if rows.width else offset_at(walk.batch, t) - rows.shift
+    return moved(walk.w, rows.at, row * walk.w.row)
 
 
-# ---------------------------------------------------------------------------------------------------- forward
+cdef inline bint is_whole(const Walk *walk, const Share *share) noexcept nogil:
+    """Whether the share has all rows of every step, which then lie one behind the other."""
+    return share.first == 0 and share.last == walk.batch.B
 
 
-cdef Py_ssize_t time_block(Panels w, Py_ssize_t T, Py_ssize_t rows) noexcept nogil:
-    """Time steps to project at once, which is what inference has gate buffers for."""
-    cdef Py_ssize_t floats = max(<Py_ssize_t> PROJECTED_FLOATS, min(w.inputs // 2, PROJECTED_ROWS) * w.row)
-    return min(T, max(<Py_ssize_t> 1, floats // (w.row * rows)))
+cdef void project(const Walk *walk, const GateRows *gates, Py_ssize_t begin, Py_ssize_t end,
+                  const Share *share) noexcept nogil:
+    """gates[t] = bias + x[t] @ weight_ih.T  for begin <= t < end and the rows and units of the share"""
+    cdef Py_ssize_t t
+    if is_whole(walk, share):
+        project_rows(walk, offset_at(walk.batch, begin), offset_at(walk.batch, end) - offset_at(walk.batch, begin),
+                     gates_at(walk, gates, begin), share)
+        return
+    for t in range(begin, end):
+        if rows_of(walk, t, share) > 0:
+            project_rows(walk, offset_at(walk.batch, t) + share.first, rows_of(walk, t, share),
+                         gates_at(walk, gates, t), share)
 
 
-cdef void project(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float *gates,
-                  Py_ssize_t gates_step, Py_ssize_t start, Py_ssize_t stop, const Share *share) noexcept nogil:
-    """gates[t, b] = bias + x[t, b] @ weight_ih.T  for start <= t < stop and the rows and units of the share
-
-    gates: where row (start, share.first) stands
-    """
-    cdef Py_ssize_t groups = w.Hp // FR_GROUP, width = share.end - share.begin, slots = w.cell.gates, copied = 0
-    cdef Py_ssize_t panel = panel_floats(w.inputs), rows = share.last - share.first, steps = 1
-    cdef Py_ssize_t block, slot, column, t, b
-    cdef const float *source
+cdef void project_rows(const Walk *walk, Py_ssize_t first, Py_ssize_t rows, char *gates,
+                       const Share *share) noexcept nogil:
+    """The same for packed rows first..first+rows-1; gates: where the first of them stands"""
+    cdef const Layer *w = walk.w
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, width = share.end - share.begin, row
+    cdef int slots = w.cell.gates, slot
+    cdef const char *source
     cdef fr_product product
-    if not indices.shape[0]:
+    if walk.indices == NULL:
         if width == groups:  # all slots in one product
             width, slots = slots * groups, 1
-        if rows == x.shape[1]:  # whole batches lie one behind the other: one product for the block
-            steps, rows = stop - start, rows * (stop - start)
-        for block in range((stop - start) // steps):
-            t = start + block * steps
-            for slot in range(slots):
-                column = (slot * groups + share.begin) * FR_GROUP
-                product = fr_product(
-                    M=rows, groups=width, K=w.inputs, a=&x[t, share.first, 0], a_row=w.inputs,
-                    w=&w.input[column // FR_GROUP * panel], w_panel=panel * sizeof(float), far=w.input_floats > L2_FLOATS,
-                    init=&w.bias[column], init_row=0, c=gates + block * gates_step + column, c_row=w.row,
-                    c_group=FR_GROUP, edge=FR_GROUP,
-                )
-                kernels.gemm(&product)
-        copied = w.cell.gates
-    if copied == w.cell.slots:
-        return
-    width = share.end - share.begin
-    for t in range(start, stop):
-        for b in range(share.first, share.last):
-            source = &w.table[indices[t, b], 0] if indices.shape[0] else &w.bias[0]
-            for slot in range(copied, w.cell.slots):  # ready rows; or the slots that only R h is added to
-                column = (slot * groups + share.begin) * FR_GROUP
-                memcpy(gates + (b - share.first) * w.row + column, source + column, width * FR_GROUP * sizeof(float))
-        gates += gates_step
+        product.M, product.groups, product.K = rows, width, w.inputs
+        product.a, product.a_row = moved(w, walk.x, first * walk.x_row), walk.x_row
+        product.w_panel, product.far = w.input.panel, w.input_bytes > l2_bytes
+        product.init_row, product.c_row, product.c_group, product.edge = 0, w.row, FR_GROUP, FR_GROUP
+        for slot in range(slots):
+            product.w = fr_panel(&w.input, 0, slot * groups + share.begin)
+            product.init = moved(w, w.bias, slot * w.Hp + share.begin * FR_GROUP)
+            product.c = moved(w, gates, slot * w.Hp + share.begin * FR_GROUP)
+            w.table.gemm(&product)
+        if w.cell.gates == w.cell.slots:
+            return
+    # Ready rows of indices; or the bias of the slots that only R h is added to.
+    width = (share.end - share.begin) * FR_GROUP * w.size
+    for row in range(first, first + rows):
+        source = w.bias
+        if walk.indices != NULL:
+            source = moved(w, w.index_rows, walk.indices[row] * w.columns)
+        for slot in range(0 if walk.indices != NULL else w.cell.gates, w.cell.slots):
+            memcpy(moved(w, gates, slot * w.Hp + share.begin * FR_GROUP),
+                   moved(w, source, slot * w.Hp + share.begin * FR_GROUP), width)
+        gates = moved(w, gates, w.row)
 
 
-cdef void step(Panels w, Py_ssize_t t, bint at_rest, fr_forward_block *at, Share *share) noexcept nogil:
-    """h_next, c_next = cell(gates + h @ weight_hh.T, h, c) for the share's rows and units
+cdef void recur(const Walk *walk, Py_ssize_t t, char *gates, Py_ssize_t rows, Share *share) noexcept nogil:
+    """The states after step t = cell(gates + h @ weight_hh.T, h, c) for the share's units and so many of its rows
 
-    at_rest: h and c are 0, so the product adds nothing
-    at: where step t's arrays stand: gates IN projections OUT activations (rows, row), h c h_next c_next aux (rows, H)
+    gates: where the step's gates stand, IN projections OUT activations
     """
-    cdef Py_ssize_t groups = w.Hp // FR_GROUP, panel = panel_floats(w.H), done = 0, own = share.end - share.begin
-    cdef Py_ssize_t block, blocks, group, most, width, s, i
+    cdef const Layer *w = walk.w
+    cdef Py_ssize_t before = row_before(walk, t) + share.first, after = row_after(walk, t) + share.first
+    cdef Py_ssize_t row = offset_at(walk.batch, t) + share.first if walk.taped else share.first
+    cdef const char *h = moved(w, walk.h, before * walk.h_row)
+    cdef char *h_next = moved(w, walk.h, after * walk.h_row)
+    cdef fr_forward_block at
+    at.rows, at.gates, at.gates_row, at.slot = rows, gates, w.row, w.Hp
+    at.h, at.h_next, at.h_row, at.state_row = h, h_next, walk.h_row, w.H
+    at.c = at.c_next = at.aux = NULL
+    if walk.c != NULL:
+        at.c = moved(w, walk.c, (before if walk.taped else row) * w.H)
+        at.c_next = moved(w, walk.c, (after if walk.taped else row) * w.H)
+    if walk.aux != NULL:
+        at.aux = moved(w, walk.aux, row * w.H)
+    if walk.m != NULL:
+        at.h_next, at.h_row = moved(w, walk.m, row * w.H), w.H
+    run_stages(walk, t, h, &at, share)
+    if walk.m != NULL:
+        # h_next = m @ weight_hr.T
+        project_state(walk, rows, at.h_next, h_next, share)
+        wait_for_others(share)
+
+
+cdef void run_stages(const Walk *walk, Py_ssize_t t, const char *h, fr_forward_block *at,
+                     Share *share) noexcept nogil:
+    """Each stage's product, added to its slots of the gates, and its equations."""
+    cdef const Layer *w = walk.w
     cdef const fr_stage *stage
-    cdef float *target
+    cdef Py_ssize_t own = share.end - share.begin, most, blocks, block, group, width
+    cdef bint at_rest = walk.at_rest and t == (walk.batch.T - 1 if walk.reverse else 0)
     cdef fr_product product
-    product.M, product.K, product.a_row = at.rows, w.H, w.H
-    product.far = w.recurrent_floats > L2_FLOATS
+    cdef int s
+    product.M, product.far = at.rows, w.recurrent_bytes > l2_bytes
     product.init_row, product.c_row, product.edge = w.row, w.row, FR_GROUP
     for s in range(w.cell.stages):
         stage = &w.cell.stage[s]
-        product.a = at.aux if stage.from_aux else at.h
-        most = share.most[s]
+        product.K, product.a, product.a_row = w.P, h, walk.h_row
+        if stage.from_aux:
+            product.K, product.a, product.a_row = w.H, at.aux, w.H
+        most = share.at_once[s]
         blocks = 1 if own <= most else (own + most - 1) // most
         for block in range(blocks):
-            # Back and forth over the panels on even and odd steps: what the last step read last is still in the cache.
+            # Back and forth over the weights on even and odd steps: what the last step read last is still in the cache.
             group = share.begin + (blocks - 1 - block if t & 1 else block) * most
             width = min(most, share.end - group)
-            target = <float *> at.gates + stage.first * w.Hp + group * FR_GROUP
+            if not at_rest:  # else h is 0 and the product adds nothing
+                add_product(w, stage, &w.recurrent[s], group, width, at.gates, &product)
             at.begin, at.end = group * FR_GROUP, min((group + width) * FR_GROUP, w.H)
-            if at_rest:
-                pass
-            elif width == groups:  # all slots in one product
-                product.groups, product.w_panel, product.c_group = stage.count * groups, panel * sizeof(float), FR_GROUP
-                product.w, product.c, product.init = &w.recurrent[done], target, target
-                kernels.gemm(&product)
-            elif width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
-                product.groups, product.w_panel, product.c_group = stage.count, groups * panel * sizeof(float), w.Hp
-                for i in range(width):
-                    product.w = &w.recurrent[done + (group + i) * panel]
-                    product.c = product.init = target + i * FR_GROUP
-                    kernels.gemm(&product)
-            else:
-                product.groups, product.w_panel, product.c_group = width, panel * sizeof(float), FR_GROUP
-                for i in range(stage.count):
-                    product.w = &w.recurrent[done + (i * groups + group) * panel]
-                    product.c = product.init = target + i * w.Hp
-                    kernels.gemm(&product)
             stage.forward(at)
-        meet(share)
-        done += stage.count * groups * panel
+        wait_for_others(share)
 
 
-cdef void forward_share(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-                        float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, bint at_rest,
-                        Py_ssize_t start, Py_ssize_t stop, Share share) noexcept nogil:
-    """Steps start..stop for the share's rows and units."""
-    cdef Py_ssize_t T = h.shape[0] - 1, first = share.first, block, begin, end, t
-    cdef Py_ssize_t gates_step = gates.shape[1] * w.row, state_step = h.shape[1] * w.H
-    cdef Py_ssize_t c_step = state_step if c.shape[0] > 1 else 0, aux_step = state_step if aux.shape[0] > 1 else 0
-    cdef fr_forward_block at
-    if first == share.last:
+cdef void add_product(const Layer *w, const fr_stage *stage, const fr_matrix *matrix, Py_ssize_t group,
+                      Py_ssize_t width, void *gates, fr_product *product) noexcept nogil:
+    """gates += a @ matrix  for `width` groups of units from `group` on, of all the stage's slots"""
+    cdef Py_ssize_t groups = w.Hp // FR_GROUP, i
+    cdef char *target = moved(w, gates, stage.first * w.Hp + group * FR_GROUP)
+    product.w_panel, product.c_group = matrix.panel, FR_GROUP
+    if width == groups:  # all slots in one product
+        product.groups, product.w, product.c, product.init = stage.count * groups, matrix.at, target, target
+        w.table.gemm(product)
+    elif width < 4 and stage.count > 1:  # too few groups for the registers: the slots of each one side by side
+        product.groups, product.w_panel, product.c_group = stage.count, groups * matrix.panel, w.Hp
+        for i in range(width):
+            product.w = fr_panel(matrix, 0, group + i)
+            product.c = product.init = moved(w, target, i * FR_GROUP)
+            w.table.gemm(product)
+    else:
+        product.groups = width
+        for i in range(stage.count):
+            product.w = fr_panel(matrix, 0, i * groups + group)
+            product.c = product.init = moved(w, target, i * w.Hp)
+            w.table.gemm(product)
+
+
+cdef void project_state(const Walk *walk, Py_ssize_t rows, const void *m, char *h_next,
+                        const Share *share) noexcept nogil:
+    """h_next = m @ weight_hr.T  for the share's columns of h"""
+    cdef const Layer *w = walk.w
+    if share.state_begin == share.state_end:
         return
-    at.rows, at.gates_row, at.slot, at.state_row = share.last - first, w.row, w.Hp, w.H
-    at.h_row = w.H
-    at.h, at.h_next = &h[start, first, 0], &h[start + 1, first, 0]
-    at.c = at.c_next = at.aux = NULL
-    if c.shape[0]:
-        at.c, at.c_next = &c[0, first, 0] + start * c_step, &c[0, first, 0] + (start + 1) * c_step
-    if aux.shape[0]:
-        at.aux = &aux[0, first, 0] + start * aux_step
-    cdef bint taped = gates.shape[0] == T
-    if not taped:  # nobody else reads the gates: these rows' steps one behind the other, away from other threads'
-        gates_step = at.rows * w.row
-    cdef float *own = &gates[0, 0, 0] + first * w.row * (1 if taped else gates.shape[0])
-    at.gates = own + (start * gates_step if taped else 0)
-    cdef Py_ssize_t span = min(gates.shape[0], time_block(w, T, share.last - first))
-    cdef unsigned before = fr_flush_begin()
-    begin_work(&share)
-    for block in range((stop - start + span - 1) // span):
-        begin = start + block * span
-        end = min(begin + span, stop)
-        if not taped:
-            at.gates = own
-        project(w, x, indices, <float *> at.gates, gates_step, begin, end, &share)
-        for t in range(begin, end):
-            step(w, t, at_rest and t == 0, &at, &share)
-            at.gates = <float *> at.gates + gates_step
-            at.h, at.h_next = at.h_next, <float *> at.h_next + state_step
-            at.c, at.c_next, at.aux = at.c_next, <float *> at.c_next + c_step, <float *> at.aux + aux_step
-    end_work(w, &share)
-    fr_flush_end(before)
+    cdef fr_product product = fr_product(
+        M=rows, groups=share.state_end - share.state_begin, K=w.H, a=m, a_row=w.H,
+        w=fr_panel(&w.projection, 0, share.state_begin), w_panel=w.projection.panel,
+        far=w.recurrent_bytes > l2_bytes, init=NULL, init_row=0,
+        c=moved(w, h_next, share.state_begin * FR_GROUP), c_row=walk.h_row, c_group=FR_GROUP,
+        edge=edge_of(w.P, share.state_end * FR_GROUP == w.Pp),
+    )
+    w.table.gemm(&product)
 
 
-cdef void forward_piece(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-                        float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, bint at_rest,
-                        Py_ssize_t first, Py_ssize_t last, Py_ssize_t start, Py_ssize_t stop,
-                        int threads) noexcept nogil:
-    """Steps start..stop of rows first..last."""
-    cdef fr_team crew
-    cdef Watch region
-    if threads == 1:
-        forward_share(w, x, indices, gates, h, c, aux, at_rest, start, stop, share_of(w, first, last, 0, 1, NULL))
-        return
-    team_start(&crew, threads)
-    region = watch_begin()
-    with parallel(num_threads=threads):
-        forward_share(w, x, indices, gates, h, c, aux, at_rest, start, stop,
-                      share_of(w, first, last, threadid(), min(threads, fr_team_size()), &crew))
-    update_speeds(&crew)
-    watch_end(region, threads)
+cdef void forward_share(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, Share *share) noexcept nogil:
+    """Steps begin..end-1 for the share's rows and units, the last one first where time runs backwards."""
+    cdef Py_ssize_t span = min(walk.gate_steps, steps_at_once(walk.w, walk.batch.T, share.last - share.first))
+    cdef Py_ssize_t done = 0, count, low, i, t, rows
+    cdef GateRows gates
+    begin_work(share)
+    while done < end - begin:
+        count = min(span, end - begin - done)
+        low = end - done - count if walk.reverse else begin + done
+        gates = gate_rows(walk, share, low)
+        project(walk, &gates, low, low + count, share)
+        for i in range(count):
+            t = low + (count - 1 - i if walk.reverse else i)
+            rows = rows_of(walk, t, share)
+            if rows > 0:
+                recur(walk, t, gates_at(walk, &gates, t), rows, share)
+        done += count
+    end_work(walk.w, walk.batch, share)
 
 
-cdef int forward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-                       float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, bint at_rest,
-                       int num_threads) except -1 nogil:
-    """One layer over T steps. Raises what a signal's handler raises meanwhile.
+# ------------------------------------------------------------------------------------------------------ backward
 
-    x IN (T, B, I), or indices IN (T, B) in 0..I-1; the other one empty
-    gates OUT (T, B, row), or room for fewer steps when nothing is taped
-    h IN slot 0, OUT slots 1..T (T+1, B, H);  c the same, or (1, B, H) updated in place, or empty
-    aux OUT (T or 1, B, H) or empty
-    at_rest: the initial state is 0
+
+cdef void recur_backward(const Walk *walk, Py_ssize_t t, Py_ssize_t rows, fr_backward_block *at,
+                         Share *share) noexcept nogil:
+    """da, dh, dc of step t for the share's units and so many of its rows
+
+    at: where the step's arrays stand: gates IN activations OUT da
     """
-    cdef Py_ssize_t T = h.shape[0] - 1, B = h.shape[1], inputs = 0 if indices.shape[0] else w.inputs
-    cdef Py_ssize_t terms = (T - at_rest) * w.H + T * inputs, first = 0, last, start, stop
-    cdef Grid grid = grid_for(w, B, num_threads, <double> w.row * terms)
-    cdef int threads = grid.rows * grid.units
-    if threads > 1:
-        threads = granted_threads(threads)
-    cdef Piece piece = piece_of(w, B, T, w.H + inputs, threads)
-    if threads == 1 and piece.rows == B and piece.steps == T:  # memoryviews are copied for every further call
-        forward_share(w, x, indices, gates, h, c, aux, at_rest, 0, T, share_of(w, 0, B, 0, 1, NULL))
-        return 0
-    while first < B:
-        last, start = min(first + piece.rows, B), 0
-        while start < T:
-            stop = min(start + piece.steps, T)
-            if first or start:
-                check_signals()
-            forward_piece(w, x, indices, gates, h, c, aux, at_rest, first, last, start, stop, threads)
-            start = stop
-        first = last
-    return 0
-
-
-def forward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-            float[:, :, ::1] h, float[:, :, ::1] c, float[:, :, ::1] aux, int num_threads):
-    """`forward_layer` for Python, which is to say for tests of it."""
-    with nogil:
-        forward_layer(w, x, indices, gates, h, c, aux, False, num_threads)
-
-
-# --------------------------------------------------------------------------------------------------- backward
-
-
-cdef void step_backward(Panels w, fr_backward_block *at, const float *dy, Share *share) noexcept nogil:
-    """da, dh, dc of one step for the share's rows and units
-
-    at: where the step's arrays stand: gates IN activations OUT da (rows, row)
-    """
-    cdef Py_ssize_t done = w.recurrent_transposed.shape[0], panel, K, s
+    cdef const Layer *w = walk.w
     cdef const fr_stage *stage
-    cdef float *target
+    cdef const char *dy = NULL
+    cdef char *dh = moved(w, walk.dh, share.first * w.Pp)
+    cdef char *target
     cdef fr_product product
+    cdef int s
+    if walk.dy != NULL:
+        dy = moved(w, walk.dy, (offset_at(walk.batch, t) + share.first) * walk.dy_row)
+    if walk.dprojected != NULL:
+        unproject(walk, t, rows, dy, dh, share)
+        dy = NULL
+    product.M, product.far = rows, w.recurrent_bytes > l2_bytes
+    product.a_row, product.c_group, product.edge = w.row, FR_GROUP, FR_GROUP
     for s in range(w.cell.stages - 1, -1, -1):
         stage = &w.cell.stage[s]
         at.dy = dy if s == w.cell.stages - 1 else NULL  # it joins dh once
         stage.backward(at)
-        meet(share)
+        wait_for_others(share)
         # dh (or daux) += da[stage] @ weight_hh[stage]
-        target = <float *> (at.daux if stage.from_aux else at.dh) + at.begin
-        K = stage.count * w.Hp
-        panel = panel_floats(K)
-        done -= packed_floats(K, w.H)
-        product = fr_product(
-            M=at.rows, groups=share.end - share.begin, K=K, a=<float *> at.gates + stage.first * w.Hp, a_row=w.row,
-            w=&w.recurrent_transposed[done + share.begin * panel], w_panel=panel * sizeof(float),
-            far=w.recurrent_floats > L2_FLOATS, init=target, init_row=w.Hp, c=target, c_row=w.Hp,
-            c_group=FR_GROUP, edge=FR_GROUP,
-        )
-        kernels.gemm(&product)
+        target = <char *> at.daux if stage.from_aux else dh
+        product.K, product.a = stage.count * w.Hp, moved(w, at.gates, stage.first * w.Hp)
+        product.groups, product.w_panel = share.state_end - share.state_begin, w.recurrent_transposed[s].panel
+        product.w = fr_panel(&w.recurrent_transposed[s], 0, share.state_begin)
+        product.c = moved(w, target, share.state_begin * FR_GROUP)
+        product.c_row = product.init_row = w.Pp
+        product.init = NULL if walk.dprojected != NULL else product.c
+        if product.groups > 0:
+            w.table.gemm(&product)
 
 
-cdef void backward_share(Panels w, float[:, :, ::1] gates, const float[:, :, ::1] h, const float[:, :, ::1] c,
-                         const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, ::1] daux,
-                         Py_ssize_t start, Py_ssize_t stop, Share share) noexcept nogil:
-    """Steps stop-1 .. start for the share's rows and units."""
-    cdef Py_ssize_t first = share.first, t
-    cdef fr_backward_block at
-    if first == share.last:
-        return
-    at.rows, at.begin, at.end = share.last - first, share.begin * FR_GROUP, min(share.end * FR_GROUP, w.H)
-    at.gates_row, at.slot = w.row, w.Hp
-    at.gates_next = -(gates.shape[1] + at.rows - 1) * w.row
-    at.h_row = at.state_row = at.dy_row = w.H
-    at.carry_row = w.Hp
-    at.c = at.c_next = at.dc = at.daux = NULL
-    at.dh = &dh[first, 0]
-    if c.shape[0]:
-        at.dc = &dc[first, 0]
-    if daux.shape[0]:
-        at.daux = &daux[first, 0]
-    cdef unsigned before = fr_flush_begin()
-    begin_work(&share)
-    for t in range(stop - 1, start - 1, -1):
-        at.gates, at.h = &gates[t, first, 0], &h[t, first, 0]
-        if c.shape[0]:
-            at.c, at.c_next = &c[t, first, 0], &c[t + 1, first, 0]
-        step_backward(w, &at, &dy[t, first, 0] if dy.shape[0] else NULL, &share)
-    end_work(w, &share)
-    fr_flush_end(before)
-
-
-cdef void gradients(Panels w, float[:, :, ::1] da, const float[:, :, ::1] x, const float[:, :, ::1] h,
-                    const float[:, :, ::1] aux, float[:, ::1] dweight_ih, float[:, ::1] dweight_hh,
-                    float *dbias_ih, float *dbias_hh, Py_ssize_t start, Py_ssize_t stop,
-                    Py_ssize_t first, Py_ssize_t last, Py_ssize_t turn, Py_ssize_t turns,
-                    float *scratch, const fr_team *crew, int part, int parts) noexcept nogil:
-    """dweight_ih += da.T @ x and dweight_hh += da.T @ h[:-1] over the rows of steps start..stop in blocks first..last,
-    this part of the units whose turn it is."""
-    cdef WeightGradient products[1 + FR_MAX_STAGES]
-    cdef WeightGradient *product = products
-    cdef const fr_stage *stage
-    cdef int slot, s
-    cdef unsigned before = fr_flush_begin()
-    if x.shape[0]:
-        product.operand, product.N = &x[start, 0, 0], w.inputs
-        product.dweight, product.dbias = &dweight_ih[0, 0], dbias_ih
-        for slot in range(w.cell.slots):
-            product.gates[slot] = w.cell.input_gates[slot] if slot < w.cell.gates else -1
-        product += 1
-    for s in range(w.cell.stages):
-        stage = &w.cell.stage[s]
-        product.operand = &aux[start, 0, 0] if stage.from_aux else &h[start, 0, 0]
-        product.N, product.dweight, product.dbias = w.H, &dweight_hh[0, 0], dbias_hh
-        for slot in range(w.cell.slots):
-            product.gates[slot] = stage.gates[slot - stage.first] if 0 <= slot - stage.first < stage.count else -1
-        product += 1
-    weight_gradients(w.H, w.cell.slots, w.Hp, (stop - start) * da.shape[1], &da[start, 0, 0], w.row,
-                     products, product - products, first, last, turn, turns, scratch, crew, part, parts)
-    fr_flush_end(before)
-
-
-cdef void index_gradient(Panels w, const float *da, const int64_t *indices, Py_ssize_t rows, float[:, ::1] sums,
-                         const fr_team *crew, int part, int parts) noexcept nogil:
-    """sums[indices[row]] += da[row] over the input slots, this part's columns"""
-    cdef Py_ssize_t groups = w.cell.gates * w.Hp // FR_GROUP, row
-    cdef Py_ssize_t begin = part_begin(crew, groups, part, parts, 0, 1) * FR_GROUP
-    cdef Py_ssize_t end = part_begin(crew, groups, part + 1, parts, 0, 1) * FR_GROUP
-    cdef unsigned before = fr_flush_begin()
-    for row in range(rows):
-        kernels.add(end - begin, da + row * w.row + begin, &sums[indices[row], begin])
-    fr_flush_end(before)
-
-
-cdef Py_ssize_t gradient_steps(Panels w, Py_ssize_t B) noexcept:
-    """Time steps between two turns to the weight gradients, whatever the number of threads: sums depend on it."""
-    cdef Py_ssize_t rows = max(<Py_ssize_t> 1, GRADIENT_FLOATS // w.row // GRADIENT_ROWS) * GRADIENT_ROWS
-    return max(<Py_ssize_t> 1, rows // B)
-
-
-cdef void backward_piece(Panels w, float[:, :, ::1] gates, const float[:, :, ::1] h, const float[:, :, ::1] c,
-                         const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, ::1] daux,
-                         Py_ssize_t first, Py_ssize_t last, Py_ssize_t start, Py_ssize_t stop,
-                         int threads, int parts) noexcept nogil:
-    """Steps stop-1 .. start of rows first..last, by so many threads of a team of `parts`."""
-    cdef fr_team crew
-    if threads == 1:
-        backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop, share_of(w, first, last, 0, 1, NULL))
-        return
-    team_start(&crew, threads)
-    with parallel(num_threads=parts):
-        if threadid() < threads:
-            backward_share(w, gates, h, c, dy, dh, dc, daux, start, stop,
-                           share_of(w, first, last, threadid(), min(threads, fr_team_size()), &crew))
-    update_speeds(&crew)
-
-
-cdef double backward_work(Panels w, Py_ssize_t B, Py_ssize_t T, Py_ssize_t inputs) noexcept nogil:
-    return T * loop_work(w, B, w.H + w.H + 2 * inputs)
-
-
-cdef backward_layer(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-                    const float[:, :, ::1] h, const float[:, :, ::1] c, const float[:, :, ::1] aux,
-                    const float[:, :, ::1] dy, float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx,
-                    float[:, ::1] dweight_ih, float[:, ::1] dweight_hh, float[::1] dbias_ih, float[::1] dbias_hh,
-                    bint may_end, int num_threads):
-    """Backpropagation through time over one layer's T steps; uses up `gates`.
-
-    x or indices, h, c, aux IN as `forward` left them; gates IN activations OUT da
-    dy IN (T, B, H) or empty;  dh, dc IN gradient of the final state OUT of the initial one (B, Hp), padding 0
-    dx OUT (T, B, I) or empty;  dweight and dbias IN and OUT: added to; biases empty when there are none
-    may_end: look at signals and raise what their handlers raise, in the middle, but with indices never after dweight_ih
-    and dbias_ih have begun to change
-    """
-    cdef Py_ssize_t T = gates.shape[0], B = gates.shape[1], steps = min(T, gradient_steps(w, B))
-    cdef Py_ssize_t start, stop = T, first, last, begin, end, rows, block, turn
-    cdef Py_ssize_t inputs = 0 if indices.shape[0] else w.inputs
-    cdef double work = <double> steps * B * w.row
-    cdef Grid grid = grid_for(w, B, num_threads, <double> steps * w.row * w.H)
-    cdef int threads = grid.rows * grid.units
-    # One size of team for both, or OpenMP would end the threads that the smaller leaves over, and start them again.
-    cdef int part, parts = granted_threads(
-        max(threads, worthwhile_threads(num_threads, w.columns // FR_GROUP, work * (w.H + inputs)))
+cdef void unproject(const Walk *walk, Py_ssize_t t, Py_ssize_t rows, const char *dy, const char *dh,
+                    Share *share) noexcept nogil:
+    """dprojected[t] = dh + dy[t] for the share's columns of h, then dm = dprojected[t] @ weight_hr for its units"""
+    cdef const Layer *w = walk.w
+    cdef Py_ssize_t column = share.state_begin * FR_GROUP, row
+    cdef Py_ssize_t columns = min(share.state_end * FR_GROUP, w.P) - column
+    cdef char *projected = moved(w, walk.dprojected, (offset_at(walk.batch, t) + share.first) * w.P)
+    for row in range(rows if columns > 0 else 0):
+        memcpy(moved(w, projected, row * w.P + column), moved(w, dh, row * w.Pp + column), columns * w.size)
+        if dy != NULL:
+            w.table.add(columns, moved(w, dy, row * walk.dy_row + column), moved(w, projected, row * w.P + column))
+    wait_for_others(share)
+    cdef fr_product product = fr_product(
+        M=rows, groups=share.end - share.begin, K=w.P, a=projected, a_row=w.P,
+        w=fr_panel(&w.projection_transposed, 0, share.begin), w_panel=w.projection_transposed.panel,
+        far=w.recurrent_bytes > l2_bytes, init=NULL, init_row=0,
+        c=moved(w, walk.dm, share.first * w.Hp + share.begin * FR_GROUP), c_row=w.Hp, c_group=FR_GROUP, edge=FR_GROUP,
     )
-    cdef fr_team crew
-    cdef float *bias_ih = &dbias_ih[0] if dbias_ih.shape[0] else NULL
-    cdef float *bias_hh = &dbias_hh[0] if dbias_hh.shape[0] else NULL
-    cdef float[:, ::1] daux = no_matrix, sums = no_matrix
-    cdef float[:, ::1] scratch = empty((parts, gradient_scratch(padded(inputs) + w.cell.stages * w.Hp)))
-    cdef Watch region
-    cdef Piece piece
-    cdef Pieces pieces
-    threads = min(threads, parts)
-    piece = piece_of(w, B, steps, w.H, threads)
-    if w.cell.aux:
-        daux = np.zeros((B, w.Hp), dtype=np.float32)
-    if indices.shape[0]:
-        sums = np.zeros((w.inputs, w.cell.gates * w.Hp), dtype=np.float32)
-    if threads > 1:
-        region = watch_begin()
-    while stop > 0:
-        start = max(<Py_ssize_t> 0, stop - steps)
-        first = 0
-        while first < B:
-            last, end = min(first + piece.rows, B), stop
-            while end > start:
-                begin = max(start, end - piece.steps)
-                if may_end:
-                    check_signals()
-                with nogil:
-                    backward_piece(w, gates, h, c, dy, dh, dc, daux, first, last, begin, end, threads, parts)
-                end = begin
-            first = last
-        rows = (stop - start) * B
-        pieces = pieces_of(rows, <double> w.row * (w.H + 2 * inputs), parts)
-        team_start(&crew, parts)
-        block = 0
-        while block < pieces.blocks:
-            last = min(block + pieces.each, pieces.blocks)
-            begin, end = rows * block // pieces.blocks, rows * last // pieces.blocks
-            for turn in range(pieces.turns):
-                if may_end:
-                    check_signals()
-                for part in prange(parts, num_threads=parts, schedule="static", nogil=True):
-                    gradients(w, gates, x, h, aux, dweight_ih, dweight_hh, bias_ih, bias_hh, start, stop,
-                              block, last, turn, pieces.turns, &scratch[part, 0], &crew, part, parts)
-                    if indices.shape[0] and turn == 0:
-                        index_gradient(w, &gates[start, 0, 0] + begin * w.row, &indices[start, 0] + begin, end - begin,
-                                       sums, &crew, part, parts)
-                    if dx.shape[0]:
-                        # dx = da[input slots] @ weight_ih
-                        product_rows(end - begin, w.cell.gates * w.Hp, &gates[start, 0, 0] + begin * w.row, w.row,
-                                     &w.input_transposed[0], NULL, w.inputs, &dx[start, 0, 0] + begin * w.inputs,
-                                     turn, pieces.turns, &crew, part, parts)
-            block = last
-        stop = start
-    if threads > 1:
-        watch_end(region, threads)
-    if may_end:
-        check_signals()
-    if indices.shape[0]:
-        add_index_gradient(w, np.asarray(sums), np.asarray(dweight_ih), np.asarray(dbias_ih))
+    w.table.gemm(&product)
 
 
-cdef add_index_gradient(Panels w, sums, dweight, dbias):
-    """dweight_ih += sums.T in the public order of gates"""
-    for slot in range(w.cell.gates):
-        gate = w.cell.input_gates[slot]
-        units = sums[:, slot * w.Hp:slot * w.Hp + w.H]
-        dweight[gate * w.H:(gate + 1) * w.H] += units.T
-        if dbias.size:
-            dbias[gate * w.H:(gate + 1) * w.H] += units.sum(axis=0)
+cdef void backward_share(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, Share *share) noexcept nogil:
+    """Steps begin..end-1 for the share's rows and units, the last one first where time runs forwards."""
+    cdef const Layer *w = walk.w
+    cdef Py_ssize_t first = share.first, i, t, rows, row, before
+    cdef fr_backward_block at
+    at.begin, at.end = share.begin * FR_GROUP, min(share.end * FR_GROUP, w.H)
+    at.gates_row, at.slot = w.row, w.Hp
+    at.h_row, at.state_row, at.dy_row, at.carry_row = walk.h_row, w.H, walk.dy_row, w.Hp
+    at.c = at.c_next = at.dc = at.daux = NULL
+    at.dh = moved(w, walk.dm if walk.dm != NULL else walk.dh, first * w.Hp)
+    if walk.c != NULL:
+        at.dc = moved(w, walk.dc, first * w.Hp)
+    if walk.aux != NULL:
+        at.daux = moved(w, walk.daux, first * w.Hp)
+    begin_work(share)
+    for i in range(end - begin):
+        t = begin + i if walk.reverse else end - 1 - i
+        rows = rows_of(walk, t, share)
+        if rows <= 0:
+            continue
+        row, before = offset_at(walk.batch, t) + first, row_before(walk, t) + first
+        at.rows, at.gates, at.h = rows, moved(w, walk.gates, row * w.row), moved(w, walk.h, before * walk.h_row)
+        at.gates_next = row_of_next(walk, t) + first - row - (rows - 1)
+        at.gates_next *= w.row
+        if walk.c != NULL:
+            at.c = moved(w, walk.c, before * w.H)
+            at.c_next = moved(w, walk.c, (row_after(walk, t) + first) * w.H)
+        recur_backward(walk, t, rows, &at, share)
+    end_work(w, walk.batch, share)
 
 
-def backward(Panels w, const float[:, :, ::1] x, const int64_t[:, ::1] indices, float[:, :, ::1] gates,
-             const float[:, :, ::1] h, const float[:, :, ::1] c, const float[:, :, ::1] aux, const float[:, :, ::1] dy,
-             float[:, ::1] dh, float[:, ::1] dc, float[:, :, ::1] dx, float[:, ::1] dweight_ih,
-             float[:, ::1] dweight_hh, float[::1] dbias_ih, float[::1] dbias_hh, int num_threads):
-    """`backward_layer` for Python, which is to say for tests of it."""
-    backward_layer(w, x, indices, gates, h, c, aux, dy, dh, dc, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
-                   False, num_threads)
+cdef inline Py_ssize_t row_of_next(const Walk *walk, Py_ssize_t t) noexcept nogil:
+    """The packed row that the step after step t, in backward's order, begins with; about that past the last one."""
+    if walk.reverse:
+        return offset_at(walk.batch, t + 1)
+    return offset_at(walk.batch, t - 1) if t else -walk.batch.B
+
+
+# ------------------------------------------------------------------------------------------------------- threads
+
+
+cdef struct Job:
+    Walk *walks
+    int directions
+    bint apart, backward
+    Span span
+
+
+cdef void run_direction(const Job *job, int direction, int thread, int threads, const fr_team *team,
+                        int member, long *stages) noexcept nogil:
+    cdef const Walk *walk = &job.walks[direction]
+    cdef Share share
+    if job.span.begin[direction] >= job.span.end[direction]:
+        return
+    share = share_of(walk.w, walk.batch, &job.span, thread, threads, team, member)
+    if share.first >= share.last:
+        return
+    share.stages = stages[0]
+    if job.backward:
+        backward_share(walk, job.span.begin[direction], job.span.end[direction], &share)
+    else:
+        forward_share(walk, job.span.begin[direction], job.span.end[direction], &share)
+    stages[0] = share.stages
+
+
+cdef void run_share(void *given, int thread, int threads, const fr_team *team) noexcept nogil:
+    """A thread's part of a span: of one direction after the other, or of one alone where they run apart."""
+    cdef const Job *job = <const Job *> given
+    cdef int half = threads // 2, direction
+    cdef long stages = 0  # barriers so far: a team counts them from its start to its end
+    if job.apart and threads > 1:
+        if thread < half:
+            run_direction(job, 0, thread, half, team, 0, &stages)
+        else:
+            run_direction(job, 1, thread - half, threads - half, team, half, &stages)
+        return
+    for direction in range(job.directions):
+        run_direction(job, direction, thread, threads, team, 0, &stages)
+
+
+cdef void run_span(Walk *walks, int directions, const Plan *plan, const Span *span, bint backward) noexcept nogil:
+    """Some rows and steps of a layer, by the threads of the plan."""
+    cdef Job job
+    job.walks, job.directions, job.apart, job.backward, job.span = walks, directions, plan.apart, backward, span[0]
+    run_parallel(run_share, &job, plan.threads, plan.team_threads, True)
+
+
+cdef void run_alone(Walk *walk) noexcept nogil:
+    """All steps of one direction forward on the calling thread, for who has no time to plan."""
+    cdef Span span
+    cdef Share share
+    cdef unsigned before = fr_flush_begin()
+    span.first, span.last = 0, walk.batch.B
+    share = share_of(walk.w, walk.batch, &span, 0, 1, NULL, 0)
+    forward_share(walk, 0, walk.batch.T, &share)
+    fr_flush_end(before)

@@ -1,197 +1,214 @@
-"""A stack of layers: their buffers, their order, and the state that goes in and comes out.
+"""One run of a stack of layers: buffers, the order of phases, and the state that goes in and comes out.
 
 This is the compiled half of `layers.Recurrent`, because at one sequence of few units the arithmetic takes a few
 microseconds and as much Python would double it. Arguments have been checked (`takes...` say which need not be).
-"""
+Long runs are cut in time, and where one step is long by rows, into pieces: each a parallel region of its own, and
+between them signals are looked at, so that Ctrl-C is answered. No cut changes a bit.
 
-from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memset
+A state is a list of its kinds, h or h and c. Each is an array (L*D, B, width), or where layers differ in width a list
+of an array (D, B, width) a layer. L layers, D directions; B are the sequences of a packed batch in its order.
+"""
 
 import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.dense cimport fitting, work_between_looks
-from fastrnn._core.loop cimport backward_layer, backward_work, forward_layer, forward_work, time_block
-from fastrnn._core.weights cimport Panels
+from fastrnn._core.gradients cimport LayerGradients, Targets
+from fastrnn._core.layer cimport run_backward, run_forward
+from fastrnn._core.loop cimport Walk
+from fastrnn._core.plan cimport backward_work, forward_work, work_between_looks
+from fastrnn._core.tape cimport LayerTape, PackedBatch, copy_rows, new
 from fastrnn._core.team cimport check_signals
+from fastrnn._core.weights cimport Layer, RecurrentWeights, copies_for_forward
 
-from fastrnn._core.dense import dropout
-from fastrnn._core.memory import SMALL_BYTES, empty
+from fastrnn._core.elementwise import dropout
+from fastrnn._core.memory import empty
+from fastrnn._core.tape import unmerged
 
 cnp.import_array()
 
-cdef Py_ssize_t small = SMALL_BYTES // sizeof(float)
-cdef float[:, :, ::1] no_sequence = np.zeros((0, 0, 0), dtype=np.float32)
-cdef int64_t[:, ::1] no_indices = np.zeros((0, 0), dtype=np.int64)
-cdef float[::1] no_bias = np.zeros(0, dtype=np.float32)
+
+cdef fitting(str who, bint fits):
+    """The last look before C: whoever came here with arrays of other sizes would read or write outside them."""
+    if not fits:
+        raise ValueError(f"{who}: the arrays' sizes do not fit each other; expected plain numpy arrays as documented")
 
 
-cdef cnp.ndarray new(Py_ssize_t steps, Py_ssize_t B, Py_ssize_t columns):
-    """An uninitialised float32 array (steps, B, columns)."""
-    cdef cnp.npy_intp shape[3]
-    if steps * B * columns >= small:
-        return empty((steps, B, columns))
-    shape[0], shape[1], shape[2] = steps, B, columns
-    return cnp.PyArray_EMPTY(3, shape, cnp.NPY_FLOAT32, 0)
-
-
-cdef bint plain(array, cnp.npy_intp a, cnp.npy_intp b, cnp.npy_intp c):
-    """Whether array is C-contiguous float32 of shape (a, b, c); a or b negative for any size but 0."""
+cdef bint plain(array, cnp.dtype dtype, cnp.npy_intp a, cnp.npy_intp b, cnp.npy_intp c):
+    """Whether array is C-contiguous, of the dtype and of shape (a, b, c), or (a, c) for b = 0; a or b negative for any
+    size but 0."""
+    cdef int axes = 3 if b else 2
     return (
-        cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32
-        and cnp.PyArray_NDIM(array) == 3 and cnp.PyArray_ISCARRAY_RO(array)
+        cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == dtype.type_num
+        and cnp.PyArray_NDIM(array) == axes and cnp.PyArray_ISCARRAY_RO(array)
         and (cnp.PyArray_DIM(array, 0) == a or (a < 0 and cnp.PyArray_DIM(array, 0) > 0))
-        and (cnp.PyArray_DIM(array, 1) == b or (b < 0 and cnp.PyArray_DIM(array, 1) > 0))
-        and cnp.PyArray_DIM(array, 2) == c
+        and (b == 0 or cnp.PyArray_DIM(array, 1) == b or (b < 0 and cnp.PyArray_DIM(array, 1) > 0))
+        and cnp.PyArray_DIM(array, axes - 1) == c
     )
 
 
-cdef float *of_layer(cnp.ndarray state, Py_ssize_t layer):
-    """A layer's part (B, H) of a state's array (layers, B, H)."""
-    return <float *> cnp.PyArray_DATA(state) + layer * cnp.PyArray_DIM(state, 1) * cnp.PyArray_DIM(state, 2)
-
-
-cdef void copy_rows(Py_ssize_t rows, Py_ssize_t columns, const float *source, Py_ssize_t source_row,
-                    float *target, Py_ssize_t target_row) noexcept:
-    cdef Py_ssize_t row
-    for row in range(rows):
-        memcpy(target + row * target_row, source + row * source_row, columns * sizeof(float))
-
-
 cdef class Gradients:
-    """Where the gradients of one layer's parameters are added."""
+    """Where the gradients of one direction of a layer are added: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr."""
 
-    cdef float[:, ::1] weight_ih, weight_hh
-    cdef float[::1] bias_ih, bias_hh
+    cdef list arrays
+    cdef LayerGradients into
 
-    def __init__(self, weight_ih, weight_hh, bias_ih, bias_hh):
-        self.weight_ih, self.weight_hh = weight_ih, weight_hh
-        self.bias_ih = no_bias if bias_ih is None else bias_ih
-        self.bias_hh = no_bias if bias_hh is None else bias_hh
+    def __init__(self, weight_ih, weight_hh, bias_ih=None, bias_hh=None, weight_hr=None):
+        self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]
+        for array in self.arrays:
+            if array is not None and not (array.flags.c_contiguous and array.flags.writeable):
+                raise ValueError("Gradients: an array is not C-contiguous or not writable; expected arrays that are")
+        self.into.weight_ih, self.into.bias_ih = self.pointer(0), self.pointer(1)
+        self.into.weight_hh, self.into.bias_hh = self.pointer(2), self.pointer(3)
+        self.into.weight_hr = self.pointer(4)
 
-    cdef list copies(self, bint integers):
+    cdef char *pointer(self, int i) except? NULL:
+        return NULL if self.arrays[i] is None else cnp.PyArray_BYTES(<cnp.ndarray> self.arrays[i])
+
+    cdef bint fits(self, const Layer *w):
+        """Whether the arrays have the sizes of the layer's weights."""
+        cdef Py_ssize_t rows = w.cell.gates * w.H
+        sizes = (rows * w.inputs, rows, rows * w.P, rows, w.P * w.H)
+        return all([array is None or (array.size == n and array.itemsize == w.size)
+                    for array, n in zip(self.arrays, sizes)]) and (
+            self.arrays[0] is not None and self.arrays[2] is not None and (self.arrays[4] is not None or not w.projection.K))
+
+    cdef list copies(self, bint indices):
         """(array, copy) of all that a backward run changes; with indices it changes two at its very end alone."""
-        cdef list arrays = [self.weight_hh, self.bias_hh]
-        if not integers:
-            arrays += [self.weight_ih, self.bias_ih]
-        return [(np.asarray(array), np.array(array)) for array in arrays]
-
-
-cdef class Record:
-    """What one layer keeps of a forward run for its backward run; for inference only buffers."""
-
-    cdef readonly Py_ssize_t T, B
-    cdef cnp.ndarray states  # h as an array
-    cdef const float[:, :, ::1] x
-    cdef const int64_t[:, ::1] indices
-    cdef float[:, :, ::1] gates, h, c, aux
-    cdef object dropped  # None, or the share and the key that make the same mask again
-
-    def __init__(self, x, Panels panels, Py_ssize_t T, Py_ssize_t B, bint tape):
-        self.T, self.B = T, B
-        self.x, self.indices = no_sequence, no_indices
-        if cnp.PyArray_NDIM(x) == 2:
-            self.indices = x
-        else:
-            self.x = x
-        self.gates = new(T if tape else time_block(panels, T, B), B, panels.row)
-        self.h = self.states = new(T + 1, B, panels.H)
-        self.c = self.aux = no_sequence
-        if panels.states == 2:
-            self.c = new(T + 1 if tape else 1, B, panels.H)
-        if panels.aux:
-            self.aux = new(T if tape else 1, B, panels.H)
-
-    cdef start(self, list initial, Py_ssize_t layer):
-        """Slot 0 = the layer's part of the initial state, or 0."""
-        cdef Py_ssize_t size = self.B * self.h.shape[2] * sizeof(float)
-        if initial is None:
-            memset(&self.h[0, 0, 0], 0, size)
-            if self.c.shape[0]:
-                memset(&self.c[0, 0, 0], 0, size)
-        else:
-            memcpy(&self.h[0, 0, 0], of_layer(initial[0], layer), size)
-            if self.c.shape[0]:
-                memcpy(&self.c[0, 0, 0], of_layer(initial[1], layer), size)
-
-    cdef drop_out(self, cnp.ndarray y, float share, rng, int num_threads):
-        """y with elements dropped."""
-        self.dropped = (share, int(rng.integers(2**63)))
-        result = empty((<object> y).shape)
-        dropout(y.reshape(-1), result.reshape(-1), *self.dropped, num_threads)
-        return result
+        return [(array, array.copy()) for array in self.arrays[2 if indices else 0:] if array is not None]
 
 
 cdef class Stack:
-    """Layers 0..n-1 of one cell, each reading what the one below writes."""
+    """Layers 0..n-1, each reading what the one below writes."""
 
-    cdef list panels, gradients
-    cdef Py_ssize_t inputs, H
-    cdef int states
+    cdef list weights           # a tuple of one RecurrentWeights a direction for each layer
+    cdef object merge
+    cdef int states, directions
+    cdef bint same_widths
+    cdef cnp.dtype dtype
 
-    def __init__(self, list panels, list gradients):
-        """Per layer its panels and its gradients: weight_ih, weight_hh, bias_ih, bias_hh, missing biases None."""
-        self.panels, self.gradients = panels, [Gradients(*arrays) for arrays in gradients]
-        self.inputs, self.H, self.states = panels[0].inputs, panels[0].H, panels[0].states
+    def __init__(self, list weights, merge=None):
+        """weights: for each layer a tuple of one RecurrentWeights for each direction; merge: None for one direction."""
+        cdef RecurrentWeights first = weights[0][0]
+        self.weights, self.merge = [tuple(layer) for layer in weights], merge
+        self.directions, self.states, self.dtype = len(weights[0]), first.layer.cell.states, first.dtype
+        self.same_widths = len({self.width_of(0, layer) for layer in range(len(weights))}) == 1 == len(
+            {self.width_of(1, layer) for layer in range(len(weights))})
+
+    # ------------------------------------------------------------------------------------ what fits
+
+    cdef const Layer *layer(self, Py_ssize_t layer) noexcept:
+        return &(<RecurrentWeights> (<tuple> self.weights[layer])[0]).layer
+
+    cdef Py_ssize_t width_of(self, int kind, Py_ssize_t layer) noexcept:
+        """Columns of h or c of a layer."""
+        return self.layer(layer).H if kind else self.layer(layer).P
+
+    cdef Py_ssize_t y_width(self):
+        cdef Py_ssize_t P = self.width_of(0, len(self.weights) - 1)
+        return 2 * P if self.merge == "concat" else P
 
     def takes(self, x):
-        """Whether x needs no check and no copy: float32 (T, B, I), contiguous, not empty."""
-        return plain(x, -1, -1, self.inputs)
+        """Whether x needs no check and no copy: (T, B, I) in the layer's dtype, contiguous, not empty."""
+        return plain(x, self.dtype, -1, -1, self.layer(0).inputs)
 
     def takes_gradient(self, dy, Py_ssize_t T, Py_ssize_t B):
-        """Whether dy needs no check and no copy: float32 (T, B, H), contiguous."""
-        return plain(dy, T, B, self.H)
+        """Whether dy needs no check and no copy: (T, B, width of y), contiguous."""
+        return plain(dy, self.dtype, T, B, self.y_width())
+
+    cdef bint takes_kind(self, array, int kind, Py_ssize_t B):
+        return self.same_widths and plain(array, self.dtype, len(self.weights) * self.directions, B,
+                                          self.width_of(kind, 0))
 
     def takes_state(self, state, Py_ssize_t B):
-        """The arrays of a state that needs no check and no copy, or None."""
+        """The kinds of a state that needs no check and no copy, or None."""
         if self.states == 1:
-            return [state] if plain(state, len(self.panels), B, self.H) else None
-        if type(state) is tuple and len(state) == 2 and (
-            plain(state[0], len(self.panels), B, self.H) and plain(state[1], len(self.panels), B, self.H)
-        ):
+            return [state] if self.takes_kind(state, 0, B) else None
+        if type(state) is tuple and len(state) == 2 and self.takes_kind(state[0], 0, B) and (
+                self.takes_kind(state[1], 1, B)):
             return list(state)
         return None
 
     cdef bint fits(self, list state, Py_ssize_t B):
-        """Whether the arrays of a state, if there are any, have its shape."""
+        """Whether the kinds of a state, if there is one, have its shapes."""
         if state is None:
             return True
-        return len(state) == self.states and all([plain(part, len(self.panels), B, self.H) for part in state])
+        if len(state) != self.states:
+            return False
+        for kind in range(self.states):
+            if type(state[kind]) is not list:
+                if not self.takes_kind(state[kind], kind, B):
+                    return False
+            elif len(state[kind]) != len(self.weights) or not all([
+                plain(part, self.dtype, self.directions, B, self.width_of(kind, layer))
+                for layer, part in enumerate(state[kind])
+            ]):
+                return False
+        return True
 
-    def forward(self, cnp.ndarray x, list initial, bint tape, float drop, rng, int num_threads):
-        """y (T, B, H), the final state's arrays (layers, B, H), and the layers' records.
+    cdef bint fits_gradient(self, LayerTape record, dy):
+        """Whether dy has the form of y, or its parts that of the directions' outputs."""
+        cdef Py_ssize_t rows = record.T if record.packed is None else record.rows
+        cdef Py_ssize_t B = record.B if record.packed is None else 0
+        if type(dy) is list:
+            return len(dy) == self.directions and all([
+                part is None or plain(part, self.dtype, rows, B, self.width_of(0, len(self.weights) - 1)) for part in dy
+            ])
+        return dy is None or plain(dy, self.dtype, rows, B, self.y_width())
 
-        x (T, B, I) float32 or (T, B) int64, initial None or arrays (layers, B, H), drop the share dropped between
-        layers. Where a signal's handler raises, or there is no memory, rng is as before.
+    cdef list new_state(self, Py_ssize_t B):
+        cdef Py_ssize_t layers = len(self.weights), layer
+        cdef int kind
+        if self.same_widths:
+            return [new(layers * self.directions, B, self.width_of(kind, 0), self.dtype) for kind in range(self.states)]
+        return [[new(self.directions, B, self.width_of(kind, layer), self.dtype) for layer in range(layers)]
+                for kind in range(self.states)]
+
+    cdef char *part_of(self, list state, int kind, Py_ssize_t layer, int direction) except? NULL:
+        """(B, width) of a state; NULL for none."""
+        cdef cnp.ndarray array
+        if state is None or kind >= self.states:
+            return NULL
+        if type(state[kind]) is list:
+            array = state[kind][layer]
+        else:
+            array, direction = state[kind], layer * self.directions + direction
+        return cnp.PyArray_BYTES(array) + direction * cnp.PyArray_STRIDE(array, 0)
+
+    # -------------------------------------------------------------------------------------- forward
+
+    def forward(self, cnp.ndarray x, list initial, bint tape, float drop, rng, int num_threads,
+                PackedBatch packed=None, Py_ssize_t checkpoint=0):
+        """y, the final state's kinds, and the layers' tapes.
+
+        x (T, B, I) in the layers' dtype or (T, B) int64, with `packed` (N, I) or (N,); y in the same form
+        drop: the share dropped between layers; checkpoint: see LayerTape
+        Where a signal's handler raises, or there is no memory, rng is as before.
         """
-        cdef Py_ssize_t T = cnp.PyArray_DIM(x, 0), B = cnp.PyArray_DIM(x, 1), layer, last = len(self.panels) - 1
-        cdef Py_ssize_t size = B * self.H * sizeof(float)
-        cdef Panels panels
-        cdef Record record
+        cdef Py_ssize_t layer, last = len(self.weights) - 1, B
+        cdef LayerTape record
         cdef list records = []
-        cdef list final = [new(last + 1, B, self.H) for _ in range(self.states)]
-        cdef bint integers = cnp.PyArray_NDIM(x) == 2
+        cdef bint indices = cnp.PyArray_TYPE(x) == cnp.NPY_INT64
         cdef double work = 0
-        fitting("forward", (integers or plain(x, T, B, self.inputs)) and self.fits(initial, B))
+        if packed is not None:
+            B = packed.B
+            fitting("forward", cnp.PyArray_DIM(x, 0) == packed.rows and cnp.PyArray_ISCARRAY_RO(x) and (
+                indices or plain(x, self.dtype, packed.rows, 0, self.layer(0).inputs)))
+        else:
+            B = cnp.PyArray_DIM(x, 1)
+            fitting("forward", (indices and cnp.PyArray_ISCARRAY_RO(x)) or self.takes(x))
+        fitting("forward", self.fits(initial, B))
+        cdef list final = self.new_state(B)
         before = rng.bit_generator.state if drop > 0 and last else None
         try:
-            for layer, panels in enumerate(self.panels):
-                record = Record(x, panels, T, B, tape)
-                record.start(initial, layer)
-                if panels.is_stale(integers):
-                    panels.refresh(integers)
-                with nogil:
-                    forward_layer(panels, record.x, record.indices, record.gates, record.h, record.c, record.aux,
-                                  initial is None, num_threads)
-                memcpy(of_layer(final[0], layer), &record.h[T, 0, 0], size)
-                if self.states == 2:
-                    memcpy(of_layer(final[1], layer), &record.c[record.c.shape[0] - 1, 0, 0], size)
+            for layer in range(last + 1):
+                record = LayerTape(x, self.weights[layer], self.merge, packed, tape, checkpoint)
+                self.forward_layer(record, layer, initial, final, num_threads)
                 records.append(record)
-                work += forward_work(panels, B, T, 0 if integers else panels.inputs)
-                if work > work_between_looks():
+                work += self.directions * forward_work(self.layer(layer), &record.batch, indices)
+                if work > work_between_looks(self.layer(layer)):
                     check_signals()
-                x, integers = record.states[1:], False
+                x, indices = record.output(), False
                 if drop > 0 and layer < last:
                     x = record.drop_out(x, drop, rng, num_threads)
         except BaseException:
@@ -200,71 +217,139 @@ cdef class Stack:
             raise
         return x, final, records
 
+    cdef forward_layer(self, LayerTape record, Py_ssize_t layer, list initial, list final, int num_threads):
+        cdef RecurrentWeights weights
+        cdef int direction
+        cdef unsigned copies = copies_for_forward(record.walks[0].indices != NULL)
+        for direction in range(self.directions):
+            weights = (<tuple> self.weights[layer])[direction]
+            if weights.is_stale(copies):
+                weights.refresh_copies(copies)
+            record.start(direction, self.part_of(initial, 0, layer, direction), self.part_of(initial, 1, layer, direction))
+        run_forward(record, num_threads)
+        for direction in range(self.directions):
+            record.finish(direction, self.part_of(final, 0, layer, direction), self.part_of(final, 1, layer, direction))
+
+    def outputs(self, list records):
+        """The last layer's h after each step, for each direction."""
+        return (<LayerTape> records[-1]).output_of_directions()
+
+    # ------------------------------------------------------------------------------------- backward
+
     def prepare_backward(self, list records, bint input_gradient):
         """Pack the weights that `backward` reads, all before it reads any: an edit may end at any time."""
-        cdef Panels panels
-        cdef Record record
+        cdef LayerTape record
         cdef Py_ssize_t layer
-        for layer in range(len(self.panels)):
-            panels, record = self.panels[layer], records[layer]
-            panels.refresh_transposed(record.x.shape[0] > 0 and (layer > 0 or input_gradient))
+        for layer in range(len(self.weights)):
+            record = records[layer]
+            for weights in self.weights[layer]:
+                weights.refresh_transposed(record.walks[0].x != NULL and (layer > 0 or input_gradient))
+                if record.checkpoint:
+                    weights.refresh(record.walks[0].indices != NULL)
 
-    def backward(self, list records, dy, list dfinal, bint input_gradient, int num_threads):
-        """dx (as x, or None) and the arrays (layers, B, H) of the initial state's gradient; adds to the gradients.
+    def backward(self, list records, dy, list dfinal, bint input_gradient, list gradients, int num_threads):
+        """dx (as x, or None) and the kinds of the initial state's gradient; adds to the gradients.
 
         After `prepare_backward`. Where a signal's handler raises, which it may do in calls of more than some tenth of a
         second, the gradients are as before.
-        dy (T, B, H) or None, dfinal None or arrays (layers, B, H)
+        dy: as y, or one array for each direction in the form of `outputs`, or None; dfinal: a state or None
+        gradients: for each layer a tuple of Gradients, one for each direction
         """
-        cdef Record record = records[0]
-        cdef Panels panels
+        cdef LayerTape record = records[0]
         cdef double work = 0
-        cdef list changed = []
+        cdef Py_ssize_t layer, B = record.B
         cdef bint may_end
-        fitting("backward", len(records) == len(self.panels) and self.fits(dfinal, record.B)
-                and (dy is None or plain(dy, record.T, record.B, self.H)))
-        for panels, record in zip(self.panels, records):
-            work += backward_work(panels, record.B, record.T, 0 if record.indices.shape[0] else panels.inputs)
-        may_end = work > work_between_looks()
-        if not may_end:
-            return self.backward_layers(records, dy, dfinal, input_gradient, None, num_threads)
+        cdef list changed = []
+        fitting("backward", len(records) == len(self.weights) == len(gradients) and self.fits(dfinal, B)
+                and self.fits_gradient(record, dy))
+        for layer in range(len(self.weights)):
+            record = records[layer]
+            for into in gradients[layer]:
+                fitting("backward", (<Gradients> into).fits(self.layer(layer)))
+            work += self.directions * backward_work(self.layer(layer), &record.batch, record.walks[0].indices != NULL)
+        may_end = work > work_between_looks(self.layer(0))
+        cdef list initial = self.new_state(B)
         try:
-            return self.backward_layers(records, dy, dfinal, input_gradient, changed, num_threads)
+            for layer in range(len(self.weights) - 1, -1, -1):
+                record = records[layer]
+                if may_end:
+                    for into in gradients[layer]:
+                        changed += (<Gradients> into).copies(record.walks[0].indices != NULL)
+                dy = self.backward_layer(record, layer, dy, dfinal, initial, layer > 0 or input_gradient,
+                                         gradients[layer], may_end, num_threads)
+                if layer > 0 and (<LayerTape> records[layer - 1]).dropped is not None:
+                    flat = dy.reshape(-1)
+                    dropout(flat, flat, *(<LayerTape> records[layer - 1]).dropped, num_threads)
         except BaseException:
-            for array, before in changed:
-                array[...] = before
+            for array, values in changed:
+                array[...] = values
             raise
-
-    cdef backward_layers(self, list records, dy, list dfinal, bint input_gradient, list changed, int num_threads):
-        """`changed` receives the arrays that are about to change, each with a copy; None to look at no signals."""
-        cdef Record record = records[0]
-        cdef Py_ssize_t layer, i, T = record.T, B = record.B
-        cdef Panels panels
-        cdef Gradients into
-        cdef float[:, :, ::1] carry, dx
-        cdef const float[:, :, ::1] above = no_sequence
-        cdef list initial = [new(len(self.panels), B, self.H) for _ in range(self.states)]
-        if dy is not None:
-            above = dy
-        for layer in range(len(self.panels) - 1, -1, -1):
-            panels, record, into = self.panels[layer], records[layer], self.gradients[layer]
-            carry = cnp.PyArray_ZEROS(3, [self.states, B, panels.Hp], cnp.NPY_FLOAT32, 0)
-            for i in range(self.states if dfinal is not None else 0):
-                copy_rows(B, self.H, of_layer(dfinal[i], layer), self.H, &carry[i, 0, 0], panels.Hp)
-            dy, dx = None, no_sequence
-            if record.x.shape[0] and (layer > 0 or input_gradient):
-                dy = dx = new(T, B, panels.inputs)
-            if changed is not None:
-                changed += into.copies(record.indices.shape[0] > 0)
-            backward_layer(
-                panels, record.x, record.indices, record.gates, record.h, record.c, record.aux, above,
-                carry[0], carry[self.states - 1], dx,
-                into.weight_ih, into.weight_hh, into.bias_ih, into.bias_hh,
-                changed is not None, num_threads,
-            )
-            for i in range(self.states):
-                copy_rows(B, self.H, &carry[i, 0, 0], panels.Hp, of_layer(initial[i], layer), self.H)
-            above = dx
-            if layer > 0 and (<Record> records[layer - 1]).dropped is not None:
-                dropout(dy.reshape(-1), dy.reshape(-1), *(<Record> records[layer - 1]).dropped, num_threads)
         return dy, initial
+
+    cdef backward_layer(self, LayerTape record, Py_ssize_t layer, dy, list dfinal, list initial, bint input_gradient,
+                        tuple gradients, bint may_end, int num_threads):
+        """dx, or None."""
+        cdef const Layer *w = self.layer(layer)
+        cdef int direction, kind
+        cdef Walk *walk
+        cdef Targets targets[2]
+        cdef list dys = dy if type(dy) is list else self.dy_of_directions(record, dy)
+        cdef list carried = [], sums = []
+        cdef cnp.ndarray dx = None, carry
+        if input_gradient and record.walks[0].x != NULL:
+            dx = empty((<object> record.x).shape, self.dtype)
+            if self.directions == 2:
+                dx[...] = 0
+        for direction in range(self.directions):
+            walk = &record.walks[direction]
+            carry = np.zeros((self.states, record.B, max(w.Hp, w.Pp)), dtype=self.dtype)
+            carried.append(carry)
+            walk.dh = cnp.PyArray_BYTES(carry)
+            walk.dc = walk.dh + cnp.PyArray_STRIDE(carry, 0) if self.states == 2 else NULL
+            set_dy(walk, dys[direction], 2 * w.P if type(dy) is not list and self.merge == "concat" else w.P)
+            for kind in range(self.states if dfinal is not None else 0):
+                copy_rows(record.B, self.width_of(kind, layer) * w.size, self.part_of(dfinal, kind, layer, direction),
+                          self.width_of(kind, layer) * w.size, walk.dc if kind else walk.dh,
+                          (w.Hp if kind else w.Pp) * w.size)
+            targets[direction].weights = (<Gradients> gradients[direction]).into
+            targets[direction].dx, targets[direction].dx_begun = NULL, self.directions == 2
+            targets[direction].index_sums = NULL
+            if dx is not None:
+                targets[direction].dx = cnp.PyArray_BYTES(dx)
+            if walk.indices != NULL:
+                sums.append(np.zeros((w.inputs, w.cell.gates * w.Hp), dtype=self.dtype))
+                targets[direction].index_sums = cnp.PyArray_BYTES(<cnp.ndarray> sums[direction])
+        run_backward(record, targets, may_end, num_threads)
+        for direction in range(self.directions):
+            walk = &record.walks[direction]
+            for kind in range(self.states):
+                copy_rows(record.B, self.width_of(kind, layer) * w.size, walk.dc if kind else walk.dh,
+                          (w.Hp if kind else w.Pp) * w.size, self.part_of(initial, kind, layer, direction),
+                          self.width_of(kind, layer) * w.size)
+        if may_end:
+            check_signals()
+        for direction in range(len(sums)):
+            add_index_gradient(w, sums[direction], *(<Gradients> gradients[direction]).arrays[:2])
+        return dx
+
+    cdef list dy_of_directions(self, LayerTape record, dy):
+        """The gradient of each direction's output."""
+        if dy is None or self.directions == 1:
+            return [dy] * self.directions
+        return list(unmerged(self.merge, dy, *record.output_of_directions()))
+
+
+cdef set_dy(Walk *walk, cnp.ndarray dy, Py_ssize_t row):
+    """Point at the gradient of a direction's output, whose rows may lie inside wider ones."""
+    walk.dy = cnp.PyArray_BYTES(dy) if dy is not None else NULL
+    walk.dy_row = row
+
+
+cdef add_index_gradient(const Layer *w, sums, dweight, dbias):
+    """dweight_ih += sums.T in the public order of gates"""
+    for slot in range(w.cell.gates):
+        gate = w.cell.input_gates[slot]
+        units = sums[:, slot * w.Hp:slot * w.Hp + w.H]
+        dweight[gate * w.H:(gate + 1) * w.H] += units.T
+        if dbias is not None:
+            dbias[gate * w.H:(gate + 1) * w.H] += units.sum(axis=0)

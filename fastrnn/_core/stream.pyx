@@ -7,10 +7,10 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.dense cimport Version, fitting, work_between_looks
-from fastrnn._core.loop cimport forward_layer, forward_work
-from fastrnn._core.weights cimport Panels
+from fastrnn._core.loop cimport Span, Walk, run_alone, run_span
+from fastrnn._core.plan cimport Batch, Plan, forward_plan, forward_work, work_between_looks
 from fastrnn._core.team cimport check_signals
+from fastrnn._core.weights cimport Layer, RecurrentWeights, Version, copies_for_forward
 
 from fastrnn._core.memory import empty
 
@@ -20,146 +20,173 @@ cnp.import_array()
 cdef Py_ssize_t LONG_STEP = 250000
 
 
-cdef bint plain(array, Py_ssize_t rows, Py_ssize_t columns):
-    """Whether array is a C-contiguous float32 array of that shape."""
-    return (
-        cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32 and cnp.PyArray_NDIM(array) == 2
-        and cnp.PyArray_DIM(array, 0) == rows and cnp.PyArray_DIM(array, 1) == columns
-        and cnp.PyArray_ISCARRAY_RO(array)
-    )
+cdef fitting(str who, bint fits):
+    """The last look before C: whoever came here with arrays of other sizes would read or write outside them."""
+    if not fits:
+        raise ValueError(f"{who}: the arrays' sizes do not fit each other; expected plain numpy arrays as documented")
 
 
-cdef class Source:
-    """What a layer of a stream reads: vectors (1, B, I) or indices (1, B), the other one empty."""
+cdef class LayerState:
+    """One layer of a stream: the first B rows of h are the state, the next B, which the next layer reads, what a step
+    makes of it."""
 
-    cdef float[:, :, ::1] vectors
-    cdef int64_t[:, ::1] indices
-
-    def __init__(self, vectors, indices):
-        self.vectors = np.zeros((0, 0, 0), dtype=np.float32) if vectors is None else vectors
-        self.indices = np.zeros((0, 0), dtype=np.int64) if indices is None else indices
-
-
-cdef class LayerState(Source):
-    """One layer of a stream: slot 0 of h is the state, slot 1, which the next layer reads, what a step makes of it."""
-
-    cdef Panels panels
-    cdef float[:, :, ::1] gates, h, c, aux
+    cdef RecurrentWeights weights
+    cdef Batch batch
+    cdef Walk walk
     cdef bint long_step
+    cdef cnp.ndarray h, c
+    cdef list kept
+    cdef Py_ssize_t bytes       # of h
 
-    def __init__(self, Panels panels, Py_ssize_t batch):
-        self.panels = panels
-        self.gates = empty((1, batch, panels.row))
-        self.h = np.zeros((2, batch, panels.H), dtype=np.float32)
-        self.c = np.zeros((panels.cell.states - 1, batch, panels.H), dtype=np.float32)
-        self.aux = np.zeros((panels.cell.aux, batch, panels.H), dtype=np.float32)
-        self.long_step = batch * panels.row * (panels.inputs + panels.H) > LONG_STEP
-        super().__init__(self.h[1:], None)
+    def __init__(self, RecurrentWeights weights, Py_ssize_t B):
+        cdef const Layer *w = &weights.layer
+        cdef object dtype = weights.dtype
+        self.weights = weights
+        self.batch.T, self.batch.B, self.batch.rows = 1, B, B
+        self.batch.offset = self.batch.before = NULL
+        self.h, self.c = np.zeros((2 * B, w.P), dtype), np.zeros((B if w.cell.states == 2 else 0, w.H), dtype)
+        gates, aux, m = empty((B, w.row), dtype), np.zeros((B, w.H), dtype), np.zeros((B, w.H), dtype)
+        self.kept = [gates, aux, m]
+        self.walk.w, self.walk.batch, self.walk.reverse, self.walk.taped = w, &self.batch, False, False
+        self.walk.at_rest, self.walk.gate_steps, self.walk.x_row, self.walk.h_row = False, 1, w.inputs, w.P
+        self.walk.x, self.walk.indices = NULL, NULL
+        self.walk.h, self.walk.gates = cnp.PyArray_BYTES(self.h), cnp.PyArray_BYTES(<cnp.ndarray> gates)
+        self.walk.c = cnp.PyArray_BYTES(self.c) if w.cell.states == 2 else NULL
+        self.walk.aux = cnp.PyArray_BYTES(<cnp.ndarray> aux) if w.cell.aux else NULL
+        self.walk.m = cnp.PyArray_BYTES(<cnp.ndarray> m) if w.projection.K else NULL
+        self.long_step = B * w.row * (w.inputs + w.P) > LONG_STEP
+        self.bytes = B * w.P * w.size
 
 
-cdef int advance(LayerState layer, Source below, int num_threads) except -1 nogil:
-    """One step of one layer."""
-    forward_layer(layer.panels, below.vectors, below.indices, layer.gates, layer.h, layer.c, layer.aux, False,
-                  num_threads)
-    memcpy(&layer.h[0, 0, 0], &layer.h[1, 0, 0], layer.h.shape[1] * layer.h.shape[2] * sizeof(float))
-    return 0
+cdef void advance(LayerState layer, int num_threads) noexcept nogil:
+    """One step of one layer, whose input is set."""
+    cdef Plan plan
+    cdef Span span
+    if num_threads == 1:
+        run_alone(&layer.walk)
+    else:
+        plan = forward_plan(layer.walk.w, &layer.batch, 1, layer.walk.indices != NULL, False, num_threads)
+        span.first, span.last, span.begin[0], span.end[0] = 0, layer.batch.B, 0, 1
+        run_span(&layer.walk, 1, &plan, &span, False)
+    memcpy(layer.walk.h, layer.walk.h + layer.bytes, layer.bytes)
 
 
 cdef class StreamCore:
     """The compiled part of `fastrnn.Stream`. Inputs and outputs that are not exactly what a step takes go to
-    `check_input` and `check_output`, which return an array that is, or raise.
+    `check_input` and `check_output`, which return an array that is, or raise. Steps with resets or masks go to
+    `choosing_step`.
     """
 
     cdef list layers
-    cdef Source vectors, integers
-    cdef object check_input, check_output
-    cdef readonly Py_ssize_t batch, inputs, hidden
-    cdef int num_threads
+    cdef cnp.ndarray vectors, integers
+    cdef object check_input, check_output, choosing_step
+    cdef readonly Py_ssize_t batch, inputs, outputs
+    cdef int num_threads, type_num
+    cdef Py_ssize_t size
     cdef Version version
     cdef long long packed[2]  # the version that all layers are packed of, for vectors and for indices
     cdef bint may_end  # a step takes so long that signals are looked at in the middle of it
 
-    def __init__(self, panels, Py_ssize_t batch, int num_threads, check_input, check_output):
-        self.layers = [LayerState(one, batch) for one in panels]
-        self.batch, self.inputs, self.hidden = batch, panels[0].inputs, panels[0].H
-        self.vectors = Source(empty((1, batch, self.inputs)), None)
-        self.integers = Source(None, np.zeros((1, batch), dtype=np.int64))
+    def __init__(self, weights, Py_ssize_t batch, int num_threads, check_input, check_output, choosing_step):
+        cdef RecurrentWeights first = weights[0], last = weights[-1]
+        self.layers = [LayerState(one, batch) for one in weights]
+        self.batch, self.inputs, self.outputs = batch, first.layer.inputs, last.layer.P
+        self.size, self.type_num = first.layer.size, (<cnp.dtype> first.dtype).type_num
+        self.vectors, self.integers = empty((batch, self.inputs), first.dtype), np.zeros(batch, dtype=np.int64)
         self.num_threads = num_threads
-        self.version, self.packed[0], self.packed[1] = panels[0].version, -1, -1
-        self.may_end = self.work() > work_between_looks()
-        self.check_input, self.check_output = check_input, check_output
+        self.version, self.packed[0], self.packed[1] = first.version, -1, -1
+        self.may_end = self.work() > work_between_looks(&first.layer)
+        self.check_input, self.check_output, self.choosing_step = check_input, check_output, choosing_step
 
-    def step(self, x_t, out=None):
-        """y_t (B, H) from x_t (B, I) float32 or (B,) indices; into `out` if given."""
+    cdef bint plain(self, array, Py_ssize_t columns):
+        """Whether array is a C-contiguous array (B, columns) of the layers' dtype."""
+        return (
+            cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == self.type_num
+            and cnp.PyArray_NDIM(array) == 2 and cnp.PyArray_DIM(array, 0) == self.batch
+            and cnp.PyArray_DIM(array, 1) == columns and cnp.PyArray_ISCARRAY_RO(array)
+        )
+
+    def step(self, x_t, out=None, *, reset=None, mask=None):
+        """y_t (B, width of y) from x_t (B, I) or (B,) indices; into `out` if given."""
         cdef bint indices = False
         cdef cnp.ndarray result
+        if reset is not None or mask is not None:
+            return self.choosing_step(x_t, out, reset, mask)
         x = x_t
-        if not plain(x, self.batch, self.inputs):
+        if not self.plain(x, self.inputs):
             x = self.check_input(x)
             indices = cnp.PyArray_NDIM(x) == 1
-            fitting("Stream.step", plain(x, self.batch, self.inputs) or (
+            fitting("Stream.step", self.plain(x, self.inputs) or (
                 indices and cnp.PyArray_TYPE(x) == cnp.NPY_INT64 and cnp.PyArray_DIM(x, 0) == self.batch
                 and cnp.PyArray_ISCARRAY_RO(x)
             ))
         if out is None:
-            out = result = cnp.PyArray_EMPTY(2, [self.batch, self.hidden], cnp.NPY_FLOAT32, 0)
+            out = result = cnp.PyArray_EMPTY(2, [self.batch, self.outputs], self.type_num, 0)
         else:
-            if not (plain(out, self.batch, self.hidden) and cnp.PyArray_ISWRITEABLE(out)):
+            if not (self.plain(out, self.outputs) and cnp.PyArray_ISWRITEABLE(out)):
                 result = self.check_output(out)
             else:
                 result = out
-            fitting("Stream.step", cnp.PyArray_TYPE(result) == cnp.NPY_FLOAT32 and cnp.PyArray_ISWRITEABLE(result)
-                    and cnp.PyArray_NBYTES(result) == self.batch * self.hidden * sizeof(float))
-        cdef const void *source = cnp.PyArray_DATA(x)
-        cdef Source top
-        if indices:
-            memcpy(&self.integers.indices[0, 0], source, self.batch * sizeof(int64_t))
-            top = self.run_long(self.integers) if self.may_end else self.run(self.integers)
+            fitting("Stream.step", cnp.PyArray_TYPE(result) == self.type_num and cnp.PyArray_ISWRITEABLE(result)
+                    and cnp.PyArray_NBYTES(result) == self.batch * self.outputs * self.size)
+        self.take(x, indices)
+        if self.may_end:
+            self.run_long(indices)
         else:
-            memcpy(&self.vectors.vectors[0, 0, 0], source, self.batch * self.inputs * sizeof(float))
-            top = self.run_long(self.vectors) if self.may_end else self.run(self.vectors)
-        memcpy(cnp.PyArray_DATA(result), &top.vectors[0, 0, 0], self.batch * self.hidden * sizeof(float))
+            self.run(indices)
+        cdef LayerState top = self.layers[-1]
+        memcpy(cnp.PyArray_DATA(result), top.walk.h + top.bytes, top.bytes)
         return out
+
+    cdef take(self, cnp.ndarray x, bint indices):
+        """Copy a step's input and let the first layer read it: x may change, or be `out`."""
+        cdef LayerState first = self.layers[0]
+        cdef cnp.ndarray own = self.integers if indices else self.vectors
+        memcpy(cnp.PyArray_DATA(own), cnp.PyArray_DATA(x), cnp.PyArray_NBYTES(own))
+        first.walk.indices = <const int64_t *> cnp.PyArray_DATA(own) if indices else NULL
+        first.walk.x = NULL if indices else cnp.PyArray_BYTES(own)
 
     cdef double work(self):
         cdef LayerState layer
         cdef double work = 0
         for layer in self.layers:
-            work += forward_work(layer.panels, self.batch, 1, layer.panels.inputs)
+            work += forward_work(layer.walk.w, &layer.batch, False)
         return work
 
-    cdef Source run(self, Source below):
-        """The last layer after one step of all."""
-        cdef LayerState layer
-        cdef bint indices = below.indices.shape[0] > 0
+    cdef run(self, bint indices):
+        """One step of all layers."""
+        cdef LayerState layer, below = None
         if self.version.number != self.packed[indices]:  # of all layers before any moves on: there may be no memory
             self.refresh(indices)
         for layer in self.layers:
+            if below is not None:
+                layer.walk.x = below.walk.h + below.bytes
             if layer.long_step:
                 with nogil:
-                    advance(layer, below, self.num_threads)
+                    advance(layer, self.num_threads)
             else:
-                advance(layer, below, self.num_threads)
+                advance(layer, self.num_threads)
             if self.may_end:
                 check_signals()
             below = layer
-        return below
 
     cdef refresh(self, bint indices):
         """Pack what a step reads, if the weights have changed."""
         cdef long long now = self.version.number
         cdef LayerState layer
+        cdef unsigned copies
         for i, layer in enumerate(self.layers):
-            if layer.panels.is_stale(indices and i == 0):
-                layer.panels.refresh(indices and i == 0)
+            copies = copies_for_forward(indices and i == 0)
+            if layer.weights.is_stale(copies):
+                layer.weights.refresh_copies(copies)
         self.packed[indices] = now
 
-    cdef Source run_long(self, Source below):
+    cdef run_long(self, bint indices):
         """`run`; where a signal's handler raises, the state is as before."""
         states = [array for part in self.states() for array in part]
         before = [array.copy() for array in states]
         try:
-            return self.run(below)
+            self.run(indices)
         except BaseException:
             for array, values in zip(states, before):
                 array[...] = values
@@ -169,6 +196,6 @@ cdef class StreamCore:
         """Writable views of every layer's h, and of every layer's c (or of nothing)."""
         cdef LayerState layer
         return (
-            [np.asarray(layer.h)[0] for layer in self.layers],
-            [np.asarray(layer.c)[0] for layer in self.layers if layer.c.shape[0]],
+            [layer.h[:self.batch] for layer in self.layers],
+            [layer.c for layer in self.layers if layer.walk.c != NULL],
         )

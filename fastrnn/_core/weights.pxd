@@ -1,25 +1,46 @@
-from fastrnn._core.dense cimport Version
-from fastrnn._core.kernels cimport fr_cell
+from fastrnn._core.kernels cimport FR_MAX_STAGES, fr_cell, fr_kernels, fr_matrix
 
-cdef class Panels:
-    cdef const fr_cell *cell
-    cdef readonly Py_ssize_t inputs, H, Hp, columns, row, input_floats, recurrent_floats
-    cdef readonly int states, aux
-    cdef const float[:, ::1] weight_ih, weight_hh
-    cdef const float[::1] bias_ih, bias_hh  # or None
-    cdef object __weakref__
-    cdef readonly object lock
-    cdef float[::1] bias, input, recurrent, input_transposed, recurrent_transposed
-    cdef float[:, ::1] table
+cdef class Version:
+    cdef readonly long long number
+
+cdef enum:
+    # The packed copies that a layer may have, each with a version of its own. The bias belongs to RECURRENT.
+    RECURRENT, INPUT, TABLE, RECURRENT_TRANSPOSED, INPUT_TRANSPOSED, COPIES
+
+cdef struct Layer:
+    # What the loops read of one layer's weights; the matrices' memory is the PackedWeights' that the struct is part of
+    const fr_kernels *table
+    const fr_cell *cell
+    Py_ssize_t size                     # bytes of an element
+    Py_ssize_t inputs, H, Hp
+    Py_ssize_t P, Pp                    # the width of h: H, or proj_size; rounded up to whole groups
+    Py_ssize_t columns, row             # of the gate buffer: those in use, and the stride of its rows
+    Py_ssize_t input_bytes, recurrent_bytes
+    fr_matrix recurrent[FR_MAX_STAGES]  # one a stage: h or aux to its gate slots
+    fr_matrix recurrent_transposed[FR_MAX_STAGES]
+    fr_matrix input, input_transposed
+    fr_matrix projection, projection_transposed  # from the cell's output to h; K is 0 where there is none
+    const char *bias                    # (columns,)
+    const char *index_rows              # (inputs, columns): bias + W onehot(v), a ready row for every index
+
+cdef class PackedWeights:
+    cdef Layer layer
     cdef readonly Version version
-    # Of the weights that each was made of, -1 for none.
-    cdef long long input_version, recurrent_version, table_version
-    cdef long long input_transposed_version, recurrent_transposed_version
+    cdef readonly object lock
+    cdef object __weakref__, dtype
+    cdef object memory[COPIES], bias_memory
+    cdef long long made_of[COPIES]      # the version of the weights that each copy was made of, -1 for none
 
-    cdef bint is_stale(self, bint indices) noexcept
-    cdef _pack_bias(self)
-    cdef _pack_input(self)
-    cdef _pack_recurrent(self)
-    cdef _pack_recurrent_transposed(self)
-    cdef _pack_input_transposed(self)
-    cdef _pack_table(self)
+    cdef bint is_stale(self, unsigned copies) noexcept
+    cdef refresh_copies(self, unsigned copies)
+    cdef pack(self, int copy)
+    cdef char *room_for(self, int copy, Py_ssize_t bytes, bint zero) except NULL
+
+cdef class RecurrentWeights(PackedWeights):
+    cdef object weight_ih, weight_hh, bias_ih, bias_hh, weight_hr
+
+cdef class LinearWeights(PackedWeights):
+    cdef object weight, source_bias
+
+cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil
+cdef unsigned copies_for_forward(bint indices) noexcept nogil

@@ -1,176 +1,301 @@
-"""A layer's weights in the order the kernels read them."""
+"""A layer's weights in the order the kernels read them.
+
+Design
+a) A packed copy carries the version of the weights that was read before it was made. So an edit that ends while another
+   thread packs leaves the copy stale, and the next call packs again.
+b) Everything is packed at the first use after a change, and only what that use reads.
+c) The format of a matrix is the kernel table's own (`layout` and `pack`): nothing here computes an offset inside one.
+d) A copy is written in place, each value once: another thread's call with the weights of before may be reading it.
+"""
 
 import threading
 
 import numpy as np
 
-from fastrnn._core.dense cimport Version, packed_floats, padded, panel_floats
-from fastrnn._core.kernels cimport FR_GROUP, fr_matrix, fr_stage, kernels
+cimport numpy as cnp
+
+from fastrnn._core.kernels cimport FR_GROUP, fr_kernels, fr_matrix, fr_stage, kernels, kernels_f64
 
 from fastrnn._core.memory import empty
 from fastrnn._core.team import renew_in_children
 
+cnp.import_array()
 
-cdef class Panels:
-    """One layer's weights, packed for the kernels; packed again at the first use after a change.
+ctypedef fused real:
+    float
+    double
 
-    Every packed copy carries the version of the weights that was read before it was made: an edit that ends while
-    another thread packs leaves it stale.
 
-    A panel is 16 columns wide: panels[group][k][lane], panel_floats apart. Groups of `input` and `recurrent` are in the
-    order of the gate buffer's columns, slot by slot.
+cdef Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
+    """n rounded up to whole groups of columns."""
+    return (n + FR_GROUP - 1) // FR_GROUP * FR_GROUP
+
+
+cdef unsigned copies_for_forward(bint indices) noexcept nogil:
+    """The copies that a forward run reads, as a set of bits."""
+    return 1 << RECURRENT | 1 << (TABLE if indices else INPUT)
+
+
+cdef class Version:
+    """Of a layer's weights: a number that changes before they do and after it.
+
+    What is made of the weights carries the number read before; it is true to them while the number is the same.
     """
 
-    def __init__(self, cell, Version version not None, weight_ih, weight_hh, bias_ih=None, bias_hh=None):
-        self.cell, self.version = NULL, version
-        cdef bytes name = cell.encode()
-        for i in range(kernels.cell_count):
-            if kernels.cells[i].name == name:
-                self.cell = kernels.cells[i]
-        if self.cell == NULL:
-            raise ValueError(f"Panels: there is no compiled cell {cell!r}")
-        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = weight_ih, weight_hh, bias_ih, bias_hh
-        self.inputs, self.H = weight_ih.shape[1], weight_hh.shape[1]
-        self.Hp = padded(self.H)
-        self.columns = self.cell.slots * self.Hp
-        self.row = self.columns + FR_GROUP  # else the rows of a tile would fall on the same few sets of the caches
-        self.input_floats = self.cell.gates * packed_floats(self.inputs, self.H)
-        self.recurrent_floats = self.cell.gates * packed_floats(self.H, self.H)
-        self.states, self.aux = self.cell.states, self.cell.aux
-        self.input = self.recurrent = self.input_transposed = self.recurrent_transposed = None
-        self.bias = self.table = None
+    def advance(self):
+        self.number += 1
+
+
+cdef void add_biases(const real *first, const real *second, real *total, Py_ssize_t n) noexcept:
+    """total = first + second, either of which may be NULL"""
+    cdef Py_ssize_t i
+    for i in range(n):
+        total[i] = (first[i] if first != NULL else 0) + (second[i] if second != NULL else 0)
+
+
+cdef const char *gate_of(cnp.ndarray array, Py_ssize_t gate, Py_ssize_t units) noexcept:
+    """The first row of a gate in an array (G * units, ...), or NULL for no array."""
+    if array is None:
+        return NULL
+    return cnp.PyArray_BYTES(array) + gate * units * cnp.PyArray_STRIDE(array, 0)
+
+
+cdef class PackedWeights:
+    """The packed copies of one layer's weights; the base of those of recurrent and of linear layers."""
+
+    def __cinit__(self):
+        for copy in range(COPIES):
+            self.made_of[copy] = -1
+
+    cdef prepare(self, Version version, dtype):
+        self.version, self.dtype = version, dtype
+        self.layer.size = dtype.itemsize
+        self.layer.table = kernels if dtype.itemsize == 4 else kernels_f64
         self._renew_lock()
         renew_in_children(self)
-        self.input_version = self.recurrent_version = self.table_version = -1
-        self.input_transposed_version = self.recurrent_transposed_version = -1
 
     def _renew_lock(self):
-        """A new lock, held by nobody."""
+        """Set a new lock, held by nobody."""
         self.lock = threading.Lock()
+
+    cdef bint is_stale(self, unsigned copies) noexcept:
+        """Whether any copy of the set is older than the weights."""
+        cdef int copy
+        for copy in range(COPIES):
+            if copies >> copy & 1 and self.made_of[copy] != self.version.number:
+                return True
+        return False
+
+    cdef refresh_copies(self, unsigned copies):
+        """Pack those of the set that are older than the weights."""
+        cdef long long now
+        cdef int copy
+        with self.lock:
+            now = self.version.number
+            for copy in range(COPIES):
+                if copies >> copy & 1 and self.made_of[copy] != now:
+                    self.pack(copy)
+                    self.made_of[copy] = now
+
+    cdef pack(self, int copy):
+        raise NotImplementedError
+
+    cdef char *room_for(self, int copy, Py_ssize_t bytes, bint zero) except NULL:
+        """The memory of a copy, which stays where it is once it has been asked for."""
+        if self.memory[copy] is None:
+            array = empty((bytes // self.layer.size,), self.dtype)
+            if zero:
+                array[:] = 0
+            self.memory[copy] = array
+        return cnp.PyArray_BYTES(<cnp.ndarray> self.memory[copy])
+
+
+cdef Py_ssize_t bytes_of(const fr_matrix *matrix) noexcept:
+    return matrix.groups * matrix.panel
+
+
+cdef class RecurrentWeights(PackedWeights):
+    """Those of one direction of a recurrent layer.
+
+    Gate columns of `input` and `recurrent` are in the order of the gate buffer, slot by slot.
+    """
+
+    def __init__(self, cell, Version version not None, weight_ih, weight_hh, bias_ih=None, bias_hh=None,
+                 weight_hr=None):
+        cdef Layer *w = &self.layer
+        cdef int s
+        self.prepare(version, weight_ih.dtype)
+        self.find_cell(cell)
+        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = weight_ih, weight_hh, bias_ih, bias_hh
+        self.weight_hr = weight_hr
+        w.inputs, w.P, w.H = weight_ih.shape[1], weight_hh.shape[1], weight_hh.shape[0] // w.cell.gates
+        w.Hp, w.Pp = padded(w.H), padded(w.P)
+        w.columns = w.cell.slots * w.Hp
+        w.row = w.columns + FR_GROUP  # else the rows of a tile would fall on the same few sets of the caches
+        w.input = w.table.layout(w.inputs, w.cell.gates * w.Hp)
+        w.input_transposed = w.table.layout(w.cell.gates * w.Hp, w.inputs)
+        w.input_bytes, w.recurrent_bytes = bytes_of(&w.input), 0
+        for s in range(w.cell.stages):
+            w.recurrent[s] = w.table.layout(w.P, w.cell.stage[s].count * w.Hp)
+            w.recurrent_transposed[s] = w.table.layout(w.cell.stage[s].count * w.Hp, w.P)
+            w.recurrent_bytes += bytes_of(&w.recurrent[s])
+        if weight_hr is not None:
+            w.projection, w.projection_transposed = w.table.layout(w.H, w.P), w.table.layout(w.P, w.H)
+            w.recurrent_bytes += bytes_of(&w.projection)
+
+    cdef find_cell(self, str name):
+        cdef bytes wanted = name.encode()
+        cdef const fr_kernels *table = self.layer.table
+        for i in range(table.cell_count):
+            if table.cells[i].name == wanted:
+                self.layer.cell = table.cells[i]
+                return
+        raise ValueError(f"RecurrentWeights: there is no compiled cell {name!r}")
 
     def refresh(self, bint indices):
         """Pack what a forward call (of indices or of vectors) reads, if the weights have changed."""
-        cdef long long now
-        with self.lock:
-            now = self.version.number
-            if self.recurrent_version != now:
-                self._pack_bias()
-                self._pack_recurrent()
-                self.recurrent_version = now
-            if indices and self.table_version != now:
-                self._pack_table()
-                self.table_version = now
-            elif not indices and self.input_version != now:
-                self._pack_input()
-                self.input_version = now
+        self.refresh_copies(copies_for_forward(indices))
 
     def refresh_transposed(self, bint inputs):
         """Pack what a backward call reads, with or without the gradient of the inputs. For one thread at a time."""
-        cdef long long now
-        with self.lock:
-            now = self.version.number
-            if self.recurrent_transposed_version != now:
-                self._pack_recurrent_transposed()
-                self.recurrent_transposed_version = now
-            if inputs and self.input_transposed_version != now:
-                self._pack_input_transposed()
-                self.input_transposed_version = now
+        self.refresh_copies(1 << RECURRENT_TRANSPOSED | (1 << INPUT_TRANSPOSED if inputs else 0))
 
-    cdef bint is_stale(self, bint indices) noexcept:
-        cdef long long now = self.version.number
-        return self.recurrent_version != now or (self.table_version if indices else self.input_version) != now
+    cdef pack(self, int copy):
+        if copy == RECURRENT:
+            self.pack_bias()
+            self.pack_recurrent()
+        elif copy == INPUT:
+            self.pack_input()
+        elif copy == TABLE:
+            self.pack_table()
+        elif copy == RECURRENT_TRANSPOSED:
+            self.pack_recurrent_transposed()
+        else:
+            self.pack_input_transposed()
 
-    cdef _pack_bias(self):
+    cdef pack_bias(self):
         """bias[slot] = b_ih where W x is added to the slot, plus b_hh where R h is."""
+        cdef Layer *w = &self.layer
+        cdef const char *first
+        cdef const char *second
         cdef const fr_stage *stage
+        cdef char *total
         cdef int slot, s
-        cdef Py_ssize_t unit
-        cdef float bias
-        if self.bias is None:
-            self.bias = np.zeros(self.columns, dtype=np.float32)
-        if self.bias_ih is None:
-            return
-        for slot in range(self.cell.slots):
-            for unit in range(self.H):
-                bias = self.bias_ih[self.cell.input_gates[slot] * self.H + unit] if slot < self.cell.gates else 0
-                for s in range(self.cell.stages):
-                    stage = &self.cell.stage[s]
-                    if 0 <= slot - stage.first < stage.count:
-                        bias += self.bias_hh[stage.gates[slot - stage.first] * self.H + unit]
-                self.bias[slot * self.Hp + unit] = bias  # once, in place: another thread's call may be reading it
+        if self.bias_memory is None:
+            self.bias_memory = np.zeros(w.columns, dtype=self.dtype)
+            w.bias = cnp.PyArray_BYTES(<cnp.ndarray> self.bias_memory)
+        for slot in range(w.cell.slots):
+            first = gate_of(self.bias_ih, w.cell.input_gates[slot], w.H) if slot < w.cell.gates else NULL
+            second = NULL
+            for s in range(w.cell.stages):
+                stage = &w.cell.stage[s]
+                if 0 <= slot - stage.first < stage.count:
+                    second = gate_of(self.bias_hh, stage.gates[slot - stage.first], w.H)
+            total = <char *> w.bias + slot * w.Hp * w.size
+            if w.size == 4:
+                add_biases(<const float *> first, <const float *> second, <float *> total, w.H)
+            else:
+                add_biases(<const double *> first, <const double *> second, <double *> total, w.H)
 
-    cdef _pack_input(self):
-        cdef fr_matrix matrix
+    cdef pack_input(self):
+        cdef Layer *w = &self.layer
         cdef int slot
-        if self.input is None:
-            self.input = empty((self.input_floats,))
-        for slot in range(self.cell.gates):
+        w.input.at = self.room_for(INPUT, bytes_of(&w.input), False)
+        for slot in range(w.cell.gates):
             # input[slot] = weight_ih[gate].T
-            matrix = kernels.layout(self.inputs, self.H)
-            matrix.at = &self.input[slot * packed_floats(self.inputs, self.H)]
-            kernels.pack(&matrix, 0, 0, self.inputs, self.H, &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], 1,
-                         self.inputs)
+            w.table.pack(&w.input, 0, slot * w.Hp // FR_GROUP, w.inputs, w.H,
+                         gate_of(self.weight_ih, w.cell.input_gates[slot], w.H), 1, w.inputs)
 
-    cdef _pack_recurrent(self):
-        cdef fr_matrix matrix
-        if self.recurrent is None:
-            self.recurrent = empty((self.recurrent_floats,))
-        cdef Py_ssize_t at = 0
-        cdef int s, i
-        for s in range(self.cell.stages):
-            for i in range(self.cell.stage[s].count):
-                # recurrent[stage][slot] = weight_hh[gate].T
-                matrix = kernels.layout(self.H, self.H)
-                matrix.at = &self.recurrent[at]
-                kernels.pack(&matrix, 0, 0, self.H, self.H, &self.weight_hh[self.cell.stage[s].gates[i] * self.H, 0],
-                             1, self.H)
-                at += packed_floats(self.H, self.H)
-
-    cdef _pack_recurrent_transposed(self):
-        cdef fr_matrix matrix
-        cdef Py_ssize_t at = 0, K
+    cdef pack_recurrent(self):
+        cdef Layer *w = &self.layer
         cdef const fr_stage *stage
+        cdef char *at = self.room_for(RECURRENT, w.recurrent_bytes, False)
         cdef int s, i
-        if self.recurrent_transposed is None:
-            for s in range(self.cell.stages):
-                at += packed_floats(self.cell.stage[s].count * self.Hp, self.H)
-            self.recurrent_transposed = empty((at,))
-            self.recurrent_transposed[:] = 0
-        at = 0
-        for s in range(self.cell.stages):
-            stage = &self.cell.stage[s]
-            K = stage.count * self.Hp
+        for s in range(w.cell.stages):
+            stage = &w.cell.stage[s]
+            w.recurrent[s].at = at
+            at += bytes_of(&w.recurrent[s])
+            for i in range(stage.count):
+                # recurrent[stage][slot] = weight_hh[gate].T
+                w.table.pack(&w.recurrent[s], 0, i * w.Hp // FR_GROUP, w.P, w.H,
+                             gate_of(self.weight_hh, stage.gates[i], w.H), 1, w.P)
+        if w.projection.K:
+            # projection = weight_hr.T
+            w.projection.at = at
+            w.table.pack(&w.projection, 0, 0, w.H, w.P, gate_of(self.weight_hr, 0, 0), 1, w.H)
+
+    cdef pack_recurrent_transposed(self):
+        cdef Layer *w = &self.layer
+        cdef const fr_stage *stage
+        cdef Py_ssize_t bytes = bytes_of(&w.projection_transposed)
+        cdef char *at
+        cdef int s, i
+        for s in range(w.cell.stages):
+            bytes += bytes_of(&w.recurrent_transposed[s])
+        at = self.room_for(RECURRENT_TRANSPOSED, bytes, True)
+        for s in range(w.cell.stages):
+            stage = &w.cell.stage[s]
+            w.recurrent_transposed[s].at = at
+            at += bytes_of(&w.recurrent_transposed[s])
             for i in range(stage.count):
                 # Lines slot*Hp + unit of a stage's panels = weight_hh[gate]; the padding's lines stay 0.
-                matrix = kernels.layout(K, self.H)
-                matrix.at = &self.recurrent_transposed[at]
-                kernels.pack(&matrix, i * self.Hp, 0, self.H, self.H, &self.weight_hh[stage.gates[i] * self.H, 0],
-                             self.H, 1)
-            at += packed_floats(K, self.H)
+                w.table.pack(&w.recurrent_transposed[s], i * w.Hp, 0, w.H, w.P,
+                             gate_of(self.weight_hh, stage.gates[i], w.H), w.P, 1)
+        if w.projection.K:
+            w.projection_transposed.at = at
+            w.table.pack(&w.projection_transposed, 0, 0, w.P, w.H, gate_of(self.weight_hr, 0, 0), w.H, 1)
 
-    cdef _pack_input_transposed(self):
-        cdef fr_matrix matrix
-        cdef Py_ssize_t K = self.cell.gates * self.Hp
+    cdef pack_input_transposed(self):
+        cdef Layer *w = &self.layer
         cdef int slot
-        if self.input_transposed is None:
-            self.input_transposed = empty((packed_floats(K, self.inputs),))
-            self.input_transposed[:] = 0
-        for slot in range(self.cell.gates):
-            matrix = kernels.layout(K, self.inputs)
-            matrix.at = &self.input_transposed[0]
-            kernels.pack(&matrix, slot * self.Hp, 0, self.H, self.inputs,
-                         &self.weight_ih[self.cell.input_gates[slot] * self.H, 0], self.inputs, 1)
+        w.input_transposed.at = self.room_for(INPUT_TRANSPOSED, bytes_of(&w.input_transposed), True)
+        for slot in range(w.cell.gates):
+            w.table.pack(&w.input_transposed, slot * w.Hp, 0, w.H, w.inputs,
+                         gate_of(self.weight_ih, w.cell.input_gates[slot], w.H), w.inputs, 1)
 
-    cdef _pack_table(self):
-        """table[v] = bias + W onehot(v), a ready row of the gate buffer for every index."""
-        if self.table is None:
-            self.table = empty((self.inputs, self.columns))
-            self.table[:] = 0
-        table, bias = np.asarray(self.table), np.asarray(self.bias)
-        weight = np.asarray(self.weight_ih).reshape(self.cell.gates, self.H, self.inputs)
-        for slot in range(self.cell.slots):  # once, in place: another thread's call may be reading it
-            units = slice(slot * self.Hp, slot * self.Hp + self.H)
-            if slot < self.cell.gates:
-                np.add(weight[self.cell.input_gates[slot]].T, bias[units], out=table[:, units])
+    cdef pack_table(self):
+        """index_rows[v] = bias + W onehot(v), a ready row of the gate buffer for every index."""
+        cdef Layer *w = &self.layer
+        w.index_rows = self.room_for(TABLE, w.inputs * w.columns * w.size, True)
+        table = self.memory[TABLE].reshape(w.inputs, w.columns)
+        weight = self.weight_ih.reshape(w.cell.gates, w.H, w.inputs)
+        for slot in range(w.cell.slots):
+            units = slice(slot * w.Hp, slot * w.Hp + w.H)
+            if slot < w.cell.gates:
+                np.add(weight[w.cell.input_gates[slot]].T, self.bias_memory[units], out=table[:, units])
             else:
-                table[:, units] = bias[units]
+                table[:, units] = self.bias_memory[units]
+
+
+cdef class LinearWeights(PackedWeights):
+    """Those of a linear layer: `input` for y = x W^T + b, `input_transposed` for dx = dy W."""
+
+    def __init__(self, Version version not None, weight, bias):
+        cdef Layer *w = &self.layer
+        self.prepare(version, weight.dtype)
+        self.weight, self.source_bias = weight, bias
+        w.H, w.inputs = weight.shape
+        w.Hp = padded(w.H)
+        w.input, w.input_transposed = w.table.layout(w.inputs, w.H), w.table.layout(w.H, w.inputs)
+        w.input_bytes = bytes_of(&w.input)
+        self.bias_memory = np.zeros(w.Hp, dtype=self.dtype)
+        w.bias = cnp.PyArray_BYTES(<cnp.ndarray> self.bias_memory)
+
+    def refresh(self):
+        """Pack what a forward call reads, if the weights have changed."""
+        self.refresh_copies(1 << INPUT)
+
+    def refresh_transposed(self):
+        """Pack what a backward call reads, if the weights have changed. For one thread at a time."""
+        self.refresh_copies(1 << INPUT_TRANSPOSED)
+
+    cdef pack(self, int copy):
+        cdef Layer *w = &self.layer
+        if copy == INPUT:
+            w.input.at = self.room_for(INPUT, bytes_of(&w.input), False)
+            if self.source_bias is not None:
+                self.bias_memory[:w.H] = self.source_bias
+            w.table.pack(&w.input, 0, 0, w.inputs, w.H, gate_of(self.weight, 0, 0), 1, w.inputs)
+        else:
+            w.input_transposed.at = self.room_for(INPUT_TRANSPOSED, bytes_of(&w.input_transposed), False)
+            w.table.pack(&w.input_transposed, 0, 0, w.H, w.inputs, gate_of(self.weight, 0, 0), w.inputs, 1)

@@ -1,0 +1,66 @@
+from fastrnn._core.kernels cimport FR_MAX_SLOTS, FR_MAX_STAGES, fr_matrix
+from fastrnn._core.loop cimport Walk
+from fastrnn._core.team cimport fr_team
+from fastrnn._core.weights cimport Layer
+
+cdef struct Operand:
+    # One product of a weight gradient: dweight[gate] += da[:, slot].T @ operand
+    const char *at              # (K, N): the row that goes with da's first one
+    Py_ssize_t row, N
+    const Walk *states          # NULL where the rows lie one behind the other; else they are this walk's h before a step
+    int gates[FR_MAX_SLOTS]     # the gate of each slot of da, -1 where the product leaves the slot out
+    char *dweight               # (G * units, N)
+    char *dbias                 # (G * units,) or NULL
+
+cdef struct Sums:
+    # All that is summed over the rows of one da
+    const Layer *w
+    const char *da              # (K, slots at stride slot_columns, units)
+    Py_ssize_t K, row, units, slot_columns
+    Py_ssize_t first            # da's first row among the packed rows of the batch
+    int slots, count
+    Operand operand[1 + FR_MAX_STAGES]
+
+cdef struct RowProduct:
+    # y (rows, N) = init + x (rows, K) @ matrix; init_row 0 repeats one row, init may be y
+    const Layer *w
+    const fr_matrix *matrix
+    Py_ssize_t rows, N, x_row, init_row
+    const char *x
+    const char *init
+    char *y
+
+cdef struct Cut:
+    # What is to be done of sums or products over rows: blocks first..last-1 of at most GRADIENT_ROWS rows, a turn of the
+    # columns
+    Py_ssize_t blocks, first, last, turn, turns
+
+cdef struct LayerGradients:
+    # Where the gradients of a layer's parameters are added; NULL for what there is not
+    char *weight_ih
+    char *weight_hh
+    char *bias_ih
+    char *bias_hh
+    char *weight_hr
+
+cdef struct Scratch:
+    char *at
+    Py_ssize_t bytes            # of each thread
+
+cdef struct Targets:
+    # Where all sums of one direction go
+    LayerGradients weights
+    char *dx                    # (N, I), or NULL where it is not wanted
+    bint dx_begun               # dx is added to
+    char *index_sums            # (I, gates * Hp) where x is of indices, else NULL
+    Scratch scratch
+
+cdef Py_ssize_t scratch_numbers(Py_ssize_t N) noexcept nogil
+cdef Py_ssize_t layer_scratch_numbers(const Layer *w) noexcept nogil
+cdef void add_weight_gradients(const Sums *sums, const Cut *cut, char *scratch, const fr_team *team, int part,
+                               int parts) noexcept nogil
+cdef void multiply_rows(const RowProduct *product, const Cut *cut, const fr_team *team, int part,
+                        int parts) noexcept nogil
+cdef void shrink_to_window(const Walk *walk, Py_ssize_t *begin, Py_ssize_t *end) noexcept nogil
+cdef int sum_window(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, const Targets *into, int threads,
+                    bint may_end) except -1 nogil
