@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 
-from numpy import float32
-from numpy.typing import NDArray
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Real = TypeVar("Real", bound=np.floating[Any])
 
 SMALL_BYTES: int
 
 class Block: ...
 
-def empty(shape: Iterable[int]) -> NDArray[float32]: ...
-def view_of(array: NDArray[float32], writeable: bool) -> NDArray[float32]: ...
+def empty(shape: Iterable[int], dtype: DTypeLike = ...) -> NDArray[Any]: ...
+def view_of(array: NDArray[Real], writeable: bool) -> NDArray[Real]: ...
 def kept() -> int: ...
