@@ -1,7 +1,6 @@
 """Arrays whose memory is kept for the next call of a like shape (see _core/memory.pyx)."""
 
 from collections.abc import Iterable
-
 from typing import Any, TypeVar
 
 import numpy as np
