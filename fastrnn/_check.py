@@ -154,10 +154,10 @@ def matrix(who: str, value: Any) -> tuple[int, int]:
 
 def rows_per_gate(who: str, shape: tuple[int, ...], gates: Any) -> int:
     """Return how many rows of an array of that shape each gate has."""
-    gates = count(who, "gates", gates)
-    if not shape or shape[0] % gates:
-        raise ValueError(f"{who}: shape is {shape}; expected rows in {gates} equal blocks")
-    return shape[0] // gates
+    blocks = count(who, "gates", gates)
+    if not shape or shape[0] % blocks:
+        raise ValueError(f"{who}: shape is {shape}; expected rows in {blocks} equal blocks")
+    return shape[0] // blocks
 
 
 def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
@@ -169,10 +169,11 @@ def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
 
 def dtype(who: str, name: str, value: Any) -> DType:
     """Return the type of floats that a layer or an array is to have, of its name, a NumPy type or a dtype."""
-    with suppress(Exception):  # whatever NumPy or the value raises: it is none of them
-        for each in (FLOAT32, FLOAT64):
-            if value is not None and np.dtype(value) == each:  # of None NumPy makes float64
-                return each
+    if isinstance(value, (str, type, np.dtype)):  # of None NumPy would make float64
+        with suppress(Exception):  # whatever NumPy raises
+            for each in (FLOAT32, FLOAT64):
+                if np.dtype(value) == each:
+                    return each
     raise ValueError(f"{who}: {name} is {shown(value)}; expected 'float32' or 'float64'")
 
 

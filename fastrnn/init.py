@@ -2,8 +2,9 @@
 
 Every function draws from the `numpy.random.Generator` it is given and from nothing else, so a seed
 fixes the values. They are drawn and worked out in float64 whatever `dtype` is asked for: those of a
-float32 layer are those of the float64 layer with the same seed, each rounded once. A layer's weights hold one block of rows per gate, and each block is a matrix of
-its own: it is filled as such, so the values of a gate do not depend on how many share the array.
+float32 layer are those of the float64 layer with the same seed, each rounded once. A layer's
+weights hold one block of rows per gate, and each block is a matrix of its own: it is filled as
+such, so the values of a gate do not depend on how many share the array.
 
 `default` is what the layers use. Recurrent weights are orthogonal, which keeps the length of a
 state through time (Saxe, McClelland and Ganguli, 2014); input weights are uniform with the variance
@@ -126,7 +127,7 @@ def orthogonal(
         gates = rows // columns if rows % columns == 0 else 1
     block = _check.rows_per_gate("init.orthogonal", shape, gates)
     blocks = [_orthogonal_block(block, columns, rng) for _ in range(gates)]
-    return np.concatenate(blocks).astype(dtype, copy=False)
+    return np.concatenate(blocks).astype(dtype, order="C", copy=False)
 
 
 def _orthogonal_block(rows: int, columns: int, rng: np.random.Generator) -> FloatArray:
