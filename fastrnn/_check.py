@@ -240,7 +240,7 @@ def floats_code(name: str, value: Any, dtype: DType) -> str:
 
 
 def _meaning(dtype: DType) -> str:
-    return f"{dtype}, the type {'fastrnn' if dtype == FLOAT32 else 'its layer'} computes in"
+    return f"{dtype}, the {'type fastrnn computes in' if dtype == FLOAT32 else 'dtype of the layer'}"
 
 
 def _integer_code(name: str, value: Any) -> str:

@@ -72,10 +72,8 @@ def test_initial_values_of_float32_are_those_of_float64_rounded():
 def test_arrays_of_the_other_dtype_are_refused_with_the_mend(dtype):
     layer = Dense(3, 4, dtype=dtype, seed=0)
     name, wrong = np.dtype(dtype), normal(other(dtype), 4)
-    computes = "fastrnn" if dtype == np.float32 else "its layer"
-    message = (
-        f"bias has dtype {wrong.dtype}; expected {name}, the type {computes} computes in (bias.astype(np.{name}))"
-    )
+    what = "type fastrnn computes in" if dtype == np.float32 else "dtype of the layer"
+    message = f"bias has dtype {wrong.dtype}; expected {name}, the {what} (bias.astype(np.{name}))"
     before = [array.copy() for array in arrays_of(layer)]
     weight = normal(dtype, 4, 3)
     with layer.editing() as params:
