@@ -18,13 +18,13 @@ from fastrnn._core.memory import empty, view_of
 from fastrnn._core.team import renew_in_children
 from fastrnn.parameters import Parameters, Weights, views
 
-__all__ = ["Fixed", "FloatArray", "Initialiser", "Keys", "Module", "Parameters"]
+__all__ = ["FloatArray", "Initialiser", "Keys", "Module", "Parameters", "SetOnce"]
 
 Default = Callable[[str, tuple[int, ...], np.random.Generator], FloatArray]
 Initialiser = Callable[[str, tuple[int, ...], np.random.Generator], FloatArray | None]
 
 
-class Fixed:
+class SetOnce:
     """An attribute that is checked and set once: the buffers have been laid out for it.
 
     One with a default has that from the first look at it on, if it was not set before.
@@ -68,7 +68,7 @@ class Module:
         float32 or float64: of parameters and gradients, and of all arrays that a layer takes and gives. Fixed.
     """
 
-    dtype = Fixed(_check.dtype, _check.FLOAT32)
+    dtype = SetOnce(_check.dtype, _check.FLOAT32)
 
     # Attributes that may be set at any time, and their checks. No descriptors: a call reads them.
     _CHECKS: ClassVar[dict[str, Callable[[str, str, Any], Any]]] = {}

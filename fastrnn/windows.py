@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastrnn import _check
-from fastrnn.module import Fixed
+from fastrnn.module import SetOnce
 
 __all__ = ["Windows", "streams", "tbptt"]
 
@@ -122,9 +122,9 @@ class Windows:
         Number of pairs of input and target at the end of the sequence that are in no window.
     """
 
-    batch_size = Fixed()
-    seq_length = Fixed()
-    dropped = Fixed()
+    batch_size = SetOnce()
+    seq_length = SetOnce()
+    dropped = SetOnce()
 
     def __init__(
         self,
