@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+FloatArray = NDArray[np.floating[Any]]  # float32 or float64
+DType = np.dtype[np.floating[Any]]
 IndexArray = NDArray[np.int64]
+
+FLOAT32: DType = np.dtype(np.float32)
+FLOAT64: DType = np.dtype(np.float64)
 
 # What a C int holds; products of two such numbers stay below 2^63.
 MOST = 2**31 - 1
-
-# What float32 holds and the kernels do not count as zero.
-LEAST_FLOAT, MOST_FLOAT = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 # ---------------------------------------------------------------------------------------- numbers and words
@@ -83,16 +85,24 @@ def dropout(who: str, name: str, value: Any) -> float:
     return given
 
 
-def positive(who: str, name: str, value: Any, *, zero: bool = False, infinite: bool = False) -> float:
-    """Return value as a float above 0 that a float32 holds; 0 or infinity where they have a meaning."""
+def float_range(dtype: DType) -> tuple[float, float]:
+    """The least and the most of what dtype holds and the kernels do not count as zero."""
+    numbers = np.finfo(dtype)
+    return float(numbers.tiny), float(numbers.max)
+
+
+def positive(
+    who: str, name: str, value: Any, *, zero: bool = False, infinite: bool = False, dtype: DType = FLOAT32
+) -> float:
+    """Return value as a float above 0 that dtype holds; 0 or infinity where they have a meaning."""
     expected = f"a {'' if infinite else 'finite '}number {'>= 0' if zero else '> 0'}"
     given = number(who, name, value, expected)
     if not given >= 0 or (given == 0 and not zero) or (given == math.inf and not infinite):
         raise ValueError(f"{who}: {name} is {given}; expected {expected}")
-    if 0 < given < LEAST_FLOAT or (given > MOST_FLOAT and not infinite):
+    least, most = float_range(dtype)
+    if 0 < given < least or (given > most and not infinite):
         raise ValueError(
-            f"{who}: {name} is {given}; expected {expected} in the range of float32, {LEAST_FLOAT:.2g} to "
-            f"{MOST_FLOAT:.2g}"
+            f"{who}: {name} is {given}; expected {expected} in the range of {dtype}, {least:.2g} to {most:.2g}"
         )
     return given
 
@@ -134,6 +144,22 @@ def dimensions(who: str, value: Any) -> tuple[int, ...]:
     return shape
 
 
+def matrix(who: str, value: Any) -> tuple[int, int]:
+    """Return the shape of a matrix that is not empty."""
+    shape = dimensions(who, value)
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(f"{who}: shape is {shape}; expected (rows, columns), each at least 1")
+    return shape[0], shape[1]
+
+
+def rows_per_gate(who: str, shape: tuple[int, ...], gates: Any) -> int:
+    """Return how many rows of an array of that shape each gate has."""
+    blocks = count(who, "gates", gates)
+    if not shape or shape[0] % blocks:
+        raise ValueError(f"{who}: shape is {shape}; expected rows in {blocks} equal blocks")
+    return shape[0] // blocks
+
+
 def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
     """Return value if it is one of the allowed names."""
     if not isinstance(value, str) or value not in allowed:
@@ -141,8 +167,23 @@ def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
     return str(value)
 
 
+def dtype(who: str, name: str, value: Any) -> DType:
+    """Return the type of floats that a layer or an array is to have, of its name, a NumPy type or a dtype."""
+    if isinstance(value, (str, type, np.dtype)):  # of None NumPy would make float64
+        with suppress(Exception):  # whatever NumPy raises
+            for each in (FLOAT32, FLOAT64):
+                if np.dtype(value) == each:
+                    return each
+    raise ValueError(f"{who}: {name} is {shown(value)}; expected 'float32' or 'float64'")
+
+
+def dtype_of(array: Any) -> DType:
+    """What goes with array: float64 if that is an ndarray of it, otherwise float32."""
+    return FLOAT64 if isinstance(array, np.ndarray) and array.dtype == FLOAT64 else FLOAT32
+
+
 def parameter_bytes(who: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Return the number of float32 parameters if an array can hold them."""
+    """Return the number of parameters if an array of any dtype can hold them."""
     total = sum(map(math.prod, shapes.values()))
     if total > np.iinfo(np.intp).max // 8:
         raise ValueError(f"{who}: {total} parameters; expected what fits in memory")
@@ -186,16 +227,20 @@ def _is_tensor(value: Any) -> bool:
     return all(hasattr(value, name) for name in ("detach", "cpu", "numpy"))
 
 
-def float32_code(name: str, value: Any) -> str:
-    """What to type for value as a float32 array."""
+def floats_code(name: str, value: Any, dtype: DType) -> str:
+    """What to type for value as an array of floats of that dtype."""
     code = name.split(" (")[0]
     if _is_tensor(value):
-        return f"{code}.float().numpy(force=True)"
+        return f"{code}.{'float' if dtype == FLOAT32 else 'double'}().numpy(force=True)"
     if not isinstance(value, np.ndarray):
-        return f"np.asarray({code}, dtype=np.float32)"
+        return f"np.asarray({code}, dtype=np.{dtype})"
     if value.dtype.names:
-        return f"{code}[{value.dtype.names[0]!r}].astype(np.float32)"
-    return f"{code}{'.real' if value.dtype.kind == 'c' else ''}.astype(np.float32)"
+        return f"{code}[{value.dtype.names[0]!r}].astype(np.{dtype})"
+    return f"{code}{'.real' if value.dtype.kind == 'c' else ''}.astype(np.{dtype})"
+
+
+def _meaning(dtype: DType) -> str:
+    return f"{dtype}, the {'type fastrnn computes in' if dtype == FLOAT32 else 'dtype of the layer'}"
 
 
 def _integer_code(name: str, value: Any) -> str:
@@ -207,30 +252,38 @@ def _integer_code(name: str, value: Any) -> str:
     return f"np.asarray({name}, dtype=np.int64)"
 
 
-def float32(who: str, name: str, array: Any, otherwise: str = "") -> FloatArray:
-    """Return array if it is a float32 ndarray of this machine's byte order: nothing is cast. Plain and aligned, for C.
+def floats(who: str, name: str, array: Any, otherwise: str = "", *, dtype: DType = FLOAT32) -> FloatArray:
+    """Return array if it is an ndarray of dtype, of this machine's byte order: nothing is cast. Plain and aligned, for
+    C.
 
     The name may go on after a blank; `otherwise` says what else would have done.
     """
     array = plain(who, name, array)
     if not isinstance(array, np.ndarray):
         raise TypeError(
-            f"{who}: {name} is a {type(array).__name__}; expected a float32 numpy array "
-            f"({float32_code(name, array)}){otherwise}"
+            f"{who}: {name} is a {type(array).__name__}; expected a {dtype} numpy array "
+            f"({floats_code(name, array, dtype)}){otherwise}"
         )
-    if array.dtype != np.float32:
+    if array.dtype != dtype:
         raise TypeError(
-            f"{who}: {name} has dtype {array.dtype}; expected float32, the type fastrnn computes in "
-            f"({float32_code(name, array)}){otherwise}"
+            f"{who}: {name} has dtype {array.dtype}; expected {_meaning(dtype)} "
+            f"({floats_code(name, array, dtype)}){otherwise}"
         )
     return array if array.flags.aligned else array.copy()
 
 
 def shape(
-    who: str, name: str, array: Any, expected: tuple[int, ...], meaning: str, otherwise: str = ""
+    who: str,
+    name: str,
+    array: Any,
+    expected: tuple[int, ...],
+    meaning: str,
+    otherwise: str = "",
+    *,
+    dtype: DType = FLOAT32,
 ) -> FloatArray:
-    """Return array as a C-contiguous float32 array of exactly that shape; `otherwise` as for `float32`."""
-    array = float32(who, name, array, otherwise)
+    """Return array as a C-contiguous array of dtype of exactly that shape; `otherwise` as for `floats`."""
+    array = floats(who, name, array, otherwise, dtype=dtype)
     if array.shape != expected:
         raise ValueError(
             f"{who}: {name} has shape {array.shape}; expected {meaning} = {expected}"
@@ -238,19 +291,32 @@ def shape(
     return np.ascontiguousarray(array)
 
 
-def output(who: str, name: str, array: Any, expected: tuple[int, ...], meaning: str) -> FloatArray:
-    """Return a float32 array of exactly that shape as what C may fill: its own memory, contiguous and writable."""
-    code = f"{name} = np.empty({expected}, np.float32)"
+def output(
+    who: str, name: str, array: Any, expected: tuple[int, ...], meaning: str, *, dtype: DType = FLOAT32
+) -> FloatArray:
+    """Return an array of dtype of exactly that shape as what C may fill: its own memory, contiguous and writable."""
+    code = f"{name} = np.empty({expected}, np.{dtype})"
     plain_array = plain(who, name, array)
     if not isinstance(plain_array, np.ndarray):
-        raise TypeError(f"{who}: {name} is a {type(array).__name__}; expected a float32 numpy array ({code})")
-    if plain_array.dtype != np.float32:
-        raise TypeError(f"{who}: {name} has dtype {plain_array.dtype}; expected float32 ({code})")
+        raise TypeError(f"{who}: {name} is a {type(array).__name__}; expected a {dtype} numpy array ({code})")
+    if plain_array.dtype != dtype:
+        raise TypeError(f"{who}: {name} has dtype {plain_array.dtype}; expected {dtype} ({code})")
     if plain_array.shape != expected:
         raise ValueError(f"{who}: {name} has shape {plain_array.shape}; expected {meaning} = {expected}")
     if not (plain_array.flags.c_contiguous and plain_array.flags.writeable):
         raise ValueError(f"{who}: {name} is not writable and C-contiguous; expected both ({code})")
     return plain_array
+
+
+def items(who: str, name: str, value: Any) -> NDArray[Any]:
+    """Return a sequence of numbers or of rows of them as an array (N, ...)."""
+    expected = "integers or floats"
+    array = array_of(who, name, value, f"an array of {expected}")
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{who}: {name} has dtype {array.dtype}; expected {expected}")
+    if array.ndim == 0:
+        raise ValueError(f"{who}: {name} has shape (); expected (N, ...)")
+    return array
 
 
 def is_index(array: Any) -> bool:
@@ -268,7 +334,7 @@ def integers(who: str, name: str, array: Any) -> NDArray[Any]:
 
 
 def indices(
-    who: str, name: str, array: NDArray[Any], axes: str, size: int, meaning: str
+    who: str, name: str, array: NDArray[Any], axes: str, size: int, meaning: str, *, dtype: DType = FLOAT32
 ) -> IndexArray:
     """Return a copy of array as C-contiguous int64 indices in 0..size-1, with as many axes as `axes` names.
 
@@ -278,7 +344,7 @@ def indices(
     if array.ndim != len(letters):
         raise ValueError(
             f"{who}: {name} holds integers and has shape {array.shape}; expected ({axes}) indices "
-            f"below {meaning}={size}, or vectors as float32 ({float32_code(name, array)})"
+            f"below {meaning}={size}, or vectors as {dtype} ({floats_code(name, array, dtype)})"
         )
     _not_empty(who, name, array, letters)
     array = np.array(array, order="C")
@@ -292,13 +358,13 @@ def indices(
 
 
 def sequence(
-    who: str, x: Any, axes: tuple[str, str], features: int, meaning: str = "input_size"
+    who: str, x: Any, axes: tuple[str, str], features: int, meaning: str = "input_size", *, dtype: DType = FLOAT32
 ) -> NDArray[Any]:
-    """Return x, float32 (T, B, features) or integers (T, B), with neither T nor B zero."""
+    """Return x, (T, B, features) of dtype or integers (T, B), with neither T nor B zero."""
     x = plain(who, "x", x)
     if is_index(x):
-        return indices(who, "x", x, ", ".join(axes), features, meaning)
-    vectors = float32(who, "x", x, f", or integers ({', '.join(axes)})")
+        return indices(who, "x", x, ", ".join(axes), features, meaning, dtype=dtype)
+    vectors = floats(who, "x", x, f", or integers ({', '.join(axes)})", dtype=dtype)
     expected = f"({', '.join(axes)}, {meaning}={features})"
     if vectors.ndim != 3 or vectors.shape[2] != features:
         raise ValueError(f"{who}: x has shape {vectors.shape}; expected {expected}")
@@ -316,7 +382,13 @@ def _not_empty(who: str, name: str, array: NDArray[Any], letters: list[str]) -> 
 
 
 def state(
-    who: str, name: str, value: Any, names: tuple[str, ...], expected: tuple[int, int, int]
+    who: str,
+    name: str,
+    value: Any,
+    names: tuple[str, ...],
+    expected: tuple[int, int, int],
+    *,
+    dtype: DType = FLOAT32,
 ) -> list[FloatArray]:
     """Return the arrays of a state: h alone, or a pair (h, c), each (layers, B, H)."""
     if len(names) == 1:
@@ -337,7 +409,7 @@ def state(
         parts = list(value)
     labels = [name] if len(names) == 1 else [f"{name}[{i}] ({n})" for i, n in enumerate(names)]
     return [
-        shape(who, label, part, expected, "(layers, B, H)")
+        shape(who, label, part, expected, "(layers, B, H)", dtype=dtype)
         for label, part in zip(labels, parts, strict=True)
     ]
 
@@ -404,14 +476,16 @@ def names(who: str, given: Mapping[Any, Any], expected: Mapping[str, Any], stric
     return Keys(missing, unexpected)
 
 
-def tensor(who: str, name: str, value: Any, expected: tuple[int, ...]) -> FloatArray:
-    """Return a copy of a finite float32 array of exactly that shape, or of a tensor that NumPy reads as one."""
-    code = f"a float32 numpy array ({float32_code(name, value)})"
+def tensor(
+    who: str, name: str, value: Any, expected: tuple[int, ...], *, dtype: DType = FLOAT32
+) -> FloatArray:
+    """Return a copy of a finite array of dtype of exactly that shape, or of a tensor that NumPy reads as one."""
+    code = f"a {dtype} numpy array ({floats_code(name, value, dtype)})"
     array = array_of(who, name, value, code)
-    if array.dtype != np.float32:
+    if array.dtype != dtype:
         raise TypeError(
-            f"{who}: {name} has dtype {array.dtype}; expected float32, the type fastrnn computes in "
-            f"({float32_code(name, array if isinstance(value, np.ndarray) else value)})"
+            f"{who}: {name} has dtype {array.dtype}; expected {_meaning(dtype)} "
+            f"({floats_code(name, array if isinstance(value, np.ndarray) else value, dtype)})"
         )
     if array.shape != expected:
         raise ValueError(f"{who}: {name} has shape {array.shape}; expected {expected}")
@@ -422,10 +496,97 @@ def tensor(who: str, name: str, value: Any, expected: tuple[int, ...]) -> FloatA
 
 
 def state_dict(
-    who: str, given: Any, shapes: Mapping[str, tuple[int, ...]], strict: Any
+    who: str, given: Any, shapes: Mapping[str, tuple[int, ...]], strict: Any, *, dtype: DType = FLOAT32
 ) -> tuple[dict[str, FloatArray], Keys]:
     """Return copies of the given tensors, all of them checked before any is used, and how the names differ."""
     strict = flag(who, "strict", strict)
     given = mapping(who, given)
     keys = names(who, given, shapes, strict)
-    return {name: tensor(who, name, given[name], shapes[name]) for name in shapes if name in given}, keys
+    return {name: tensor(who, name, given[name], shapes[name], dtype=dtype) for name in shapes if name in given}, keys
+
+
+# -------------------------------------------------------------------------------------------------------- training
+
+
+def modules(who: str, given: Any) -> tuple[Any, ...]:
+    """Return a layer or several as a tuple, each of them once."""
+    found = tuple(given) if isinstance(given, Sequence) else (given,)
+    if not found:
+        raise ValueError(f"{who}: modules is empty; expected at least one layer")
+    for index, module in enumerate(found):
+        if not all(hasattr(module, n) for n in ("flat_params", "flat_grads", "editing")):
+            got = type(module).__name__
+            raise TypeError(f"{who}: modules has a {got}; expected a layer or a list of layers ([lstm, head])")
+        first = next(i for i, other in enumerate(found) if other is module)
+        if first < index:
+            raise ValueError(f"{who}: modules[{index}] is also modules[{first}]; expected each layer once")
+    return found
+
+
+def entries(who: str, given: Mapping[Any, Any], expected: Sequence[str]) -> None:
+    """Raise unless given has exactly the expected names."""
+    missing = [name for name in expected if name not in given]
+    unexpected = [name for name in given if name not in expected]
+    if missing or unexpected:
+        raise KeyError(f"{who}: missing {missing}, unexpected {unexpected}; expected {list(expected)}")
+
+
+def gradient_dicts(who: str, grads: Any) -> list[Mapping[str, Any]]:
+    """The dicts of `grads`, each checked to be one and to come once."""
+    dicts = [grads] if isinstance(grads, Mapping) else grads
+    if not isinstance(dicts, (list, tuple)) or not all(isinstance(d, Mapping) for d in dicts):
+        got = type(grads).__name__
+        raise TypeError(
+            f"{who}: grads is a {got}; expected a layer's grads or a list of such ([lstm.grads, head.grads])"
+        )
+    for index, one in enumerate(dicts):
+        if any(one is other for other in dicts[:index]):
+            raise ValueError(f"{who}: grads[{index}] comes twice; expected distinct dicts")
+    return list(dicts)
+
+
+def gradient_vectors(who: str, dicts: list[Mapping[str, Any]]) -> list[NDArray[Any]]:
+    """Every element once, in as few arrays as possible: a layer's one buffer, or dict values."""
+    vectors: dict[str, NDArray[Any]] = {}
+    for index, one in enumerate(dicts):
+        flat = getattr(one, "flat", None)
+        if isinstance(flat, np.ndarray):
+            vectors[f"grads[{index}]"] = _gradient(who, "flat", flat)
+        else:
+            vectors.update({f"grads[{index}][{name!r}]": _gradient(who, name, one[name]) for name in one})
+    _distinct(who, vectors)
+    return list(vectors.values())
+
+
+def _gradient(who: str, name: str, array: Any) -> NDArray[Any]:
+    found = plain(who, name, array)
+    if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
+        got = getattr(array, "dtype", type(array).__name__)
+        raise TypeError(f"{who}: {name} is of type {got}; expected an array of floats")
+    if not found.flags.writeable:
+        raise ValueError(f"{who}: {name} is read-only; expected a writable array")
+    return found
+
+
+def _distinct(who: str, vectors: dict[str, NDArray[Any]]) -> None:
+    """Raise if a number would be counted and changed twice."""
+    extents = {name: _extent(vector) for name, vector in vectors.items()}
+    near: list[str] = []  # those that may reach to the next one's begin
+    for name in sorted(extents, key=lambda name: extents[name]):
+        begin, end = extents[name]
+        if vectors[name].nbytes > end - begin:
+            raise ValueError(f"{who}: {name} has several elements in one place; expected every gradient once")
+        near = [other for other in near if extents[other][1] > begin]
+        for other in near:
+            if np.shares_memory(vectors[name], vectors[other]):
+                raise ValueError(f"{who}: {name} shares memory with {other}; expected every gradient once")
+        near.append(name)
+
+
+def _extent(array: NDArray[Any]) -> tuple[int, int]:
+    """The addresses of an array's first byte and after its last."""
+    steps = [stride * (n - 1) for stride, n in zip(array.strides, array.shape, strict=True)]
+    if not array.size:
+        return 0, 0
+    begin = int(array.__array_interface__["data"][0])
+    return begin + sum(min(step, 0) for step in steps), begin + sum(max(step, 0) for step in steps) + array.itemsize

@@ -28,7 +28,8 @@ def clip_grad_norm_(grads: Gradients | Sequence[Gradients], max_norm: float) -> 
     """Scale all gradients together so that their global norm is at most `max_norm`.
 
     The norm is that of all elements of all arrays taken as one vector, summed in float64 in a fixed
-    order. The arrays are multiplied in place by ``min(1, max_norm / (norm + 1e-6))``.
+    order. The arrays are multiplied in place by ``min(1, max_norm / (norm + 1e-6))``. They may be of
+    different dtypes: float32 and float64 layers have one norm together.
 
     Parameters
     ----------
@@ -51,8 +52,8 @@ def clip_grad_norm_(grads: Gradients | Sequence[Gradients], max_norm: float) -> 
         above zero. Nothing is changed.
     """
     limit = _check.positive("clip_grad_norm_", "max_norm", max_norm, infinite=True)
-    dicts = _dicts("clip_grad_norm_", grads)
-    vectors = _vectors("clip_grad_norm_", dicts)
+    dicts = _check.gradient_dicts("clip_grad_norm_", grads)
+    vectors = _check.gradient_vectors("clip_grad_norm_", dicts)
     norm = math.sqrt(sum(_sum_of_squares(vector) for vector in vectors))
     if not math.isfinite(norm):
         raise _non_finite("clip_grad_norm_", dicts, several=not isinstance(grads, Mapping))
@@ -81,73 +82,12 @@ def clip_grad_value_(grads: Gradients | Sequence[Gradients], limit: float) -> No
         As for :func:`clip_grad_norm_`.
     """
     limit = _check.positive("clip_grad_value_", "limit", limit, infinite=True)
-    dicts = _dicts("clip_grad_value_", grads)
-    vectors = _vectors("clip_grad_value_", dicts)
+    dicts = _check.gradient_dicts("clip_grad_value_", grads)
+    vectors = _check.gradient_vectors("clip_grad_value_", dicts)
     if not all(_all_finite(vector) for vector in vectors):
         raise _non_finite("clip_grad_value_", dicts, several=not isinstance(grads, Mapping))
     for vector in vectors:
         _clamp(vector, limit)
-
-
-def _dicts(who: str, grads: Gradients | Sequence[Gradients]) -> list[Gradients]:
-    """The dicts of `grads`, each checked to be one and to come once."""
-    dicts = [grads] if isinstance(grads, Mapping) else grads
-    if not isinstance(dicts, (list, tuple)) or not all(isinstance(d, Mapping) for d in dicts):
-        got = type(grads).__name__
-        raise TypeError(
-            f"{who}: grads is a {got}; expected a layer's grads or a list of such ([lstm.grads, head.grads])"
-        )
-    for index, one in enumerate(dicts):
-        if any(one is other for other in dicts[:index]):
-            raise ValueError(f"{who}: grads[{index}] comes twice; expected distinct dicts")
-    return list(dicts)
-
-
-def _vectors(who: str, dicts: list[Gradients]) -> list[NDArray[Any]]:
-    """Every element once, in as few arrays as possible: a layer's one buffer, or dict values."""
-    vectors: dict[str, NDArray[Any]] = {}
-    for index, one in enumerate(dicts):
-        flat = getattr(one, "flat", None)
-        if isinstance(flat, np.ndarray):
-            vectors[f"grads[{index}]"] = _checked_array(who, "flat", flat)
-        else:
-            vectors.update({f"grads[{index}][{name!r}]": _checked_array(who, name, one[name]) for name in one})
-    _check_distinct(who, vectors)
-    return list(vectors.values())
-
-
-def _checked_array(who: str, name: str, array: Any) -> NDArray[Any]:
-    plain = _check.plain(who, name, array)
-    if not isinstance(plain, np.ndarray) or plain.dtype.kind != "f":
-        got = getattr(array, "dtype", type(array).__name__)
-        raise TypeError(f"{who}: {name} is of type {got}; expected an array of floats")
-    if not plain.flags.writeable:
-        raise ValueError(f"{who}: {name} is read-only; expected a writable array")
-    return plain
-
-
-def _check_distinct(who: str, vectors: dict[str, NDArray[Any]]) -> None:
-    """Raise if a number would be counted and changed twice."""
-    extents = {name: _extent(vector) for name, vector in vectors.items()}
-    near: list[str] = []  # those that may reach to the next one's begin
-    for name in sorted(extents, key=lambda name: extents[name]):
-        begin, end = extents[name]
-        if vectors[name].nbytes > end - begin:
-            raise ValueError(f"{who}: {name} has several elements in one place; expected every gradient once")
-        near = [other for other in near if extents[other][1] > begin]
-        for other in near:
-            if np.shares_memory(vectors[name], vectors[other]):
-                raise ValueError(f"{who}: {name} shares memory with {other}; expected every gradient once")
-        near.append(name)
-
-
-def _extent(array: NDArray[Any]) -> tuple[int, int]:
-    """The addresses of an array's first byte and after its last."""
-    steps = [stride * (n - 1) for stride, n in zip(array.strides, array.shape, strict=True)]
-    if not array.size:
-        return 0, 0
-    begin = int(array.__array_interface__["data"][0])
-    return begin + sum(min(step, 0) for step in steps), begin + sum(max(step, 0) for step in steps) + array.itemsize
 
 
 def _non_finite(who: str, dicts: list[Gradients], several: bool) -> FloatingPointError:
@@ -164,11 +104,11 @@ def _non_finite(who: str, dicts: list[Gradients], several: bool) -> FloatingPoin
     return FloatingPointError(f"{who}: the norm overflows; nothing was changed")
 
 
-# A compiled pass where there is one buffer of float32, NumPy for any other array.
+# A compiled pass where there is one buffer of float32 or float64, NumPy for any other array.
 
 
 def _is_plain(array: NDArray[Any]) -> bool:
-    return array.dtype == np.float32 and array.flags.carray
+    return array.dtype in (_check.FLOAT32, _check.FLOAT64) and array.flags.carray
 
 
 def _sum_of_squares(array: NDArray[Any]) -> float:

@@ -1,10 +1,12 @@
-"""Numerical gradients of a scalar function of arrays, to hold an analytic gradient against."""
+"""Numerical gradients of a scalar function of arrays or of a layer, to hold an analytic gradient against."""
 
 import math
 
 import numpy as np
 
 from fastrnn import _check
+from fastrnn.module import Module
+from fastrnn.parameters import views
 
 # f(x + ih) = f(x) + ih f'(x) + O(h^2): no difference is taken, so h may be as small as you like,
 # and f'(x) comes out to the last digits.
@@ -57,9 +59,7 @@ def central_difference(function, arrays, step=REAL_STEP):
     """
     who = "gradcheck.central_difference"
     arrays = [array.astype(np.float64) for array in _arrays(who, function, arrays)]
-    step = _check.number(who, "step", step, "a finite number > 0")
-    if not 0 < step < math.inf:
-        raise ValueError(f"{who}: step is {step}; expected a finite number > 0")
+    step = _step(who, step)
 
     def derivative(array, index):
         middle = array[index]
@@ -73,10 +73,67 @@ def central_difference(function, arrays, step=REAL_STEP):
     return _elementwise(derivative, arrays)
 
 
+def by_parameters(function, layer, step=None):
+    """Differentiate by a layer's parameters, through its compiled code and in its own dtype.
+
+    Good to about nine digits of a float64 layer and three of a float32 one, where the function is smooth.
+
+        y, _, tape = lstm.forward(x)
+        lstm.backward(tape, dy)
+        numerical = gradcheck.by_parameters(lambda: np.vdot(lstm(x)[0], dy), lstm)    # to compare with lstm.grads
+
+    Parameters
+    ----------
+    function : callable
+        `function()` runs the layer and returns a scalar.
+    layer : LSTM, GRU, RNN, UGRNN or Linear
+        One parameter after the other is changed and put back.
+    step : float, optional
+        The default is the cube root of the rounding unit of the layer's dtype.
+
+    Returns
+    -------
+    dict of float64 arrays
+        The gradient with respect to each parameter by its name, in its shape.
+    """
+    who = "gradcheck.by_parameters"
+    _callable(who, function, "a callable without arguments (lambda: np.vdot(layer(x)[0], dy))")
+    if not isinstance(layer, Module):
+        raise TypeError(f"{who}: layer is a {type(layer).__name__}; expected a layer with parameters")
+    step = float(np.cbrt(np.finfo(layer.dtype).eps)) if step is None else _step(who, step)
+
+    def value_at(index, number):
+        with layer.editing() as params:
+            params.flat[index] = number
+        return _scalar(who, function())
+
+    gradient = np.empty(layer.flat_params.shape)
+    for index, middle in enumerate(layer.flat_params.tolist()):
+        above, below = layer.dtype.type(middle + step), layer.dtype.type(middle - step)
+        try:
+            difference = value_at(index, above) - value_at(index, below)
+        finally:
+            with layer.editing() as params:
+                params.flat[index] = middle
+        gradient[index] = difference / (float(above) - float(below))  # rounded: not quite twice the step
+    return views(gradient, {name: array.shape for name, array in layer.params.items()})
+
+
+def _step(who, step):
+    step = _check.number(who, "step", step, "a finite number > 0")
+    if not 0 < step < math.inf:
+        raise ValueError(f"{who}: step is {step}; expected a finite number > 0")
+    return step
+
+
+def _callable(who, function, expected):
+    if not callable(function):
+        raise TypeError(f"{who}: function is a {type(function).__name__}; expected {expected}")
+
+
 def _arrays(who, function, arrays):
     """The arrays to differentiate by, each of real numbers."""
-    if not callable(function):
-        raise TypeError(f"{who}: function is a {type(function).__name__}; expected a callable of the arrays")
+    _callable(who, function, "a callable of the arrays")
     if not isinstance(arrays, (list, tuple)):
         raise TypeError(f"{who}: arrays is a {type(arrays).__name__}; expected a list of arrays ([array])")
     found = []

@@ -1,8 +1,10 @@
 """Initial values that start the gates unsaturated and let gradients through time.
 
 Every function draws from the `numpy.random.Generator` it is given and from nothing else, so a seed
-fixes the values. A layer's weights hold one block of rows per gate, and each block is a matrix of
-its own: it is filled as such, so the values of a gate do not depend on how many share the array.
+fixes the values. They are drawn and worked out in float64 whatever `dtype` is asked for: those of a
+float32 layer are those of the float64 layer with the same seed, each rounded once. A layer's
+weights hold one block of rows per gate, and each block is a matrix of its own: it is filled as
+such, so the values of a gate do not depend on how many share the array.
 
 `default` is what the layers use. Recurrent weights are orthogonal, which keeps the length of a
 state through time (Saxe, McClelland and Ganguli, 2014); input weights are uniform with the variance
@@ -19,14 +21,14 @@ import re
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
 from fastrnn import _check
+from fastrnn._check import FloatArray
 from fastrnn.cells import CELLS
 
 __all__ = ["default", "glorot_uniform", "orthogonal", "uniform", "zeros"]
 
-Array: TypeAlias = NDArray[np.float32]
 Shape: TypeAlias = tuple[int, ...]
 
 
@@ -38,7 +40,13 @@ _OPEN = 1.0
 _PARAMETER_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l\d+(_reverse)?")
 
 
-def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Generator) -> Array:
+def default(
+    cell_name: str,
+    parameter_name: str,
+    shape: Shape,
+    rng: np.random.Generator,
+    dtype: DTypeLike = "float32",
+) -> FloatArray:
     """Return the initial values of one parameter of a layer.
 
     Parameters
@@ -51,15 +59,17 @@ def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Ge
         The parameter's shape.
     rng : numpy.random.Generator
         Where the values come from; biases draw nothing.
+    dtype : {"float32", "float64"}
+        The layer's.
 
     Returns
     -------
-    float32 array of that shape
+    array of that shape and dtype
 
     Raises
     ------
     TypeError, ValueError
-        An unknown name, a shape that the cell cannot have, or no generator.
+        An unknown name or dtype, a shape that the cell cannot have, or no generator.
     """
     _check.choice("init.default", "cell_name", cell_name, tuple(_CELLS))
     matched = _PARAMETER_NAME.fullmatch(parameter_name) if isinstance(parameter_name, str) else None
@@ -73,14 +83,15 @@ def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Ge
     kind = matched[1]
     shape = _check.dimensions("init.default", shape)
     if kind.startswith("weight"):
-        _matrix_shape("init.default", shape)
-    hidden = _block_rows("init.default", shape, gates)
+        _check.matrix("init.default", shape)
+    hidden = _check.rows_per_gate("init.default", shape, gates)
     _check.random_numbers("init.default", "rng", rng)
+    dtype = _check.dtype("init.default", "dtype", dtype)
     if kind == "weight_hh":
-        return orthogonal(shape, rng, gates)
+        return orthogonal(shape, rng, gates, dtype)
     if kind == "weight_ih":
-        return glorot_uniform(shape, rng, gates)
-    bias = zeros(shape, rng)
+        return glorot_uniform(shape, rng, gates, dtype)
+    bias = zeros(shape, rng, dtype)
     # Both biases of a gate are added, so one of them sets it.
     if kind == "bias_ih" and cell.open_gate is not None:
         start = cell.gates.index(cell.open_gate) * hidden
@@ -88,7 +99,9 @@ def default(cell_name: str, parameter_name: str, shape: Shape, rng: np.random.Ge
     return bias
 
 
-def orthogonal(shape: Shape, rng: np.random.Generator, gates: int | None = None) -> Array:
+def orthogonal(
+    shape: Shape, rng: np.random.Generator, gates: int | None = None, dtype: DTypeLike = "float32"
+) -> FloatArray:
     """Return random orthogonal blocks, one per gate, uniform over the orthogonal matrices.
 
     Parameters
@@ -100,22 +113,24 @@ def orthogonal(shape: Shape, rng: np.random.Generator, gates: int | None = None)
     gates : int, optional
         Number of blocks G. By default the blocks are square where `columns` divides the rows, and
         the whole is one block where it does not.
+    dtype : {"float32", "float64"}
 
     Returns
     -------
-    float32 array of that shape
-        Computed in float64; the last bits may differ between builds of NumPy's linear algebra.
+    array of that shape and dtype
+        The last bits may differ between builds of NumPy's linear algebra.
     """
-    rows, columns = _matrix_shape("init.orthogonal", shape)
+    rows, columns = _check.matrix("init.orthogonal", shape)
     _check.random_numbers("init.orthogonal", "rng", rng)
+    dtype = _check.dtype("init.orthogonal", "dtype", dtype)
     if gates is None:
         gates = rows // columns if rows % columns == 0 else 1
-    block = _block_rows("init.orthogonal", shape, gates)
+    block = _check.rows_per_gate("init.orthogonal", shape, gates)
     blocks = [_orthogonal_block(block, columns, rng) for _ in range(gates)]
-    return np.concatenate(blocks).astype(np.float32)
+    return np.concatenate(blocks).astype(dtype, order="C", copy=False)
 
 
-def _orthogonal_block(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _orthogonal_block(rows: int, columns: int, rng: np.random.Generator) -> FloatArray:
     tall = rng.standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(tall)
     # QR leaves signs open; a positive diagonal of r makes q unique, and uniform (Mezzadri, 2007).
@@ -123,7 +138,9 @@ def _orthogonal_block(rows: int, columns: int, rng: np.random.Generator) -> NDAr
     return q if rows >= columns else q.T
 
 
-def glorot_uniform(shape: Shape, rng: np.random.Generator, gates: int = 1) -> Array:
+def glorot_uniform(
+    shape: Shape, rng: np.random.Generator, gates: int = 1, dtype: DTypeLike = "float32"
+) -> FloatArray:
     """Return values uniform in ``+-sqrt(6 / (fan_in + fan_out))``, with the fans of one gate.
 
     Parameters
@@ -133,44 +150,36 @@ def glorot_uniform(shape: Shape, rng: np.random.Generator, gates: int = 1) -> Ar
     rng : numpy.random.Generator
     gates : int
         Number of blocks G.
+    dtype : {"float32", "float64"}
 
     Returns
     -------
-    float32 array of that shape
+    array of that shape and dtype
     """
-    shape = _matrix_shape("init.glorot_uniform", shape)
+    shape = _check.matrix("init.glorot_uniform", shape)
     _check.random_numbers("init.glorot_uniform", "rng", rng)
+    dtype = _check.dtype("init.glorot_uniform", "dtype", dtype)
     fan_in = shape[1]
-    fan_out = _block_rows("init.glorot_uniform", shape, gates)
-    return uniform(shape, rng, math.sqrt(6.0 / (fan_in + fan_out)))
+    fan_out = _check.rows_per_gate("init.glorot_uniform", shape, gates)
+    return uniform(shape, rng, math.sqrt(6.0 / (fan_in + fan_out)), dtype)
 
 
-def uniform(shape: Shape, rng: np.random.Generator, limit: float) -> Array:
-    """Return float32 values uniform in ``[-limit, limit]``."""
+def uniform(
+    shape: Shape, rng: np.random.Generator, limit: float, dtype: DTypeLike = "float32"
+) -> FloatArray:
+    """Return values uniform in ``[-limit, limit]``, of dtype float32 or float64."""
     shape = _check.dimensions("init.uniform", shape)
     _check.random_numbers("init.uniform", "rng", rng)
-    limit = _check.positive("init.uniform", "limit", limit)
-    return rng.uniform(-limit, limit, shape).astype(np.float32)
+    dtype = _check.dtype("init.uniform", "dtype", dtype)
+    limit = _check.positive("init.uniform", "limit", limit, dtype=dtype)
+    return rng.uniform(-limit, limit, shape).astype(dtype, copy=False)
 
 
-def zeros(shape: Shape, rng: np.random.Generator | None = None) -> Array:
-    """Return float32 zeros; `rng` is taken for the sake of one form for all and not used."""
+def zeros(
+    shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike = "float32"
+) -> FloatArray:
+    """Return zeros, of dtype float32 or float64; `rng` is taken for the sake of one form for all and not used."""
     shape = _check.dimensions("init.zeros", shape)
     if rng is not None:
         _check.random_numbers("init.zeros", "rng", rng)
-    return np.zeros(shape, np.float32)
-
-
-def _matrix_shape(who: str, shape: Shape) -> tuple[int, int]:
-    shape = _check.dimensions(who, shape)
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"{who}: shape is {shape}; expected (rows, columns), each at least 1")
-    return shape[0], shape[1]
-
-
-def _block_rows(who: str, shape: Shape, gates: int) -> int:
-    """Rows per gate."""
-    gates = _check.count(who, "gates", gates)
-    if not shape or shape[0] % gates:
-        raise ValueError(f"{who}: shape is {shape}; expected rows in {gates} equal blocks")
-    return shape[0] // gates
+    return np.zeros(shape, _check.dtype("init.zeros", "dtype", dtype))

@@ -16,7 +16,7 @@ from fastrnn._core import weights
 from fastrnn._core.memory import view_of
 from fastrnn._core.run import Record, Stack
 from fastrnn.cells import CELLS, Cell
-from fastrnn.module import Fixed, FloatArray, Initialiser, Keys, Module
+from fastrnn.module import FloatArray, Initialiser, Keys, Module, SetOnce
 from fastrnn.stream import Stream
 
 MOST_LAYERS = 10_000  # a number beyond it is a mistake, whose names alone would fill the memory
@@ -66,10 +66,10 @@ class Recurrent(Module):
     GATES: ClassVar[tuple[str, ...]]
     STATES: ClassVar[tuple[str, ...]]
 
-    input_size = Fixed(_check.count)
-    hidden_size = Fixed(_check.count)
-    num_layers = Fixed(partial(_check.count, most=MOST_LAYERS))
-    bias = Fixed(_check.flag)
+    input_size = SetOnce(_check.count)
+    hidden_size = SetOnce(_check.count)
+    num_layers = SetOnce(partial(_check.count, most=MOST_LAYERS))
+    bias = SetOnce(_check.flag)
     batch_first: bool
     dropout: float
     rng: np.random.Generator
@@ -330,7 +330,7 @@ class RNN(Recurrent):
 
     CELL = CELLS["rnn"]
 
-    nonlinearity = Fixed(partial(_check.choice, allowed=("tanh", "relu", "sigmoid")))
+    nonlinearity = SetOnce(partial(_check.choice, allowed=("tanh", "relu", "sigmoid")))
 
     def __init__(
         self,
@@ -391,7 +391,7 @@ class GRU(Recurrent):
 
     CELL = CELLS["gru"]
 
-    reset_after = Fixed(_check.flag)
+    reset_after = SetOnce(_check.flag)
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from fastrnn import _check, runtime, tape
 from fastrnn import init as initial_values
 from fastrnn._core import dense, memory
-from fastrnn.module import Fixed, FloatArray, Initialiser, Module
+from fastrnn.module import FloatArray, Initialiser, Module, SetOnce
 
 
 class LinearTape(tape.Tape[FloatArray]):
@@ -34,9 +34,9 @@ class Linear(Module):
         weight (out, in) and bias (out,), PyTorch's names and shapes.
     """
 
-    in_features = Fixed(_check.count)
-    out_features = Fixed(_check.count)
-    _bias = Fixed(lambda who, name, value: _check.flag(who, "bias", value))
+    in_features = SetOnce(_check.count)
+    out_features = SetOnce(_check.count)
+    _bias = SetOnce(lambda who, name, value: _check.flag(who, "bias", value))
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Linear(Module):
     def _run(self, who: str, x: Any, num_threads: int | None) -> tuple[FloatArray, FloatArray]:
         """y, and x as it was read."""
         threads = runtime.resolve(who, num_threads)
-        x = _check.float32(who, "x", x)
+        x = _check.floats(who, "x", x)
         if x.ndim < 1 or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"{who}: x has shape {x.shape}; expected (..., in_features={self.in_features})"

@@ -38,7 +38,7 @@ def softmax_cross_entropy(
     """
     who = "softmax_cross_entropy"
     threads = runtime.resolve(who, num_threads)
-    logits = _check.float32(who, "logits", logits)
+    logits = _check.floats(who, "logits", logits)
     if logits.ndim < 1 or logits.size == 0:
         raise ValueError(f"{who}: logits has shape {logits.shape}; expected (..., V), not empty")
     targets = _check.integers(who, "targets", targets)

@@ -10,26 +10,30 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Never, NoReturn, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastrnn import _check
-from fastrnn._check import Keys
+from fastrnn._check import FloatArray, Keys
 from fastrnn._core.dense import Version
 from fastrnn._core.memory import empty, view_of
 from fastrnn._core.team import renew_in_children
 from fastrnn.parameters import Parameters, Weights, views
 
-__all__ = ["Fixed", "FloatArray", "Initialiser", "Keys", "Module", "Parameters"]
+__all__ = ["FloatArray", "Initialiser", "Keys", "Module", "Parameters", "SetOnce"]
 
-FloatArray = NDArray[np.float32]
+Default = Callable[[str, tuple[int, ...], np.random.Generator], FloatArray]
 Initialiser = Callable[[str, tuple[int, ...], np.random.Generator], FloatArray | None]
 
 
-class Fixed:
-    """An attribute that is checked and set once: the buffers have been laid out for it."""
+class SetOnce:
+    """An attribute that is checked and set once: the buffers have been laid out for it.
 
-    def __init__(self, check: Callable[[str, str, Any], Any] = lambda who, name, value: value) -> None:
-        self._check = check
+    One with a default has that from the first look at it on, if it was not set before.
+    """
+
+    def __init__(
+        self, check: Callable[[str, str, Any], Any] = lambda who, name, value: value, default: Any = None
+    ) -> None:
+        self._check, self._default = check, default
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -37,10 +41,11 @@ class Fixed:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        try:
-            return vars(instance)[self._name]
-        except KeyError:
-            raise AttributeError(f"{type(instance).__name__}: {self._name} is not set yet; expected a value") from None
+        if self._name not in vars(instance):
+            if self._default is None:
+                raise AttributeError(f"{type(instance).__name__}: {self._name} is not set yet; expected a value")
+            vars(instance)[self._name] = self._default
+        return vars(instance)[self._name]
 
     def __set__(self, instance: Any, value: Any) -> None:
         if self._name in vars(instance):
@@ -55,7 +60,15 @@ class Fixed:
 
 
 class Module:
-    """Base of the layers: `params`, `grads`, and what keeps packed copies true to them."""
+    """Base of the layers: `params`, `grads`, and what keeps packed copies true to them.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        float32 or float64: of parameters and gradients, and of all arrays that a layer takes and gives. Fixed.
+    """
+
+    dtype = SetOnce(_check.dtype, _check.FLOAT32)
 
     # Attributes that may be set at any time, and their checks. No descriptors: a call reads them.
     _CHECKS: ClassVar[dict[str, Callable[[str, str, Any], Any]]] = {}
@@ -66,7 +79,7 @@ class Module:
         *("_panels", "_stack", "_gradients"),
     )
 
-    def _create(self, default: Initialiser, init: Initialiser | None, rng: np.random.Generator) -> None:
+    def _create(self, default: Default, init: Initialiser | None, rng: np.random.Generator) -> None:
         """Allocate and fill the parameters: by `init` where it returns an array, else by `default`."""
         shapes = self._parameter_shapes()
         _check.parameter_bytes(self._who, shapes)
@@ -76,17 +89,17 @@ class Module:
         for name, view in views(self._buffer, shapes).items():
             given = None if init is None else init(name, view.shape, rng)
             if given is None:
-                given = default(name, view.shape, rng)
+                values = default(name, view.shape, rng)
             else:
-                given = _check.shape(self._who, f"init({name!r}, ...)", given, view.shape, name)
-            view[...] = given
+                values = _check.shape(self._who, f"init({name!r}, ...)", given, view.shape, name, dtype=self.dtype)
+            np.copyto(view, values, casting="no")
 
     def _lay_out(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """Allocate the buffers and all that looks into them."""
         size = sum(map(math.prod, shapes.values()))
         self._shapes = shapes
-        self._buffer: FloatArray = empty((size,))
-        gradients: FloatArray = empty((size,))
+        self._buffer: FloatArray = empty((size,), self.dtype)
+        gradients: FloatArray = empty((size,), self.dtype)
         gradients[:] = 0
         self._params = Parameters(view_of(self._buffer, False).view(Weights), shapes)
         self._grads = Parameters(view_of(gradients, True), shapes)
@@ -130,7 +143,9 @@ class Module:
             setattr(self, name, value)  # checked as the constructor's arguments are
         shapes = self._parameter_shapes()
         size = (_check.parameter_bytes(self._who, shapes),)
-        given = {name: _check.shape(self._who, name, array, size, "(N,)") for name, array in flat.items()}
+        given = {
+            name: _check.shape(self._who, name, array, size, "(N,)", dtype=self.dtype) for name, array in flat.items()
+        }
         self._lay_out(shapes)
         self._buffer[:] = given["flat_params"]
         self.flat_grads[:] = given["flat_grads"]
@@ -235,7 +250,7 @@ class Module:
 
         Parameters
         ----------
-        state_dict : mapping of str to float32 arrays
+        state_dict : mapping of str to arrays of the layer's dtype
         strict : bool
             Refuse missing and unexpected names; otherwise ignore them.
 
@@ -254,7 +269,9 @@ class Module:
         return keys
 
     def _checked_state_dict(self, state_dict: Any, strict: Any) -> tuple[dict[str, FloatArray], Keys]:
-        return _check.state_dict(f"{self._who}.load_state_dict", state_dict, self._shapes, strict)
+        return _check.state_dict(
+            f"{self._who}.load_state_dict", state_dict, self._shapes, strict, dtype=self.dtype
+        )
 
     def _load(self, given: dict[str, FloatArray]) -> None:
         with self._writing() as flat:

@@ -21,7 +21,7 @@ from fastrnn._core import update
 
 __all__ = ["SGD", "Adagrad", "Adam", "Optimizer", "RMSprop"]
 
-Vector: TypeAlias = NDArray[np.float32]
+Vector: TypeAlias = NDArray[Any]  # (N,), float32 or float64 as its module
 State: TypeAlias = dict[str, Any]
 
 
@@ -41,16 +41,10 @@ class Module(Protocol):
     def zero_grad(self) -> None: ...
 
 
-# The range of each hyperparameter. What a float32 would make zero, infinity or a subnormal number, which the kernels
-# count as zero, would silently freeze the weights or turn those without a gradient into NaN.
-_CHECKS: dict[str, Callable[[str, str, Any], float]] = {
-    "lr": partial(_check.positive, zero=True),
-    "eps": _check.positive,
-    "momentum": _check.probability,
-    "alpha": _check.probability,
-    "beta1": _check.probability,
-    "beta2": _check.probability,
-}
+# The range of those hyperparameters that are no shares in [0, 1). What a module's dtype would make zero, infinity or a
+# subnormal number, which the kernels count as zero, would silently freeze the weights or turn those without a gradient
+# into NaN.
+_POSITIVE: dict[str, Callable[..., float]] = {"lr": partial(_check.positive, zero=True), "eps": _check.positive}
 
 
 _MOST_STEPS = 2**53  # what a float, in which powers of the betas are taken, counts without a gap
@@ -82,11 +76,10 @@ class Optimizer:
         hyperparameters: Mapping[str, float],
         buffers: Sequence[str],
     ) -> None:
-        self._modules = _modules(self._who, modules)
-        self._sizes = [module.flat_params.size for module in self._modules]
+        self._take(modules)
         self._step = 0
         self._names = tuple(buffers)
-        self._buffers: list[dict[str, Vector]] = [{} for _ in self._sizes]
+        self._buffers: list[dict[str, Vector]] = [{} for _ in self._modules]
         self._hyperparameters: dict[str, float] = {}
         self._set(hyperparameters)
 
@@ -96,18 +89,35 @@ class Optimizer:
     def _who(self) -> str:
         return type(self).__name__
 
+    def _take(self, modules: Module | Sequence[Module]) -> None:
+        """Keep the modules, and of each the size and the dtype of its vectors."""
+        self._modules = _check.modules(self._who, modules)
+        params = [module.flat_params for module in self._modules]
+        self._sizes = [flat.size for flat in params]
+        self._dtypes = [_check.dtype_of(flat) for flat in params]
+
+    @property
+    def _narrowest(self) -> _check.DType:
+        """The dtype whose range every hyperparameter must be in."""
+        return min(self._dtypes, key=lambda dtype: dtype.itemsize)
+
     def _set(self, changes: Mapping[str, Any]) -> None:
         """Change hyperparameters, all or none, and keep just the buffers that the rule then has."""
         values = self._checked(self._who, {**self._hyperparameters, **changes})
         kept, self._buffers = self._buffers, []
-        for buffers, size in zip(kept, self._sizes, strict=True):
-            new = {name: np.zeros(size, np.float32) for name in self._buffer_names(values) if name not in buffers}
+        for buffers, size, dtype in zip(kept, self._sizes, self._dtypes, strict=True):
+            new = {name: np.zeros(size, dtype) for name in self._buffer_names(values) if name not in buffers}
             self._buffers.append({name: {**new, **buffers}[name] for name in self._buffer_names(values)})
         self._hyperparameters = values
 
     def _checked(self, who: str, values: Mapping[str, Any]) -> dict[str, float]:
         """The hyperparameters as floats in their ranges."""
-        return {name: _CHECKS[name](who, name, value) for name, value in values.items()}
+        return {
+            name: _POSITIVE[name](who, name, value, dtype=self._narrowest)
+            if name in _POSITIVE
+            else _check.probability(who, name, value)
+            for name, value in values.items()
+        }
 
     def _buffer_names(self, hyperparameters: Mapping[str, float]) -> tuple[str, ...]:
         """The buffers that the rule has with these hyperparameters."""
@@ -120,8 +130,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._modules = _modules(self._who, self._modules)
-        self._sizes = [module.flat_params.size for module in self._modules]
+        self._take(self._modules)
         self.load_state_dict(self.state_dict())  # its checks
 
     def zero_grad(self) -> None:
@@ -159,10 +168,10 @@ class Optimizer:
 
         Returns
         -------
-        dict of str to float, int or float32 array
+        dict of str to float, int or array
             The hyperparameters, ``step`` (the number of updates made), and a copy of each buffer
-            under ``"<buffer>.<index of the module>"``, of shape (module.flat_params.size,). The
-            scalars can go into JSON and the arrays into a file of tensors.
+            under ``"<buffer>.<index of the module>"``, of the shape and dtype of that module's
+            flat_params. The scalars can go into JSON and the arrays into a file of tensors.
         """
         state: State = dict(self._hyperparameters)
         state["step"] = self._step
@@ -189,15 +198,17 @@ class Optimizer:
         if not isinstance(state, Mapping):
             raise TypeError(f"{who}: state is a {type(state).__name__}; expected a dict")
         state = dict(state)
-        scalars = [*self._hyperparameters, "step"]
         values = self._hyperparameters
         if all(name in state for name in values):
             values = self._checked(who, {name: state[name] for name in values})
         names = self._buffer_names(values)  # of the rule as it will be
-        sizes = {f"{name}.{index}": size for index, size in enumerate(self._sizes) for name in names}
-        _check_names(who, state, [*scalars, *sizes])
+        expected = {f"{name}.{index}": index for index in range(len(self._sizes)) for name in names}
+        _check.entries(who, state, [*self._hyperparameters, "step", *expected])
         step = _check.integer(who, "step", state["step"], 0, _MOST_STEPS, "an integer >= 0")
-        arrays = {name: _check.tensor(who, name, state[name], (size,)) for name, size in sizes.items()}
+        arrays = {
+            name: _check.tensor(who, name, state[name], (self._sizes[index],), dtype=self._dtypes[index])
+            for name, index in expected.items()
+        }
         # Everything is valid: now change.
         self._hyperparameters = values
         self._step = step
@@ -217,14 +228,14 @@ class Optimizer:
         plain = _check.plain(f"{self._who}.step", name, vector)
         if (
             not isinstance(plain, np.ndarray)
-            or plain.dtype != np.float32
+            or plain.dtype != self._dtypes[index]
             or plain.shape != expected
             or not plain.flags.carray
         ):
             got = f"{getattr(plain, 'dtype', type(plain))} {getattr(plain, 'shape', '')}"
             raise RuntimeError(
                 f"{self._who}.step: {name} of modules[{index}] is {got};"
-                f" expected a writable, contiguous float32 {expected}"
+                f" expected a writable, contiguous {self._dtypes[index]} {expected}"
             )
         return plain
 
@@ -406,10 +417,11 @@ class Adam(Optimizer):
 
     def _checked(self, who: str, values: Mapping[str, Any]) -> dict[str, float]:
         checked = super()._checked(who, values)
-        if checked["lr"] / (1 - checked["beta1"]) > _check.MOST_FLOAT:  # the first step's size
+        _, most = _check.float_range(self._narrowest)
+        if checked["lr"] / (1 - checked["beta1"]) > most:  # the first step's size
             raise ValueError(
                 f"{who}: lr is {checked['lr']} and beta1 {checked['beta1']}; expected lr / (1 - beta1) in the range of "
-                f"float32, up to {_check.MOST_FLOAT:.2g}"
+                f"{self._narrowest}, up to {most:.2g}"
             )
         return checked
 
@@ -425,34 +437,4 @@ class Adam(Optimizer):
             h["beta2"],
             h["eps"],
             step,
-        )
-
-
-# The rules of the arguments, and their messages.
-
-
-def _modules(who: str, modules: Module | Sequence[Module]) -> tuple[Module, ...]:
-    """`modules` as a tuple of distinct modules."""
-    found = tuple(modules) if isinstance(modules, Sequence) else (modules,)
-    if not found:
-        raise ValueError(f"{who}: modules is empty; expected at least one layer")
-    for index, module in enumerate(found):
-        if not all(hasattr(module, n) for n in ("flat_params", "flat_grads", "editing")):
-            got = type(module).__name__
-            raise TypeError(f"{who}: modules has a {got}; expected a layer or a list of layers ([lstm, head])")
-        if any(module is other for other in found[:index]):
-            raise ValueError(
-                f"{who}: modules[{index}] is also modules"
-                f"[{next(i for i, other in enumerate(found) if other is module)}];"
-                " expected each layer once"
-            )
-    return found
-
-
-def _check_names(who: str, state: Mapping[str, Any], expected: Sequence[str]) -> None:
-    missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
-    if missing or unexpected:
-        raise KeyError(
-            f"{who}: missing {missing}, unexpected {unexpected}; expected {list(expected)}"
         )

@@ -13,11 +13,9 @@ from functools import wraps
 from typing import Any, NoReturn, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastrnn import _check
-
-FloatArray = NDArray[np.float32]
+from fastrnn._check import FloatArray
 
 
 def views(flat: FloatArray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, FloatArray]:
@@ -50,7 +48,7 @@ def _unwrapped(value: Any) -> Any:
     return np.asarray(value) if type(value) is Weights else value
 
 
-class Weights(np.ndarray[Any, np.dtype[np.float32]]):
+class Weights(np.ndarray[Any, np.dtype[np.floating[Any]]]):
     """Parameters as a layer shows them: where they are read-only, an attempt to write says how they are changed.
 
     What is computed of them is a plain array.
@@ -132,14 +130,14 @@ class Parameters(dict[str, FloatArray]):
 
     Attributes
     ----------
-    flat : (N,) float32
+    flat : (N,), float32 or float64
         The whole buffer: what an optimiser, a norm or an all-reduce works on.
     """
 
     def __init__(self, flat: FloatArray, shapes: Mapping[str, tuple[int, ...]]) -> None:
         shapes = {name: _check.dimensions(f"Parameters: {name}", shape) for name, shape in shapes.items()}
         size = sum(map(math.prod, shapes.values()))
-        _check.shape("Parameters", "flat", flat, (size,), "(N,)")
+        _check.shape("Parameters", "flat", flat, (size,), "(N,)", dtype=_check.dtype_of(flat))
         super().__init__(views(flat, shapes))
         self._flat, self._shapes = flat, shapes
 
@@ -185,7 +183,8 @@ class Parameters(dict[str, FloatArray]):
     def _checked(self, name: str, array: Any) -> FloatArray:
         if name not in self._shapes:
             self.__missing__(name)
-        return _check.shape("Parameters", name, array, self._shapes[name], "the parameter's shape")
+        expected = self._shapes[name]
+        return _check.shape("Parameters", name, array, expected, "the parameter's shape", dtype=self._flat.dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Parameters, (np.array(self._flat), self._shapes)

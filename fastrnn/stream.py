@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastrnn import _check, runtime
 from fastrnn._core.stream import StreamCore
-from fastrnn.module import Fixed
+from fastrnn.module import SetOnce
 
 if TYPE_CHECKING:
     from fastrnn.layers import Recurrent, State
@@ -30,8 +30,8 @@ class Stream:
     batch_size, num_threads : int
     """
 
-    batch_size = Fixed()
-    num_threads = Fixed()
+    batch_size = SetOnce()
+    num_threads = SetOnce()
 
     def __init__(self, layer: Recurrent, batch_size: int = 1, num_threads: int = 1) -> None:
         from fastrnn.layers import Recurrent  # it imports this module

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastrnn import _check
-from fastrnn.module import Fixed
+from fastrnn.module import SetOnce
 
 __all__ = ["Windows", "streams", "tbptt"]
 
@@ -60,7 +60,7 @@ def streams(sequence: ArrayLike, batch_size: int) -> Array:
         `sequence` is not an array of numbers with at least `batch_size` items, or `batch_size` is
         not a positive integer.
     """
-    items = _items("streams", "sequence", sequence)
+    items = _check.items("streams", "sequence", sequence)
     batch_size = _check.count("streams", "batch_size", batch_size)
     if len(items) < batch_size:
         raise ValueError(
@@ -122,9 +122,9 @@ class Windows:
         Number of pairs of input and target at the end of the sequence that are in no window.
     """
 
-    batch_size = Fixed()
-    seq_length = Fixed()
-    dropped = Fixed()
+    batch_size = SetOnce()
+    seq_length = SetOnce()
+    dropped = SetOnce()
 
     def __init__(
         self,
@@ -199,8 +199,8 @@ def _pairs(
     inputs: ArrayLike, targets: ArrayLike | None, batch_size: int, seq_length: int
 ) -> tuple[Array, Array]:
     """Inputs and targets item by item, enough of them for one window."""
-    xs = _items("tbptt", "inputs", inputs)
-    ys = xs if targets is None else _items("tbptt", "targets", targets)
+    xs = _check.items("tbptt", "inputs", inputs)
+    ys = xs if targets is None else _check.items("tbptt", "targets", targets)
     if len(ys) != len(xs):
         raise ValueError(f"tbptt: targets has length {len(ys)}; expected {len(xs)} as inputs")
     shift = 1 if targets is None else 0
@@ -219,13 +219,3 @@ def _lay_out(items: Array, batch_size: int) -> Array:
     steps = len(items) // batch_size
     by_stream = items[: steps * batch_size].reshape(batch_size, steps, *items.shape[1:])
     return np.array(by_stream.swapaxes(0, 1), order="C", copy=True)
-
-
-def _items(who: str, name: str, sequence: ArrayLike) -> Array:
-    expected = "integers or floats"
-    array = _check.array_of(who, name, sequence, f"an array of {expected}")
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"{who}: {name} has dtype {array.dtype}; expected {expected}")
-    if array.ndim == 0:
-        raise ValueError(f"{who}: {name} has shape (); expected (N, ...)")
-    return array

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy_layer import DTYPES, Dense
 from tolerance import EPS
 
 from fastrnn._core import update
@@ -20,16 +21,20 @@ class Buffers(dict):
         self.flat = flat
 
 
-def laid_over_one_buffer(size, seed=0, scale=1.0):
+def laid_over_one_buffer(size, seed=0, scale=1.0, dtype=np.float32):
     rng = np.random.default_rng(seed)
-    return Buffers((scale * rng.standard_normal(size)).astype(np.float32), size // 3)
+    return Buffers((scale * rng.standard_normal(size)).astype(dtype), size // 3)
 
 
 def separate(size, seed=0, scale=1.0):
     return {name: view.copy() for name, view in laid_over_one_buffer(size, seed, scale).items()}
 
 
-either_kind = pytest.mark.parametrize("make", [laid_over_one_buffer, separate])
+def in_float64(size, seed=0, scale=1.0):
+    return laid_over_one_buffer(size, seed, scale, np.float64)
+
+
+every_kind = pytest.mark.parametrize("make", [laid_over_one_buffer, separate, in_float64])
 
 
 def all_elements(*dicts):
@@ -42,10 +47,10 @@ def plain_clip_norm(g, max_norm):
 
 
 def plain_clip_value(g, limit):
-    return np.minimum(np.maximum(g, np.float32(-limit)), np.float32(limit))
+    return np.minimum(np.maximum(g, g.dtype.type(-limit)), g.dtype.type(limit))
 
 
-@either_kind
+@every_kind
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("max_norm", [0.25, 5.0, 1e6])
 def test_norm_matches_plain_statement(make, size, max_norm):
@@ -54,10 +59,11 @@ def test_norm_matches_plain_statement(make, size, max_norm):
     norm = clip_grad_norm_(grads, max_norm)
     assert isinstance(norm, float)
     assert norm == pytest.approx(expected_norm, rel=1e-13)
-    np.testing.assert_allclose(all_elements(grads), expected, rtol=EPS)
+    eps = np.finfo(grads["weight"].dtype).eps
+    np.testing.assert_allclose(all_elements(grads), expected, rtol=max(eps, 4e-15))
 
 
-@either_kind
+@every_kind
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("limit", [0.1, 1e6, math.inf])
 def test_value_matches_plain_statement(make, size, limit):
@@ -72,6 +78,21 @@ def test_norm_is_global_over_a_list():
     expected_norm, expected = plain_clip_norm(all_elements(*layers), 0.5)
     assert clip_grad_norm_(layers, 0.5) == pytest.approx(expected_norm, rel=1e-13)
     np.testing.assert_allclose(all_elements(*layers), expected, rtol=EPS)
+
+
+def test_layers_of_both_dtypes_have_one_norm():
+    layers = [Dense(3, 4, seed=0, dtype=dtype) for dtype in DTYPES]
+    for index, layer in enumerate(layers):
+        layer.flat_grads[:] = np.random.default_rng(index).standard_normal(16)
+    grads = [layer.grads for layer in layers]
+    expected_norm, expected = plain_clip_norm(all_elements(*grads), 0.5)
+    assert clip_grad_norm_(grads, 0.5) == pytest.approx(expected_norm, rel=1e-13)
+    np.testing.assert_allclose(layers[0].flat_grads, expected[:16], rtol=EPS)
+    np.testing.assert_allclose(layers[1].flat_grads, expected[16:], rtol=1e-14)
+    clip_grad_value_(grads, 0.01)
+    assert [layer.flat_grads.dtype for layer in layers] == DTYPES
+    assert np.abs(layers[1].flat_grads).max() == 0.01
+    assert np.abs(layers[0].flat_grads).max() == np.float32(0.01)
 
 
 def test_value_reaches_every_dict_of_a_list():
@@ -95,7 +116,7 @@ def test_matches_pytorch():
     np.testing.assert_allclose(all_elements(grads), expected, rtol=8 * EPS)
 
 
-@either_kind
+@every_kind
 def test_small_gradients_are_not_touched(make):
     grads = make(100)
     before = all_elements(grads)
@@ -104,21 +125,22 @@ def test_small_gradients_are_not_touched(make):
     np.testing.assert_array_equal(all_elements(grads), before)
 
 
-@either_kind
+@every_kind
 @pytest.mark.parametrize("magnitude", [1e-30, 3e38])
 def test_squares_neither_overflow_nor_vanish(make, magnitude):
     grads = make(50)
     for array in grads.values():
         array[:] = magnitude
-    norm = float(np.float32(magnitude)) * math.sqrt(50)
+    norm = float(grads["bias"][0]) * math.sqrt(50)
     assert clip_grad_norm_(grads, 5.0) == pytest.approx(norm, rel=1e-13)
     expected = min(magnitude, 5.0 / math.sqrt(50))
     np.testing.assert_allclose(all_elements(grads), expected, rtol=2 * EPS)
 
 
-def test_norm_does_not_depend_on_where_the_buffer_lies():
-    values = np.random.default_rng(3).standard_normal(1001).astype(np.float32)
-    room = np.zeros(1020, np.float32)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_norm_does_not_depend_on_where_the_buffer_lies(dtype):
+    values = np.random.default_rng(3).standard_normal(1001).astype(dtype)
+    room = np.zeros(1020, dtype)
     for offset in range(17):
         shifted = room[offset : offset + 1001]
         shifted[:] = values
@@ -144,7 +166,7 @@ both_functions = pytest.mark.parametrize("clip", [clip_grad_norm_, clip_grad_val
 
 
 @both_functions
-@either_kind
+@every_kind
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_non_finite_gradient_is_named_and_nothing_changed(clip, make, bad):
     grads = make(60)

@@ -556,6 +556,10 @@ for who, call, error, message in (
      "step is 0.0; expected a finite number > 0"),
     ("central_difference", lambda: gradcheck.central_difference(np.sin, [floats(2)]), ValueError,
      "function returned an array of shape (2,); expected a number"),
+    ("by_parameters", lambda: gradcheck.by_parameters(3, fastrnn.RNN(1, 1)), TypeError,
+     "function is a int; expected a callable without arguments (lambda: np.vdot(layer(x)[0], dy))"),
+    ("by_parameters", lambda: gradcheck.by_parameters(len, {}), TypeError,
+     "layer is a dict; expected a layer with parameters"),
 ):  # fmt: skip
     ROWS.add(f"{who} {message}", error, f"gradcheck.{who}: {message}", lambda w, call=call: call())
 

@@ -4,6 +4,7 @@ import numpy as np
 from error_rows import L, Rows, World, assert_fails_cleanly, each_of
 
 import fastrnn
+from fastrnn import init
 
 ROWS = Rows()
 
@@ -30,6 +31,13 @@ ROWS.add(
     "GRU: init is a int; expected a callable (name, shape, rng)",
     lambda w: fastrnn.GRU(3, 4, init=3),
 )
+for value in ("float16", "single precision", np.float16, ">f8", int, None, 64):
+    ROWS.add(
+        f"dtype {value}",
+        ValueError,
+        f"init.zeros: dtype is {value!r}; expected 'float32' or 'float64'",
+        lambda w, value=value: init.zeros((2,), dtype=value),
+    )
 for value in (1, 1.5, -0.1, float("nan")):
     ROWS.add(
         f"dropout {value}",

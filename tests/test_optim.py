@@ -1,12 +1,13 @@
 """Every optimiser against a plain NumPy statement of its rule, PyTorch, and its own checkpoint."""
 
 import json
+import pickle
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from numpy_layer import Dense, every_dtype, other
 from safetensors.numpy import load, save
-from tolerance import EPS
 
 import fastrnn
 from fastrnn._core import update
@@ -27,9 +28,9 @@ class Buffers(dict):
 class FakeModule:
     """The part of a layer that an optimiser sees."""
 
-    def __init__(self, size, seed=0):
-        self.values = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
-        self.flat_grads = np.zeros(size, np.float32)
+    def __init__(self, size, seed=0, dtype=np.float32):
+        self.values = np.random.default_rng(seed).standard_normal(size).astype(dtype)
+        self.flat_grads = np.zeros(size, dtype)
         self.edits = 0
 
     @property
@@ -47,12 +48,12 @@ class FakeModule:
         self.flat_grads[:] = 0.0
 
 
-def gradients(size, steps=STEPS, seed=1):
+def gradients(size, steps=STEPS, seed=1, dtype=np.float32):
     """Gradients of several magnitudes, some of them zero throughout, as a rare character's are."""
     rng = np.random.default_rng(seed)
     grads = rng.standard_normal((steps, size)) * 10.0 ** rng.integers(-3, 2, size)
     grads[:, 1::7] = 0.0
-    return grads.astype(np.float32)
+    return grads.astype(dtype)
 
 
 # The rules, as the papers state them: parameters after all gradients, in float64.
@@ -114,26 +115,27 @@ def train(optimizer, module, grads):
 
 def assert_close(actual, expected, travelled):
     """A few roundings a step, each relative to the parameter or to the distance travelled."""
-    np.testing.assert_allclose(
-        actual, expected, rtol=4 * STEPS * EPS, atol=4 * STEPS * EPS * travelled
-    )
+    tolerance = 4 * STEPS * np.finfo(actual.dtype).eps
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * travelled)
 
 
 @every_case
+@every_dtype
 @pytest.mark.parametrize("size", SIZES)
-def test_matches_plain_statement(case, size):
+def test_matches_plain_statement(case, dtype, size):
     optimizer, plain, arguments = case
-    module, grads = FakeModule(size), gradients(size)
+    module, grads = FakeModule(size, dtype=dtype), gradients(size, dtype=dtype)
     expected = plain(module.values.astype(np.float64), grads.astype(np.float64), **arguments)
     travelled = np.abs(expected - module.values).max()
     assert_close(train(optimizer(module, **arguments), module, grads), expected, travelled)
 
 
 @every_case
-def test_matches_pytorch(case):
+@every_dtype
+def test_matches_pytorch(case, dtype):
     torch = pytest.importorskip("torch")
     optimizer, _, arguments = case
-    module, grads = FakeModule(1000), gradients(1000)
+    module, grads = FakeModule(1000, dtype=dtype), gradients(1000, dtype=dtype)
     parameter = torch.nn.Parameter(torch.from_numpy(module.values.copy()))
     theirs = getattr(torch.optim, optimizer.__name__)([parameter], **arguments)
     for grad in grads:
@@ -171,17 +173,18 @@ def test_several_modules_are_trained_as_one_vector_would_be(case):
 
 
 @every_case
-def test_resumed_run_is_bitwise_the_uninterrupted_one(case):
+@every_dtype
+def test_resumed_run_is_bitwise_the_uninterrupted_one(case, dtype):
     optimizer, _, arguments = case
-    grads = gradients(33)
-    whole = FakeModule(33)
+    grads = gradients(33, dtype=dtype)
+    whole = FakeModule(33, dtype=dtype)
     expected = train(optimizer(whole, **arguments), whole, grads).copy()
 
-    first = FakeModule(33)
+    first = FakeModule(33, dtype=dtype)
     before = optimizer(first, **arguments)
     train(before, first, grads[:3])
     scalars, arrays = through_files(before.state_dict())
-    second = FakeModule(33)
+    second = FakeModule(33, dtype=dtype)
     second.values[:] = first.values
     after = optimizer(second, **{**arguments, "lr": 0.5})
     after.load_state_dict({**scalars, **arrays})
@@ -232,15 +235,67 @@ def test_empty_module_is_left_alone():
         train(optimizer(module, **arguments), module, gradients(0))
 
 
-def test_subnormal_averages_become_zero_and_the_processors_mode_is_kept():
-    module = FakeModule(64)
+@every_dtype
+def test_subnormal_averages_become_zero_and_the_processors_mode_is_kept(dtype):
+    module = FakeModule(64, dtype=dtype)
     optimizer = RMSprop(module, alpha=0.5)
-    tiny = np.float32(2e-38)
+    tiny = dtype(1.5 * np.finfo(dtype).tiny)
     optimizer.load_state_dict({**optimizer.state_dict(), "square_avg.0": np.full(64, tiny)})
     optimizer.step()
     assert not optimizer.state_dict()["square_avg.0"].any()
-    assert np.full(64, tiny) @ np.full(64, np.float32(0.25)) > 0.0
-    assert (np.full(64, tiny) * np.float32(0.25)).all()
+    assert np.full(64, tiny) @ np.full(64, dtype(0.25)) > 0.0
+    assert (np.full(64, tiny) * dtype(0.25)).all()
+
+
+def test_layers_of_both_dtypes_are_trained_together_and_each_as_alone():
+    def trained(optimizer, *modules):
+        together = optimizer(list(modules))
+        for step in range(3):
+            for module in modules:
+                module.flat_grads[:] = gradients(16, steps=3, dtype=module.dtype)[step]
+            together.step()
+        return together, [module.flat_params.copy() for module in modules]
+
+    def layers():
+        return Dense(3, 4, seed=0), Dense(3, 4, dtype="float64", seed=0)
+
+    for optimizer in (SGD, RMSprop, Adagrad, Adam):
+        both, values = trained(optimizer, *layers())
+        for index, alone in enumerate(layers()):
+            one, (expected,) = trained(optimizer, alone)
+            np.testing.assert_array_equal(values[index], expected)
+            for name, buffer in one.state_dict().items():
+                if name.endswith(".0"):
+                    assert buffer.dtype == alone.dtype
+                    np.testing.assert_array_equal(both.state_dict()[f"{name[:-1]}{index}"], buffer)
+        twin = pickle.loads(pickle.dumps(both))
+        assert twin.state_dict().keys() == both.state_dict().keys()
+
+
+@every_dtype
+def test_a_state_of_the_other_dtype_is_refused_with_the_mend(dtype):
+    module = Dense(3, 4, dtype=dtype)
+    optimizer = RMSprop(module)
+    state = {**optimizer.state_dict(), "square_avg.0": np.zeros(16, other(dtype))}
+    name = np.dtype(dtype).name
+    with pytest.raises(TypeError, match=rf"square_avg.0 has dtype .*; expected {name}, .*\.astype\(np.{name}\)"):
+        optimizer.load_state_dict(state)
+    module = FakeModule(8, dtype=dtype)
+    optimizer = SGD(module)
+    module.flat_grads = module.flat_grads.astype(other(dtype))
+    with pytest.raises(RuntimeError, match=rf"flat_grads .*; expected a writable, contiguous {name} \(8,\)"):
+        optimizer.step()
+
+
+def test_hyperparameters_are_in_the_range_of_every_module():
+    wide, narrow = Dense(1, 1, dtype="float64"), Dense(1, 1)
+    assert SGD(wide, lr=1e-40).lr == 1e-40
+    assert Adam(wide, lr=1e39, eps=1e-300).eps == 1e-300
+    for modules, lr, name in (([wide, narrow], 1e-40, "float32"), (wide, 1e-310, "float64")):
+        with pytest.raises(ValueError, match=f"expected a finite number >= 0 in the range of {name}"):
+            SGD(modules, lr=lr)
+    with pytest.raises(ValueError, match=r"lr / \(1 - beta1\) in the range of float64, up to 1.8e\+308"):
+        Adam(wide, lr=1e308, betas=(0.9, 0.9))
 
 
 def test_step_changes_nothing_when_one_module_is_broken():
@@ -383,5 +438,9 @@ def test_kernels_refuse_buffers_of_other_lengths():
     for call in calls:
         with pytest.raises(ValueError, match="length 4; expected 5"):
             call()
+    with pytest.raises(TypeError, match=r"signature|mismatch"):
+        update.sgd(np.zeros(3, np.float16), np.zeros(3, np.float16), None, 0.1, 0.0)
+    with pytest.raises(ValueError, match="dtype mismatch"):
+        update.sgd(long, np.zeros(5), None, 0.1, 0.0)
     with pytest.raises(ValueError, match="step is 0"):
         update.adam(long, long, long, long, 0.1, 0.9, 0.99, 1e-8, 0)

@@ -22,6 +22,8 @@ from libc.string cimport memmove
 
 cimport numpy as cnp
 
+import numpy as np
+
 cnp.import_array()
 
 cdef extern from *:
@@ -141,10 +143,13 @@ cdef Py_ssize_t rounded(Py_ssize_t n) noexcept:
     return (n + step - 1) // step * step
 
 
-def empty(shape):
-    """An uninitialised C-contiguous float32 array that starts on a cache line, so that no vector straddles two."""
+def empty(shape, dtype=np.float32):
+    """An uninitialised C-contiguous array, float32 or float64, that starts on a cache line, so that no vector straddles
+    two."""
     cdef cnp.npy_intp axes[MOST_AXES]
-    cdef double bytes = sizeof(float)  # as a double it cannot overflow
+    cdef bint wide = dtype == np.float64
+    cdef int kind = cnp.NPY_FLOAT64 if wide else cnp.NPY_FLOAT32
+    cdef double bytes = sizeof(double) if wide else sizeof(float)  # as a double it cannot overflow
     cdef int dimensions = 0
     cdef Block block
     for n in shape:
@@ -152,26 +157,26 @@ def empty(shape):
         bytes *= axes[dimensions]
         dimensions += 1
     if bytes < SMALL:
-        return small(dimensions, axes, <cnp.npy_intp> bytes)
+        return small(dimensions, axes, kind, <cnp.npy_intp> bytes)
     block = Block()
     if bytes < <double> (1 << 62):
         block.capacity = rounded(<Py_ssize_t> bytes)
         block.memory = take(block.capacity)
     if block.memory == NULL:
         raise MemoryError(f"fastrnn: no memory for an array of shape {tuple(shape)}")
-    return looking_into(block, dimensions, axes, block.memory)
+    return looking_into(block, dimensions, axes, kind, block.memory)
 
 
-cdef cnp.ndarray small(int dimensions, cnp.npy_intp *axes, cnp.npy_intp bytes):
-    cdef cnp.npy_intp longer = (bytes + LINE) // sizeof(float)
-    cdef cnp.ndarray raw = cnp.PyArray_EMPTY(1, &longer, cnp.NPY_FLOAT32, 0)
+cdef cnp.ndarray small(int dimensions, cnp.npy_intp *axes, int kind, cnp.npy_intp bytes):
+    cdef cnp.npy_intp longer = bytes + LINE
+    cdef cnp.ndarray raw = cnp.PyArray_EMPTY(1, &longer, cnp.NPY_UINT8, 0)
     cdef uintptr_t first = <uintptr_t> cnp.PyArray_DATA(raw) + LINE - 1
-    return looking_into(raw, dimensions, axes, <void *> (first & ~<uintptr_t> (LINE - 1)))
+    return looking_into(raw, dimensions, axes, kind, <void *> (first & ~<uintptr_t> (LINE - 1)))
 
 
-cdef cnp.ndarray looking_into(owner, int dimensions, cnp.npy_intp *axes, void *memory):
-    """A float32 array over memory that `owner` holds for as long as the array lives."""
-    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(dimensions, axes, cnp.NPY_FLOAT32, memory)
+cdef cnp.ndarray looking_into(owner, int dimensions, cnp.npy_intp *axes, int kind, void *memory):
+    """An array of NumPy's type `kind` over memory that `owner` holds for as long as the array lives."""
+    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(dimensions, axes, kind, memory)
     cnp.set_array_base(array, owner)
     return array
 
@@ -183,12 +188,12 @@ cdef class Owner:
 
 
 def view_of(cnp.ndarray array not None, bint writeable):
-    """A view of a C-contiguous float32 array that does not lead back to it: nobody can resize what is behind a view,
+    """A view of a C-contiguous array that does not lead back to it: nobody can resize what is behind a view,
     nor make a read-only one writable, because NumPy refuses the flag where no base of an array can be written."""
     cdef Owner owner = Owner()
     owner.array = array
     cdef cnp.ndarray view = looking_into(
-        owner, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_DATA(array)
+        owner, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_TYPE(array), cnp.PyArray_DATA(array)
     )
     if not writeable:
         cnp.PyArray_CLEARFLAGS(view, cnp.NPY_ARRAY_WRITEABLE)
