@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from fastrnn import _check, runtime, tape
 from fastrnn import init as initial_values
-from fastrnn._core import weights
 from fastrnn._core.memory import view_of
-from fastrnn._core.run import Record, Stack
+from fastrnn._core.run import Gradients, Stack
+from fastrnn._core.tape import LayerTape
+from fastrnn._core.weights import RecurrentWeights
 from fastrnn.cells import CELLS, Cell
 from fastrnn.module import FloatArray, Initialiser, Keys, Module, SetOnce
 from fastrnn.stream import Stream
@@ -24,7 +25,7 @@ MOST_LAYERS = 10_000  # a number beyond it is a mistake, whose names alone would
 State = Any  # an array h (layers, B, H), or for the LSTM a pair (h, c) of them
 
 
-class Tape(tape.Tape[list[Record]]):
+class Tape(tape.Tape[list[LayerTape]]):
     """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
 
 
@@ -127,8 +128,9 @@ class Recurrent(Module):
         return initial_values.default(self.NAME, name, shape, rng)
 
     def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
-        self._panels = [weights.Panels(self._cell, self._version, *arrays) for arrays in self._by_layer(params)]
-        self._stack = Stack(self._panels, self._by_layer(grads))
+        self._weights = [(RecurrentWeights(self._cell, self._version, *arrays),) for arrays in self._by_layer(params)]
+        self._gradients = [(Gradients(*arrays),) for arrays in self._by_layer(grads)]
+        self._stack = Stack(self._weights)
 
     @property
     def _cell(self) -> str:
@@ -220,7 +222,7 @@ class Recurrent(Module):
         lengths: None,
         num_threads: int | None,
         tape: bool,
-    ) -> tuple[FloatArray, State, list[Record]]:
+    ) -> tuple[FloatArray, State, list[LayerTape]]:
         if lengths is not None:
             raise NotImplementedError(f"{who}: lengths is given; this version has none, expected None")
         threads = runtime.resolve(who, num_threads)
@@ -286,7 +288,7 @@ class Recurrent(Module):
         with self._lock:
             self._stack.prepare_backward(records, input_gradient)
             tape._use_up(self, who)
-            dx, initial = self._stack.backward(records, dy, final, input_gradient, threads)
+            dx, initial = self._stack.backward(records, dy, final, input_gradient, self._gradients, threads)
         if dx is not None and self.batch_first:
             dx = np.ascontiguousarray(dx.swapaxes(0, 1))
         return dx, self._state(initial)

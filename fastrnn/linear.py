@@ -9,6 +9,7 @@ import numpy as np
 from fastrnn import _check, runtime, tape
 from fastrnn import init as initial_values
 from fastrnn._core import dense, memory
+from fastrnn._core.weights import LinearWeights
 from fastrnn.module import FloatArray, Initialiser, Module, SetOnce
 
 
@@ -59,7 +60,7 @@ class Linear(Module):
         return shapes
 
     def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
-        self._panels = dense.LinearPanels(self._version, params["weight"], params.get("bias"))
+        self._weights = LinearWeights(self._version, params["weight"], params.get("bias"))
         self._gradients = grads["weight"], grads.get("bias", np.zeros(0, np.float32))
 
     @staticmethod
@@ -88,10 +89,10 @@ class Linear(Module):
             )
         x = np.ascontiguousarray(x)
         rows = x.reshape(-1, self.in_features)
-        y: FloatArray = memory.empty((len(rows), self.out_features))
-        self._panels.refresh()
+        y: FloatArray = memory.empty((len(rows), self.out_features), self.dtype)
+        self._weights.refresh()
         if len(rows):
-            dense.linear_forward(self._panels, rows, y, threads)
+            dense.linear_forward(self._weights, rows, y, threads)
         return y.reshape(*x.shape[:-1], self.out_features), x
 
     def backward(
@@ -123,12 +124,12 @@ class Linear(Module):
         dy = _check.shape(who, "dy", dy, (*x.shape[:-1], self.out_features), "(..., out_features)")
         dx: FloatArray = memory.empty(x.shape)
         with self._lock:
-            self._panels.refresh_transposed()
+            self._weights.refresh_transposed()
             tape._use_up(self, who)
             if not x.size:
                 return dx
             dense.linear_backward(
-                self._panels,
+                self._weights,
                 x.reshape(-1, self.in_features),
                 dy.reshape(-1, self.out_features),
                 dx.reshape(-1, self.in_features),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import _check, runtime
-from fastrnn._core import dense, memory
+from fastrnn._core import elementwise, memory
 
 FloatArray = NDArray[np.float32]
 
@@ -38,7 +38,7 @@ def softmax_cross_entropy(
     """
     who = "softmax_cross_entropy"
     threads = runtime.resolve(who, num_threads)
-    logits = _check.floats(who, "logits", logits)
+    logits = _check.floats(who, "logits", logits, dtype=_check.dtype_of(logits))
     if logits.ndim < 1 or logits.size == 0:
         raise ValueError(f"{who}: logits has shape {logits.shape}; expected (..., V), not empty")
     targets = _check.integers(who, "targets", targets)
@@ -52,7 +52,7 @@ def softmax_cross_entropy(
     V = logits.shape[-1]
     rows = np.ascontiguousarray(logits).reshape(-1, V)
     indices = _check.indices(who, "targets", targets.reshape(-1), "...", V, "V")
-    dlogits: FloatArray = memory.empty(rows.shape)
-    losses: FloatArray = np.empty(len(rows), dtype=np.float32)
-    dense.cross_entropy(rows, indices, 1.0 / len(rows), dlogits, losses, threads)
+    dlogits: FloatArray = memory.empty(rows.shape, rows.dtype)
+    losses: FloatArray = np.empty(len(rows), dtype=rows.dtype)
+    elementwise.cross_entropy(rows, indices, 1.0 / len(rows), dlogits, losses, threads)
     return float(losses.mean(dtype=np.float64)), dlogits.reshape(logits.shape)

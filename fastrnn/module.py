@@ -13,9 +13,9 @@ import numpy as np
 
 from fastrnn import _check
 from fastrnn._check import FloatArray, Keys
-from fastrnn._core.dense import Version
 from fastrnn._core.memory import empty, view_of
 from fastrnn._core.team import renew_in_children
+from fastrnn._core.weights import Version
 from fastrnn.parameters import Parameters, Weights, views
 
 __all__ = ["FloatArray", "Initialiser", "Keys", "Module", "Parameters", "SetOnce"]
@@ -76,7 +76,7 @@ class Module:
     # What `_lay_out` makes again in a copy.
     _REBUILT: ClassVar[tuple[str, ...]] = (
         *("_shapes", "_buffer", "_params", "_grads", "_draft", "_drafts", "_version", "_lock"),
-        *("_panels", "_stack", "_gradients"),
+        *("_weights", "_stack", "_gradients"),
     )
 
     def _create(self, default: Default, init: Initialiser | None, rng: np.random.Generator) -> None:

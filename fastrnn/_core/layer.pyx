@@ -183,7 +183,7 @@ cdef run_segments(LayerTape record, int num_threads):
         for direction in range(record.directions):
             walk = &record.walks[direction]
             own = record.segments[direction]
-            steps.begin[direction], steps.end[direction] = own[-1 - i] if i < len(own) else (0, 0)
+            steps.begin[direction], steps.end[direction] = own[len(own) - 1 - i] if i < len(own) else (0, 0)
             if i < len(own) and walk.c != NULL:
                 c = new(record.B, walk.w.H, 0, record.dtype)
                 memcpy(cnp.PyArray_BYTES(c), walk.c, record.B * walk.w.H * walk.w.size)

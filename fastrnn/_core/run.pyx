@@ -232,7 +232,7 @@ cdef class Stack:
 
     def outputs(self, list records):
         """The last layer's h after each step, for each direction."""
-        return (<LayerTape> records[-1]).output_of_directions()
+        return (<LayerTape> records[len(records) - 1]).output_of_directions()
 
     # ------------------------------------------------------------------------------------- backward
 
@@ -329,7 +329,8 @@ cdef class Stack:
         if may_end:
             check_signals()
         for direction in range(len(sums)):
-            add_index_gradient(w, sums[direction], *(<Gradients> gradients[direction]).arrays[:2])
+            arrays = (<Gradients> gradients[direction]).arrays
+            add_index_gradient(w, sums[direction], arrays[0], arrays[1])
         return dx
 
     cdef list dy_of_directions(self, LayerTape record, dy):

@@ -88,7 +88,7 @@ cdef class StreamCore:
     cdef bint may_end  # a step takes so long that signals are looked at in the middle of it
 
     def __init__(self, weights, Py_ssize_t batch, int num_threads, check_input, check_output, choosing_step):
-        cdef RecurrentWeights first = weights[0], last = weights[-1]
+        cdef RecurrentWeights first = weights[0], last = weights[len(weights) - 1]
         self.layers = [LayerState(one, batch) for one in weights]
         self.batch, self.inputs, self.outputs = batch, first.layer.inputs, last.layer.P
         self.size, self.type_num = first.layer.size, (<cnp.dtype> first.dtype).type_num
@@ -134,7 +134,7 @@ cdef class StreamCore:
             self.run_long(indices)
         else:
             self.run(indices)
-        cdef LayerState top = self.layers[-1]
+        cdef LayerState top = self.layers[len(self.layers) - 1]
         memcpy(cnp.PyArray_DATA(result), top.walk.h + top.bytes, top.bytes)
         return out
 

@@ -2,7 +2,7 @@ cimport numpy as cnp
 
 from fastrnn._core.loop cimport Walk
 from fastrnn._core.plan cimport Batch
-from fastrnn._core.weights cimport RecurrentWeights
+from fastrnn._core.weights cimport Layer, RecurrentWeights
 
 cdef class PackedBatch:
     cdef Batch batch
@@ -26,6 +26,9 @@ cdef class LayerTape:
     # Of each direction: the segments' begins and ends, c before each, the one whose gates are at hand (layer.pyx)
     cdef list segments, carried, segment
 
+    cdef bint joined(self)
+    cdef list new_states(self, const Layer *w)
+    cdef copy_edge(self, char *array, Py_ssize_t array_row, Py_ssize_t columns, char *edge, bint back, bint out)
     cdef char *keep(self, Py_ssize_t rows, Py_ssize_t columns) except? NULL
     cdef prepare(self, int direction, RecurrentWeights weights, bint taped)
     cdef start(self, int direction, const char *h, const char *c)

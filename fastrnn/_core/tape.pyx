@@ -32,7 +32,8 @@ cdef cnp.ndarray new(Py_ssize_t a, Py_ssize_t b, Py_ssize_t c, dtype):
     """An uninitialised array (a, b, c), or (a, b) for c = 0."""
     cdef cnp.npy_intp shape[3]
     if a * b * max(c, <Py_ssize_t> 1) * (<cnp.dtype> dtype).itemsize >= small:
-        return empty((a, b, c) if c else (a, b), dtype)
+        shape_given = [a, b, c] if c else [a, b]
+        return empty(shape_given, dtype)
     shape[0], shape[1], shape[2] = a, b, c
     return cnp.PyArray_EMPTY(3 if c else 2, shape, (<cnp.dtype> dtype).type_num, 0)
 
@@ -70,7 +71,7 @@ cdef class PackedBatch:
 
     def __init__(self, lengths):
         lengths = np.ascontiguousarray(lengths, dtype=np.int64)
-        if lengths.ndim != 1 or not len(lengths) or lengths[-1] < 1 or (np.diff(lengths) > 0).any():
+        if lengths.ndim != 1 or not len(lengths) or lengths.min() < 1 or (np.diff(lengths) > 0).any():
             raise ValueError("PackedBatch: lengths do not fall; expected (B,) integers >= 1, the longest first")
         self.T, self.B = lengths[0], len(lengths)
         counts = np.searchsorted(-lengths, -np.arange(self.T), side="left").astype(np.int64)
@@ -235,9 +236,10 @@ cdef class LayerTape:
 def merged(merge, forward, reverse):
     """One output of two, each (..., P)."""
     wide = merge == "concat"
-    y = empty((*forward.shape[:-1], forward.shape[-1] * (2 if wide else 1)), forward.dtype)
+    *rows, P = forward.shape
+    y = empty((*rows, 2 * P if wide else P), forward.dtype)
     if wide:
-        return np.concatenate([forward, reverse], axis=-1, out=y)
+        return np.concatenate([forward, reverse], axis=forward.ndim - 1, out=y)
     if merge == "mul":
         return np.multiply(forward, reverse, out=y)
     np.add(forward, reverse, out=y)
@@ -249,7 +251,7 @@ def merged(merge, forward, reverse):
 def unmerged(merge, dy, forward, reverse):
     """The two gradients of dy's two outputs: backward of `merged`. Those of "concat" are views."""
     if merge == "concat":
-        P = forward.shape[-1]
+        *_, P = forward.shape
         return dy[..., :P], dy[..., P:]
     if merge == "mul":
         return dy * reverse, dy * forward

@@ -28,9 +28,11 @@ cdef class PackedWeights:
     cdef readonly Version version
     cdef readonly object lock
     cdef object __weakref__, dtype
-    cdef object memory[COPIES], bias_memory
+    cdef list memory            # an array a copy, or None
+    cdef object bias_memory
     cdef long long made_of[COPIES]      # the version of the weights that each copy was made of, -1 for none
 
+    cdef prepare(self, Version version, dtype)
     cdef bint is_stale(self, unsigned copies) noexcept
     cdef refresh_copies(self, unsigned copies)
     cdef pack(self, int copy)
@@ -38,6 +40,14 @@ cdef class PackedWeights:
 
 cdef class RecurrentWeights(PackedWeights):
     cdef object weight_ih, weight_hh, bias_ih, bias_hh, weight_hr
+
+    cdef find_cell(self, str name)
+    cdef pack_bias(self)
+    cdef pack_input(self)
+    cdef pack_recurrent(self)
+    cdef pack_recurrent_transposed(self)
+    cdef pack_input_transposed(self)
+    cdef pack_table(self)
 
 cdef class LinearWeights(PackedWeights):
     cdef object weight, source_bias

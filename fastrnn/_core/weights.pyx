@@ -64,6 +64,7 @@ cdef class PackedWeights:
     """The packed copies of one layer's weights; the base of those of recurrent and of linear layers."""
 
     def __cinit__(self):
+        self.memory = [None] * COPIES
         for copy in range(COPIES):
             self.made_of[copy] = -1
 
