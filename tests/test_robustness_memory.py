@@ -33,8 +33,8 @@ def test_results_do_not_depend_on_what_memory_held_before(name, monkeypatch):
     for content in (0.0, np.nan, 1e30):
         with monkeypatch.context() as patch:
 
-            def filled(shape, content=content):
-                return np.full(shape, content, np.float32)
+            def filled(shape, dtype=np.float32, *, content=content):
+                return np.full(shape, content, dtype)
 
             for user in users_of_empty():
                 patch.setattr(user, "empty", filled)
