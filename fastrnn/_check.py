@@ -114,6 +114,52 @@ def flag(who: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
+def widths(who: str, name: str, value: Any) -> int | tuple[int, ...]:
+    """Return the units of all layers, or of each."""
+    if not isinstance(value, (list, tuple, np.ndarray)) or (isinstance(value, np.ndarray) and value.ndim != 1):
+        return count(who, name, value)
+    if not len(value):
+        raise ValueError(f"{who}: {name} is empty; expected an integer, or one for each layer")
+    return tuple(count(who, f"{name}[{layer}]", one) for layer, one in enumerate(value))
+
+
+def layers_of(who: str, num_layers: Any, hidden_size: int | tuple[int, ...]) -> Any:
+    """Return the number of layers, which a width for each of them says already."""
+    if not isinstance(hidden_size, tuple):
+        return num_layers
+    if num_layers not in (1, len(hidden_size)):
+        raise ValueError(
+            f"{who}: num_layers is {shown(num_layers)} and hidden_size has {len(hidden_size)} widths; "
+            f"expected num_layers={len(hidden_size)}, or hidden_size alone"
+        )
+    return len(hidden_size)
+
+
+def projection(who: str, name: str, value: Any) -> int:
+    """Return the size of a projection, 0 for none."""
+    return integer(who, name, value, 0, MOST, "an integer >= 0")
+
+
+def options_fit(
+    who: str, states: tuple[str, ...], widths: tuple[int, ...], proj_size: int, bidirectional: bool, merge: str
+) -> None:
+    """Refuse options that say nothing or the impossible together."""
+    if proj_size and len(states) == 1:
+        raise ValueError(f"{who}: proj_size is {proj_size}; only an LSTM has projections, expected 0")
+    if proj_size >= min(widths):
+        raise ValueError(f"{who}: proj_size is {proj_size}; expected less than hidden_size={min(widths)}")
+    if merge != "concat" and not bidirectional:
+        raise ValueError(f"{who}: merge is {merge!r} with one direction; expected bidirectional=True, or no merge")
+
+
+def checkpoint(who: str, value: Any) -> int:
+    """Return after how many steps a state is kept, -1 for "auto"."""
+    if isinstance(value, str):
+        choice(who, "checkpoint", value, ("auto",))
+        return -1
+    return count(who, "checkpoint", value)
+
+
 def generator(who: str, seed: Any) -> np.random.Generator:
     """Return the random numbers that a seed stands for."""
     ready = (np.random.SeedSequence, np.random.BitGenerator, np.random.Generator)
@@ -347,6 +393,11 @@ def indices(
             f"below {meaning}={size}, or vectors as {dtype} ({floats_code(name, array, dtype)})"
         )
     _not_empty(who, name, array, letters)
+    return index_range(who, name, array, size, meaning)
+
+
+def index_range(who: str, name: str, array: NDArray[Any], size: int, meaning: str) -> IndexArray:
+    """Return a copy of integers, not empty, as C-contiguous int64, all in 0..size-1."""
     array = np.array(array, order="C")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= size:
@@ -381,21 +432,88 @@ def _not_empty(who: str, name: str, array: NDArray[Any], letters: list[str]) -> 
             )
 
 
+def padded_sequence(who: str, x: Any, axes: tuple[str, str], features: int, *, dtype: DType = FLOAT32) -> NDArray[Any]:
+    """Return x as `sequence` does, but for the range of indices: padding may hold anything."""
+    x = plain(who, "x", x)
+    if not is_index(x):
+        return sequence(who, x, axes, features, dtype=dtype)
+    if x.ndim != 2:
+        indices(who, "x", x, ", ".join(axes), features, "input_size", dtype=dtype)  # which says what is wrong
+    _not_empty(who, "x", x, list(axes))
+    return x  # type: ignore[no-any-return]
+
+
+def sequences(who: str, x: list[Any], features: int, *, dtype: DType = FLOAT32) -> list[NDArray[Any]]:
+    """Return the arrays of a list, all (T_i, features) of dtype or all integers (T_i,), T_i >= 0, not all of them 0."""
+    arrays = [plain(who, f"x[{b}]", one) for b, one in enumerate(x)]
+    if not arrays:
+        raise ValueError(f"{who}: x is an empty list; expected one array (T_i, input_size) or more")
+    integers_expected = is_index(arrays[0])
+    for b, one in enumerate(arrays):
+        if is_index(one) and integers_expected:
+            if one.ndim != 1:
+                raise ValueError(f"{who}: x[{b}] holds integers and has shape {one.shape}; expected (T_i,)")
+            continue
+        floats(who, f"x[{b}]", one, "" if integers_expected else ", or a list of integers (T_i,)", dtype=dtype)
+        if integers_expected:
+            raise TypeError(f"{who}: x[0] holds integers and x[{b}] {dtype}; expected all arrays of one kind")
+        if one.ndim != 2 or one.shape[1] != features:
+            raise ValueError(f"{who}: x[{b}] has shape {one.shape}; expected (T_i, input_size={features})")
+    if not any(len(one) for one in arrays):
+        raise ValueError(f"{who}: x holds no steps; expected one array with T_i >= 1 or more")
+    return arrays
+
+
+def list_of(who: str, name: str, value: Any, n: int, expected: str) -> list[Any]:
+    """Return a list or tuple of n things."""
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected a list of {n}, {expected}")
+    if len(value) != n:
+        raise ValueError(f"{who}: {name} has {len(value)} items; expected {n}, {expected}")
+    return list(value)
+
+
+def lengths(who: str, value: Any, B: int, T: int) -> IndexArray:
+    """Return how many steps each row of a batch has, (B,) in 0..T."""
+    array = integers(who, "lengths", value if isinstance(value, np.ndarray) else array_of(
+        who, "lengths", value, "(B,) integers"))
+    if array.shape != (B,):
+        raise ValueError(f"{who}: lengths have shape {array.shape}; expected (B,) = {(B,)}")
+    wrong = array[(array < 0) | (array > T)]
+    if len(wrong):
+        raise ValueError(f"{who}: lengths hold {wrong[0]}; expected 0..T={T}")
+    return array.astype(np.int64)
+
+
+def flags(who: str, name: str, value: Any, expected: tuple[int, ...], meaning: str) -> NDArray[np.bool_]:
+    """Return an array of booleans of exactly that shape."""
+    array = array_of(who, name, value, f"{meaning} booleans")
+    if array.dtype != bool:
+        raise TypeError(f"{who}: {name} has dtype {array.dtype}; expected booleans ({name} != 0)")
+    if array.shape != expected:
+        raise ValueError(f"{who}: {name} has shape {array.shape}; expected {meaning} = {expected}")
+    return array
+
+
+StateShape = tuple[int, ...] | list[tuple[int, ...]]  # of a kind: of one array, or of one for each layer
+
+
 def state(
     who: str,
     name: str,
     value: Any,
     names: tuple[str, ...],
-    expected: tuple[int, int, int],
+    expected: Sequence[StateShape],
+    meaning: str = "(layers, B, H)",
     *,
     dtype: DType = FLOAT32,
-) -> list[FloatArray]:
-    """Return the arrays of a state: h alone, or a pair (h, c), each (layers, B, H)."""
+) -> list[Any]:
+    """Return the kinds of a state: h alone, or a pair (h, c), each an array or a list of one for each layer."""
+    said = [f"{meaning} = {shapes}" for shapes in expected]
     if len(names) == 1:
-        if isinstance(value, (tuple, list)):
+        if isinstance(value, (tuple, list)) and not isinstance(expected[0], list):
             raise TypeError(
-                f"{who}: {name} is a {type(value).__name__} of {len(value)}; expected the array h "
-                f"(layers, B, H) = {expected} alone"
+                f"{who}: {name} is a {type(value).__name__} of {len(value)}; expected the array h {said[0]} alone"
             )
         parts = [value]
     else:
@@ -403,15 +521,21 @@ def state(
             got = type(value).__name__
             if isinstance(value, (tuple, list)):
                 got += f" of {len(value)}"
-            raise TypeError(
-                f"{who}: {name} is a {got}; expected the pair (h, c), each (layers, B, H) = {expected}"
-            )
+            each = f"each {said[0]}" if len(set(said)) == 1 else " and ".join(said)
+            raise TypeError(f"{who}: {name} is a {got}; expected the pair (h, c), {each}")
         parts = list(value)
     labels = [name] if len(names) == 1 else [f"{name}[{i}] ({n})" for i, n in enumerate(names)]
-    return [
-        shape(who, label, part, expected, "(layers, B, H)", dtype=dtype)
-        for label, part in zip(labels, parts, strict=True)
-    ]
+    kinds: list[Any] = []
+    for label, part, shapes in zip(labels, parts, expected, strict=True):
+        if isinstance(shapes, list):
+            arrays = list_of(who, label, part, len(shapes), "one array for each layer")
+            kinds.append([
+                shape(who, f"{label}[{layer}]", array, one, meaning, dtype=dtype)
+                for layer, (array, one) in enumerate(zip(arrays, shapes, strict=True))
+            ])
+        else:
+            kinds.append(shape(who, label, part, shapes, meaning, dtype=dtype))
+    return kinds
 
 
 def rows(who: str, value: Any, B: int) -> slice | IndexArray:

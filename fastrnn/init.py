@@ -37,7 +37,7 @@ _CELLS = {cell.name: cell for cell in CELLS.values()}
 # sigmoid(1) = 0.73: an open gate keeps most of the state, and is far from saturation.
 _OPEN = 1.0
 
-_PARAMETER_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l\d+(_reverse)?")
+_PARAMETER_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l\d+(_reverse)?")
 
 
 def default(
@@ -54,8 +54,9 @@ def default(
     cell_name : {"RNN", "LSTM", "GRU", "UGRNN"}
         The kind of layer; its gates lie in the order (i f g o), (r z n), (g c).
     parameter_name : str
-        ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0`` or of a higher layer.
-    shape : (G*H, I), (G*H, H) or (G*H,)
+        ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``, of a projection ``weight_hr_l0``; or of a
+        higher layer or the other direction (``_reverse``).
+    shape : (G*H, I), (G*H, H), (G*H,) or (P, H)
         The parameter's shape.
     rng : numpy.random.Generator
         Where the values come from; biases draw nothing.
@@ -84,9 +85,11 @@ def default(
     shape = _check.dimensions("init.default", shape)
     if kind.startswith("weight"):
         _check.matrix("init.default", shape)
-    hidden = _check.rows_per_gate("init.default", shape, gates)
+    hidden = _check.rows_per_gate("init.default", shape, 1 if kind == "weight_hr" else gates)
     _check.random_numbers("init.default", "rng", rng)
     dtype = _check.dtype("init.default", "dtype", dtype)
+    if kind == "weight_hr":
+        return glorot_uniform(shape, rng, 1, dtype)
     if kind == "weight_hh":
         return orthogonal(shape, rng, gates, dtype)
     if kind == "weight_ih":

@@ -1,14 +1,14 @@
-"""The recurrent layers: names, shapes, defaults and the tape. The arithmetic is in `_core/loop.pyx` and `src/`."""
+"""The recurrent layers: names, shapes, defaults and the tape. The arithmetic is in `_core/` and `src/`."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastrnn import _check, runtime, tape
 from fastrnn import init as initial_values
@@ -16,16 +16,19 @@ from fastrnn._core.memory import view_of
 from fastrnn._core.run import Gradients, Stack
 from fastrnn._core.tape import LayerTape
 from fastrnn._core.weights import RecurrentWeights
+from fastrnn.borders import Dense, Ragged, Steps
 from fastrnn.cells import CELLS, Cell
 from fastrnn.module import FloatArray, Initialiser, Keys, Module, SetOnce
 from fastrnn.stream import Stream
 
 MOST_LAYERS = 10_000  # a number beyond it is a mistake, whose names alone would fill the memory
 
-State = Any  # an array h (layers, B, H), or for the LSTM a pair (h, c) of them
+State = Any  # an array h (layers * directions, B, H), or for the LSTM a pair (h, c) of them
+
+MERGES = ("concat", "sum", "mul", "ave")
 
 
-class Tape(tape.Tape[list[LayerTape]]):
+class Tape(tape.Tape[tuple[list[LayerTape], Dense | Ragged | None]]):
     """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
 
 
@@ -36,9 +39,10 @@ class Recurrent(Module):
     ----------
     input_size : int
         I, features of a time step; for integer inputs the number of indices.
-    hidden_size : int
-        H, units of every layer.
+    hidden_size : int, or a sequence of one for each layer
+        H, units of a layer.
     num_layers : int
+        Left out where hidden_size is a sequence.
     bias : bool
         Whether there are biases b (with the input) and b' (with the state).
     batch_first : bool
@@ -46,6 +50,15 @@ class Recurrent(Module):
     dropout : float in [0, 1)
         Between layers, in `forward` alone: the share of a layer's outputs that is zeroed; the rest grow by 1/(1-p).
         One layer has no such place: a warning says so.
+    bidirectional : bool
+        Whether every layer has a second direction, from the last step to the first, with weights of its own.
+    proj_size : int
+        P, of the LSTM alone: h is weight_hr (P, H) times the cell's output, 0 for without (Sak, Senior and Beaufays,
+        2014). It must be less than every hidden_size.
+    merge : {"concat", "sum", "mul", "ave"}
+        How the outputs of two directions become one: side by side, forward first, or elementwise.
+    dtype : {"float32", "float64"}
+        Of parameters, inputs, states and gradients.
     seed : int, numpy.random.SeedSequence or None
         Of the initial weights and of dropout. None draws one from the operating system.
     init : callable (name, shape, rng) -> array or None, optional
@@ -54,8 +67,9 @@ class Recurrent(Module):
     Attributes
     ----------
     params, grads : Parameters
-        float32 views by PyTorch's names: weight_ih_l0 (G*H, I), weight_hh_l0 (G*H, H), bias_ih_l0, bias_hh_l0 (G*H,),
-        then l1, ... The parameters are read-only but in `editing()`.
+        Views by PyTorch's names: weight_ih_l0 (G*H, I), weight_hh_l0 (G*H, H), bias_ih_l0, bias_hh_l0 (G*H,), with a
+        projection weight_hr_l0 (P, H) and weight_hh_l0 (G*H, P); then those of the other direction, weight_ih_l0_reverse,
+        ...; then l1, ... The parameters are read-only but in `editing()`.
     rng : numpy.random.Generator
         Where dropout's masks come from; save `rng.bit_generator.state` to resume exactly.
     dropout, batch_first
@@ -68,9 +82,12 @@ class Recurrent(Module):
     STATES: ClassVar[tuple[str, ...]]
 
     input_size = SetOnce(_check.count)
-    hidden_size = SetOnce(_check.count)
+    hidden_size = SetOnce(_check.widths)
     num_layers = SetOnce(partial(_check.count, most=MOST_LAYERS))
     bias = SetOnce(_check.flag)
+    bidirectional = SetOnce(_check.flag, False)
+    proj_size = SetOnce(_check.projection, 0)
+    merge = SetOnce(partial(_check.choice, allowed=MERGES), "concat")
     batch_first: bool
     dropout: float
     rng: np.random.Generator
@@ -84,7 +101,7 @@ class Recurrent(Module):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
@@ -92,24 +109,22 @@ class Recurrent(Module):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        merge: str = "concat",
+        dtype: DTypeLike = "float32",
         seed: int | np.random.SeedSequence | None = None,
         init: Initialiser | None = None,
     ) -> None:
         self.input_size = input_size
         self.hidden_size = hidden_size
-        self.num_layers = num_layers
+        self.num_layers = _check.layers_of(self._who, num_layers, self.hidden_size)
         self.dropout = dropout
         self.bias = bias
         self.batch_first = batch_first
-        # Both are PyTorch's, in this place, and come in a later version (README, "What is not there").
-        for name, value, none in (
-            ("bidirectional", _check.flag(self._who, "bidirectional", bidirectional), False),
-            ("proj_size", _check.integer(self._who, "proj_size", proj_size, 0, _check.MOST, "an integer >= 0"), 0),
-        ):
-            if value:
-                raise NotImplementedError(
-                    f"{self._who}: {name} is {value!r}; this version does without, expected {none}"
-                )
+        self.bidirectional = bidirectional
+        self.proj_size = proj_size
+        self.merge = merge
+        self.dtype = dtype
+        _check.options_fit(self._who, self.STATES, self._widths, self.proj_size, self.bidirectional, self.merge)
         if self.dropout and self.num_layers == 1:
             constructors = [kind for kind in type(self).__mro__ if "__init__" in vars(kind)]
             warnings.warn(
@@ -125,59 +140,104 @@ class Recurrent(Module):
             warnings.warn(_no_place(self._who, self.dropout), stacklevel=2)
 
     def _default(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
-        return initial_values.default(self.NAME, name, shape, rng)
+        return initial_values.default(self.NAME, name, shape, rng, self.dtype)
 
     def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
-        self._weights = [(RecurrentWeights(self._cell, self._version, *arrays),) for arrays in self._by_layer(params)]
-        self._gradients = [(Gradients(*arrays),) for arrays in self._by_layer(grads)]
-        self._stack = Stack(self._weights)
+        self._weights = [
+            tuple(RecurrentWeights(self._cell, self._version, *arrays) for arrays in layer)
+            for layer in self._by_layer(params)
+        ]
+        self._gradients = [tuple(Gradients(*arrays) for arrays in layer) for layer in self._by_layer(grads)]
+        self._stack = Stack(self._weights, self.merge if self.bidirectional else None)
 
     @property
     def _cell(self) -> str:
         """The name of the cell's row in the kernel table."""
         return self.NAME.lower()
 
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        """H of each layer."""
+        size = self.hidden_size
+        return size if isinstance(size, tuple) else (size,) * self.num_layers
+
+    @property
+    def _suffixes(self) -> tuple[str, ...]:
+        """What ends the names of each direction's parameters."""
+        return ("", "_reverse") if self.bidirectional else ("",)
+
+    @property
+    def _y_width(self) -> tuple[int, str]:
+        """Columns of y, and in letters."""
+        width, letter = (self.proj_size, "P") if self.proj_size else (self._widths[-1], "H")
+        return (2 * width, f"2 * {letter}") if self.bidirectional and self.merge == "concat" else (width, letter)
+
     def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        rows = len(self.GATES) * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {}
-        for layer in range(self.num_layers):
-            inputs = self.hidden_size if layer else self.input_size
-            shapes[f"weight_ih_l{layer}"] = (rows, inputs)
-            shapes[f"weight_hh_l{layer}"] = (rows, self.hidden_size)
-            if self.bias:
-                shapes[f"bias_ih_l{layer}"] = (rows,)
-                shapes[f"bias_hh_l{layer}"] = (rows,)
+        inputs = self.input_size
+        for layer, width in enumerate(self._widths):
+            rows, outputs = len(self.GATES) * width, self.proj_size or width
+            for suffix in self._suffixes:
+                own = {"weight_ih": (rows, inputs), "weight_hh": (rows, outputs)}
+                if self.bias:
+                    own |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                if self.proj_size:
+                    own["weight_hr"] = (outputs, width)
+                shapes |= {f"{name}_l{layer}{suffix}": shape for name, shape in own.items()}
+            inputs = outputs * (2 if self.bidirectional and self.merge == "concat" else 1)
         return shapes
 
-    def _by_layer(self, arrays: dict[str, FloatArray]) -> list[list[Any]]:
-        """Per layer weight_ih, weight_hh, bias_ih, bias_hh, None where there is no bias."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return [[arrays.get(f"{name}_l{layer}") for name in names] for layer in range(self.num_layers)]
+    def _by_layer(self, arrays: dict[str, FloatArray]) -> list[list[list[Any]]]:
+        """Per layer and direction weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, None for what there is not."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        return [
+            [[arrays.get(f"{name}_l{layer}{suffix}") for name in names] for suffix in self._suffixes]
+            for layer in range(self.num_layers)
+        ]
 
     # ------------------------------------------------------------------------------------------ running
 
     def __call__(
         self,
-        x: NDArray[Any],
+        x: Any,
         state: State = None,
-        lengths: None = None,
+        lengths: Any = None,
+        mask: Any = None,
+        reset: Any = None,
         *,
+        zero_output_for_mask: bool | None = None,
         num_threads: int | None = None,
-    ) -> tuple[FloatArray, State]:
+    ) -> tuple[Any, State]:
         """Run over a batch of sequences and keep nothing for backward. Arguments are never changed.
 
         Parameters
         ----------
-        x : (T, B, I) float32, or (T, B) integers in 0..I-1 that stand for one-hots; batch first if the layer is
-        state : h (layers, B, H), for the LSTM a pair (h, c); None for zeros
-        lengths : None
-            Sequences of different lengths come in a later version.
+        x : (T, B, I) in the layer's dtype, or (T, B) integers in 0..I-1 that stand for one-hots
+            Batch first if the layer is; any strides. Without the batch's axis, (T, I) or (T,), a single sequence; states
+            and y are then without it, too. A list of B arrays (T_i, I) or (T_i,), sequences of different lengths, some of
+            which may have no steps; y is then such a list.
+        state : h (layers * directions, B, H), for the LSTM a pair (h, c); None for zeros
+            Layer 0, layer 0 reverse, layer 1, ... With a projection h has P columns. Where layers differ in width, h (or
+            c) is a list of an array (directions, B, H) for each layer.
+        lengths : (B,) integers in 0..T, optional
+            Steps of each row, in any order. What comes after is padding: never read, and 0 in y and dx. The final state is
+            that after each row's own last step, and the reverse direction starts at each row's own end.
+        mask : (T, B) bool, like x's first axes, optional
+            False: the row does not take this step. Its state stays as it is, and y is that of the step before, in the
+            direction's own order; 0 before the first one. With a list, a list of arrays (T_i,).
+        reset : (T, B) bool, like x's first axes, optional
+            True: nothing passes from the step before, the state is 0 before this step (an episode begins). With a list, a
+            list of arrays (T_i,).
+        zero_output_for_mask : bool, optional
+            Whether y is 0 at masked steps instead, as it always is in Keras's Bidirectional: by default with two
+            directions.
         num_threads : int, optional
             At most so many threads; the default is `get_num_threads()`. The result is the same bit for bit.
 
         Returns
         -------
-        y : (T, B, H), the last layer's h after each step; batch first if the layer is
+        y : (T, B, width), the last layer's outputs after each step, in the form of x
+            Its width is H, or P with a projection; twice that where two directions are concatenated.
         state : as the argument, after the last step
 
         Raises
@@ -187,53 +247,109 @@ class Recurrent(Module):
         KeyboardInterrupt, or what another signal's handler raises
             In the middle of a long call: signals are looked at many times a second. Everything is as before the call.
         """
-        y, state, _ = self._run(self._who, x, state, lengths, num_threads, tape=False)
+        steps = self._steps(self._who, x, lengths, mask, reset, zero_output_for_mask)
+        y, state, _, _ = self._run(self._who, x, state, steps, num_threads, tape=False)
         return y, state
 
     def forward(
         self,
-        x: NDArray[Any],
+        x: Any,
         state: State = None,
-        lengths: None = None,
+        lengths: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+        checkpoint: int | str | None = None,
         *,
+        zero_output_for_mask: bool | None = None,
         num_threads: int | None = None,
-    ) -> tuple[FloatArray, State, Tape]:
+    ) -> tuple[Any, State, Tape]:
         """Run as a call does, with dropout, and return the tape that `backward` needs.
 
         The tape refers to x where it need not copy it, and y is a read-only view of it: leave x as it is until
         `backward`.
+
+        Parameters
+        ----------
+        x, state, lengths, mask, reset, zero_output_for_mask, num_threads
+            As in a call.
+        checkpoint : int, "auto" or None
+            For very long sequences: keep the state only at every so many steps, or a few more, and compute what lies
+            between again in backward. The gradients are the same bit for bit. "auto" chooses the number that needs least
+            memory, about the square root of T.
 
         Returns
         -------
         y, state : as a call returns them
         tape : Tape
         """
+        who = f"{self._who}.forward"
         version = self._version.number
-        y, final, records = self._run(
-            f"{self._who}.forward", x, state, lengths, num_threads, tape=True
-        )
-        return view_of(y, False), final, Tape(self, version, records)
+        steps = self._steps(who, x, lengths, mask, reset, zero_output_for_mask)
+        kept_steps = 0 if checkpoint is None else _check.checkpoint(who, checkpoint)
+        y, final, records, border = self._run(who, x, state, steps, num_threads, tape=True, checkpoint=kept_steps)
+        if isinstance(y, list):
+            y = [view_of(np.ascontiguousarray(one), False) for one in y]
+        else:
+            y = view_of(np.ascontiguousarray(y), False)
+        return y, final, Tape(self, version, (records, border))
+
+    def _steps(self, who: str, x: Any, lengths: Any, mask: Any, reset: Any, zero: Any) -> Steps | None:
+        """Which steps rows take, None where each takes all."""
+        if zero is not None and mask is None:
+            raise ValueError(f"{who}: zero_output_for_mask is given without a mask; expected both or neither")
+        if lengths is None and mask is None and reset is None and not isinstance(x, list):
+            return None
+        return Steps(lengths, mask, reset, zero)
 
     def _run(
         self,
         who: str,
-        x: NDArray[Any],
+        x: Any,
         state: State,
-        lengths: None,
+        steps: Steps | None,
         num_threads: int | None,
         tape: bool,
-    ) -> tuple[FloatArray, State, list[LayerTape]]:
-        if lengths is not None:
-            raise NotImplementedError(f"{who}: lengths is given; this version has none, expected None")
+        checkpoint: int = 0,
+    ) -> tuple[Any, State, list[LayerTape], Dense | Ragged | None]:
         threads = runtime.resolve(who, num_threads)
-        if self.batch_first or not self._stack.takes(x):
-            x = self._time_major(_check.sequence(who, x, self._axes, self.input_size))
-        initial = self._checked_state(who, "state", state, x.shape[1])
         dropout = self.dropout if tape else 0.0
-        y, final, records = self._stack.forward(x, initial, tape, dropout, self.rng, threads)
-        if self.batch_first:
-            y = np.ascontiguousarray(y.swapaxes(0, 1))
-        return y, self._state(final), records
+        if steps is not None:
+            return self._run_ragged(who, Ragged(self, who, x, steps), state, threads, tape, dropout, checkpoint)
+        border = None
+        if self.batch_first or not self._stack.takes(x):
+            x, border = self._dense(who, x)
+        if border is None:
+            initial = None if state is None else self._checked_state(who, "state", state, x.shape[1])
+        else:
+            initial = border.initial(who, "state", state, x.shape[1])
+        y, final, records = self._stack.forward(x, initial, tape, dropout, self.rng, threads, None, checkpoint)
+        if border is not None:
+            y, final = border.as_given(y), border.state(final)
+        return y, self._state(final), records, border
+
+    def _dense(self, who: str, x: Any) -> tuple[NDArray[Any], Dense | None]:
+        """x as (T, B, ...), and its form, None for time first."""
+        x = _check.plain(who, "x", x)
+        single = isinstance(x, np.ndarray) and x.ndim == (1 if _check.is_index(x) else 2) and x.dtype != bool
+        swapped = self.batch_first and not single
+        if single:
+            given = _check.sequence(who, x[:, None], ("T", "1"), self.input_size, dtype=self.dtype)
+            return np.ascontiguousarray(given), Dense(self, single=True)
+        given = _check.sequence(who, x, self._axes, self.input_size, dtype=self.dtype)
+        border = Dense(self, swapped) if swapped else None
+        return border.time_first(given) if border else np.ascontiguousarray(given), border
+
+    def _run_ragged(
+        self, who: str, border: Ragged, state: State, threads: int, tape: bool, dropout: float, checkpoint: int
+    ) -> tuple[Any, State, list[LayerTape], Ragged]:
+        initial = border.initial(who, "state", state)
+        if border.batch is None:  # no row takes a step
+            return border.y(None, []), self._state(border.state(None)), [], border
+        y, final, records = self._stack.forward(
+            border.x, initial, tape, dropout, self.rng, threads, border.batch, checkpoint
+        )
+        outputs = self._stack.outputs(records)
+        return border.y(y, outputs), self._state(border.state(final)), records, border
 
     # ---------------------------------------------------------------------------------------- gradients
 
@@ -252,8 +368,8 @@ class Recurrent(Module):
         ----------
         tape : Tape
             Of this layer's `forward`, with these weights.
-        dy : (T, B, H) float32, or None for zeros
-            Gradient of the loss by y; batch first if the layer is.
+        dy : as y, or None for zeros
+            Gradient of the loss by y. Padding is not read.
         dstate : as the state, or None for zeros
             Gradient of the loss by the final state.
         input_gradient : bool
@@ -278,19 +394,31 @@ class Recurrent(Module):
         who = f"{self._who}.backward"
         threads = runtime.resolve(who, num_threads)
         input_gradient = _check.flag(who, "input_gradient", input_gradient)
-        records = Tape._open(tape, self, who)
-        T, B = records[0].T, records[0].B
-        if dy is not None and (self.batch_first or not self._stack.takes_gradient(dy, T, B)):
-            H = self.hidden_size
-            axes, sizes = ("(B, T, H)", (B, T, H)) if self.batch_first else ("(T, B, H)", (T, B, H))
-            dy = self._time_major(_check.shape(who, "dy", dy, sizes, axes))
-        final = self._checked_state(who, "dstate", dstate, B)
+        records, border = Tape._open(tape, self, who)
+        if isinstance(border, Ragged):
+            dy = None if dy is None else border.dy(who, dy, self._stack.outputs(records) if records else [])
+            final = border.final(who, "dstate", dstate)
+        else:
+            T, B = records[0].T, records[0].B
+            if dy is not None and (border is not None or not self._stack.takes_gradient(dy, T, B)):
+                dy = (border or Dense(self)).dy(who, dy, T, B)
+            if border is None:
+                final = None if dstate is None else self._checked_state(who, "dstate", dstate, B)
+            else:
+                final = border.initial(who, "dstate", dstate, B)
         with self._lock:
-            self._stack.prepare_backward(records, input_gradient)
+            if records:
+                self._stack.prepare_backward(records, input_gradient)
             tape._use_up(self, who)
-            dx, initial = self._stack.backward(records, dy, final, input_gradient, self._gradients, threads)
-        if dx is not None and self.batch_first:
-            dx = np.ascontiguousarray(dx.swapaxes(0, 1))
+            dx, initial = None, None
+            if records:
+                dx, initial = self._stack.backward(records, dy, final, input_gradient, self._gradients, threads)
+        if isinstance(border, Ragged):
+            if input_gradient and not border.holds_indices:
+                dx = border.dx(dx)
+            return dx, self._state(border.dstate(initial))
+        if border is not None:
+            dx, initial = None if dx is None else border.as_given(dx), border.state(initial)
         return dx, self._state(initial)
 
     # ------------------------------------------------------------------------------------------- states
@@ -299,17 +427,33 @@ class Recurrent(Module):
     def _axes(self) -> tuple[str, str]:
         return ("B", "T") if self.batch_first else ("T", "B")
 
-    def _time_major(self, x: NDArray[Any]) -> NDArray[Any]:
-        return np.ascontiguousarray(x.swapaxes(0, 1) if self.batch_first else x)
+    def _state_shapes(self, B: int | None) -> list[_check.StateShape]:
+        """For each kind of state its shape, or those of each layer where they differ; None for no batch's axis."""
+        directions, batch = len(self._suffixes), () if B is None else (B,)
+        kinds: list[_check.StateShape] = []
+        for kind in self.STATES:
+            widths = [self.proj_size if kind == "h" and self.proj_size else width for width in self._widths]
+            if len(set(widths)) == 1:
+                kinds.append((self.num_layers * directions, *batch, widths[0]))
+            else:
+                kinds.append([(directions, *batch, width) for width in widths])
+        return kinds
 
-    def _checked_state(self, who: str, name: str, state: State, B: int) -> list[FloatArray] | None:
-        """The arrays (layers, B, H) of a state, None for zeros."""
+    def _checked_state(self, who: str, name: str, state: State, B: int | None) -> list[Any] | None:
+        """The kinds of a state, each (layers * directions, B, H), None for zeros; B None for a single sequence."""
         if state is None:
             return None
-        expected = (self.num_layers, B, self.hidden_size)
-        return self._stack.takes_state(state, B) or _check.state(who, name, state, self.STATES, expected)
+        if B is not None and (ready := self._stack.takes_state(state, B)) is not None:
+            return ready
+        letters = "(layers, B, H)" if B is not None else "(layers, H)"
+        if self.bidirectional:
+            letters = letters.replace("layers", "2 * layers")
+        kinds = _check.state(who, name, state, self.STATES, self._state_shapes(B), letters, dtype=self.dtype)
+        if B is not None:
+            return kinds
+        return [[part[:, None] for part in kind] if isinstance(kind, list) else kind[:, None] for kind in kinds]
 
-    def _state(self, parts: list[FloatArray]) -> State:
+    def _state(self, parts: list[Any]) -> State:
         """The public state of its arrays: h alone, or (h, c)."""
         return parts[0] if len(parts) == 1 else tuple(parts)
 
@@ -337,7 +481,7 @@ class RNN(Recurrent):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         nonlinearity: str = "tanh",
         bias: bool = True,
@@ -345,6 +489,8 @@ class RNN(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        merge: str = "concat",
+        dtype: DTypeLike = "float32",
         seed: int | np.random.SeedSequence | None = None,
         init: Initialiser | None = None,
     ) -> None:
@@ -357,6 +503,8 @@ class RNN(Recurrent):
             batch_first,
             dropout,
             bidirectional,
+            merge=merge,
+            dtype=dtype,
             seed=seed,
             init=init,
         )
@@ -398,7 +546,7 @@ class GRU(Recurrent):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
@@ -406,6 +554,8 @@ class GRU(Recurrent):
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
+        merge: str = "concat",
+        dtype: DTypeLike = "float32",
         seed: int | np.random.SeedSequence | None = None,
         init: Initialiser | None = None,
     ) -> None:
@@ -418,6 +568,8 @@ class GRU(Recurrent):
             batch_first,
             dropout,
             bidirectional,
+            merge=merge,
+            dtype=dtype,
             seed=seed,
             init=init,
         )
@@ -440,7 +592,8 @@ class GRU(Recurrent):
         given, keys = self._checked_state_dict(state_dict, strict)
         if blend == "cho":
             for array in given.values():
-                z = array[self.hidden_size : 2 * self.hidden_size]
+                hidden = len(array) // 3
+                z = array[hidden : 2 * hidden]
                 np.negative(z, out=z)
         self._load(given)
         return keys

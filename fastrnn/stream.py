@@ -42,7 +42,7 @@ class Stream:
         self.batch_size = _check.count(self._who, "batch_size", batch_size)
         self.num_threads = runtime.resolve(self._who, num_threads)
         self._core = StreamCore(
-            [one for one, in layer._weights], self.batch_size, self.num_threads, self._checked_input, self._checked_output, None
+            [directions[0] for directions in layer._weights], self.batch_size, self.num_threads, self._checked_input, self._checked_output, None
         )
         self._parts = self._core.states()
         if type(self).step is Stream.step:

@@ -84,7 +84,7 @@ cdef class Stack:
     cdef list weights           # a tuple of one RecurrentWeights a direction for each layer
     cdef object merge
     cdef int states, directions
-    cdef bint same_widths
+    cdef bint same_widths[2]    # of all layers' h, and c
     cdef cnp.dtype dtype
 
     def __init__(self, list weights, merge=None):
@@ -92,8 +92,8 @@ cdef class Stack:
         cdef RecurrentWeights first = weights[0][0]
         self.weights, self.merge = [tuple(layer) for layer in weights], merge
         self.directions, self.states, self.dtype = len(weights[0]), first.layer.cell.states, first.dtype
-        self.same_widths = len({self.width_of(0, layer) for layer in range(len(weights))}) == 1 == len(
-            {self.width_of(1, layer) for layer in range(len(weights))})
+        for kind in range(2):
+            self.same_widths[kind] = len({self.width_of(kind, layer) for layer in range(len(weights))}) == 1
 
     # ------------------------------------------------------------------------------------ what fits
 
@@ -117,7 +117,7 @@ cdef class Stack:
         return plain(dy, self.dtype, T, B, self.y_width())
 
     cdef bint takes_kind(self, array, int kind, Py_ssize_t B):
-        return self.same_widths and plain(array, self.dtype, len(self.weights) * self.directions, B,
+        return self.same_widths[kind] and plain(array, self.dtype, len(self.weights) * self.directions, B,
                                           self.width_of(kind, 0))
 
     def takes_state(self, state, Py_ssize_t B):
@@ -159,10 +159,11 @@ cdef class Stack:
     cdef list new_state(self, Py_ssize_t B):
         cdef Py_ssize_t layers = len(self.weights), layer
         cdef int kind
-        if self.same_widths:
-            return [new(layers * self.directions, B, self.width_of(kind, 0), self.dtype) for kind in range(self.states)]
-        return [[new(self.directions, B, self.width_of(kind, layer), self.dtype) for layer in range(layers)]
-                for kind in range(self.states)]
+        return [
+            new(layers * self.directions, B, self.width_of(kind, 0), self.dtype) if self.same_widths[kind] else
+            [new(self.directions, B, self.width_of(kind, layer), self.dtype) for layer in range(layers)]
+            for kind in range(self.states)
+        ]
 
     cdef char *part_of(self, list state, int kind, Py_ssize_t layer, int direction) except? NULL:
         """(B, width) of a state; NULL for none."""

@@ -7,8 +7,8 @@ from fastrnn._core.weights cimport Layer, RecurrentWeights
 cdef class PackedBatch:
     cdef Batch batch
     cdef readonly Py_ssize_t T, B, rows
-    cdef readonly cnp.ndarray last_rows, reverse_rows
-    cdef cnp.ndarray offset, before
+    cdef readonly cnp.ndarray offset, last_rows, reverse_rows
+    cdef cnp.ndarray before
 
 cdef class LayerTape:
     cdef readonly Py_ssize_t T, B, rows

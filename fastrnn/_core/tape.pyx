@@ -10,6 +10,7 @@ b) Two directions that are concatenated lie in one array (T + 2, B, 2P), whose f
 c) For inference c, aux and m have one step, gates a block of steps.
 """
 
+from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
@@ -102,7 +103,10 @@ cdef class LayerTape:
             self.batch.rows = self.batch.T * self.batch.B
             self.batch.offset = self.batch.before = NULL
         self.T, self.B, self.rows = self.batch.T, self.batch.B, self.batch.rows
-        self.checkpoint = checkpoint if taped else 0
+        self.checkpoint = 0
+        if taped and checkpoint:
+            # As many steps between two kept states that these and the gates of one segment need least memory together.
+            self.checkpoint = checkpoint if checkpoint > 0 else <Py_ssize_t> sqrt(<double> self.T * w.H / (w.row + 2 * w.H)) + 1
         self.kept = []
         self.states = self.new_states(w)
         for direction in range(self.directions):

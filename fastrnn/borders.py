@@ -1,0 +1,244 @@
+"""The forms in which a caller brings a batch, and what comes back in the same form.
+
+`Dense` is one array of equal sequences, `Ragged` everything else: lengths, lists, masks, resets. Both check what they take
+and hand the compiled stack what it runs on. A tape keeps its border, because gradients come and go in the same form.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn import _check
+from fastrnn._core.tape import PackedBatch, merged, unmerged
+from fastrnn.packing import Packing, packing
+
+if TYPE_CHECKING:
+    from fastrnn.layers import Recurrent
+
+Array = NDArray[Any]
+Kinds = list[Any]  # of a state: h, or h and c; see `fastrnn._core.run`
+
+
+class Steps(NamedTuple):
+    """Which steps the rows of a batch take, as a caller says it."""
+
+    lengths: Any = None
+    mask: Any = None
+    reset: Any = None
+    zero_output_for_mask: Any = None
+
+
+class Dense:
+    """One array of sequences of equal length: time first, batch first, or a single sequence without the batch's axis."""
+
+    batch: PackedBatch | None = None
+
+    def __init__(self, layer: Recurrent, swapped: bool = False, single: bool = False) -> None:
+        self._layer, self._swapped, self._single = layer, swapped, single
+
+    def time_first(self, array: Array) -> Array:
+        """The caller's x or dy as (T, B, ...), contiguous."""
+        if self._single:
+            array = array[:, None]
+        elif self._swapped:
+            array = array.swapaxes(0, 1)
+        return np.ascontiguousarray(array)
+
+    def as_given(self, array: Array) -> Array:
+        """What has (T, B, ...) in the caller's form."""
+        if self._single:
+            return array[:, 0]
+        return np.ascontiguousarray(array.swapaxes(0, 1)) if self._swapped else array
+
+    def initial(self, who: str, name: str, state: Any, B: int) -> Kinds | None:
+        """The kinds (L*D, B, width) of a state, None for zeros."""
+        if self._single and state is not None:
+            return self._layer._checked_state(who, name, state, None)
+        return self._layer._checked_state(who, name, state, B)
+
+    def dy(self, who: str, dy: Any, T: int, B: int) -> Any:
+        """dy as the stack takes it."""
+        width, letters = self._layer._y_width
+        if self._single:
+            meaning, sizes = f"(T, {letters})", [T, width]
+        elif self._swapped:
+            meaning, sizes = f"(B, T, {letters})", [B, T, width]
+        else:
+            meaning, sizes = f"(T, B, {letters})", [T, B, width]
+        return self.time_first(_check.shape(who, "dy", dy, tuple(sizes), meaning, dtype=self._layer.dtype))
+
+    def state(self, kinds: Kinds) -> Kinds:
+        """A state, or its gradient, in the caller's form."""
+        if not self._single:
+            return kinds
+        return [[part[:, 0] for part in kind] if isinstance(kind, list) else kind[:, 0] for kind in kinds]
+
+
+class Ragged:
+    """Rows of different lengths, one array or a list of one array a row; rows with masked steps and resets.
+
+    Parameters
+    ----------
+    layer, who
+    x, steps : as the caller gives them; checked here
+    """
+
+    def __init__(self, layer: Recurrent, who: str, x: Any, steps: Steps) -> None:
+        self._layer = layer
+        self._listed = isinstance(x, list)
+        rows = self._take_list(who, x, steps) if self._listed else self._take_array(who, x, steps)
+        zero = layer.bidirectional
+        if steps.zero_output_for_mask is not None:
+            zero = _check.flag(who, "zero_output_for_mask", steps.zero_output_for_mask)
+        flags = [self._flags(who, name, getattr(steps, name)) for name in ("mask", "reset")]
+        self._packing: Packing = packing(
+            self._places, len(rows), self._lengths, *flags, zero, 2 if layer.bidirectional else 1
+        )
+        self.batch = self._packing.batch
+        self.x = self._packing.pack(rows)
+        self._indices(who)
+
+    # ------------------------------------------------------------------------------------- what is given
+
+    def _take_array(self, who: str, x: Any, steps: Steps) -> Array:
+        """The caller's rows, all places one after the other."""
+        layer = self._layer
+        x = _check.padded_sequence(who, x, layer._axes, layer.input_size, dtype=layer.dtype)
+        self._lead = x.shape[:2]
+        swapped = layer.batch_first
+        self._T, self._B = (self._lead[1], self._lead[0]) if swapped else self._lead
+        places = np.arange(self._T * self._B).reshape(self._lead)
+        self._places = np.ascontiguousarray(places.T) if swapped else places
+        self._lengths = np.full(self._B, self._T)
+        if steps.lengths is not None:
+            self._lengths = _check.lengths(who, steps.lengths, self._B, self._T)
+        return x.reshape(self._T * self._B, *x.shape[2:])
+
+    def _take_list(self, who: str, x: list[Any], steps: Steps) -> Array:
+        if steps.lengths is not None:
+            raise ValueError(f"{who}: lengths are given with a list, whose arrays have lengths; expected lengths=None")
+        arrays = _check.sequences(who, x, self._layer.input_size, dtype=self._layer.dtype)
+        self._lengths = np.array([len(array) for array in arrays])
+        self._T, self._B = int(self._lengths.max()), len(arrays)
+        self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
+        self._places = np.arange(self._T)[:, None] + self._starts[:-1]
+        return np.concatenate(arrays)
+
+    def _flags(self, who: str, name: str, value: Any) -> NDArray[np.bool_] | None:
+        """(T, B) of a mask or of resets."""
+        if value is None:
+            return None
+        if not self._listed:
+            flags = _check.flags(who, name, value, self._lead, f"({', '.join(self._layer._axes)})")
+            return flags.T if self._layer.batch_first else flags
+        result = np.zeros((self._T, self._B), bool)
+        for b, own in enumerate(_check.list_of(who, name, value, self._B, "one array (T_i,) for each of x's")):
+            length = int(self._lengths[b])
+            result[:length, b] = _check.flags(who, f"{name}[{b}]", own, (length,), "(T_i,)")
+        return result
+
+    def _indices(self, who: str) -> None:
+        """Integers that stand for one-hots: those that are read are in their range."""
+        if _check.is_index(self.x):
+            if len(self.x):
+                self.x = _check.index_range(who, "x", self.x, self._layer.input_size, "input_size")
+            self.x = self.x.astype(np.int64)
+
+    def _as_given(self, rows: Array) -> Any:
+        """What has a row a place in the caller's form."""
+        if self._listed:
+            return [rows[start : start + n] for start, n in zip(self._starts[:-1], self._lengths, strict=True)]
+        return rows.reshape(*self._lead, *rows.shape[1:])
+
+    # ------------------------------------------------------------------------------------------- forward
+
+    @property
+    def holds_indices(self) -> bool:
+        """Whether x is of integers, which have no gradient."""
+        return _check.is_index(self.x)
+
+    def initial(self, who: str, name: str, state: Any) -> Kinds | None:
+        """The kinds (L*D, sequences, width) of a state, None for zeros."""
+        self._start = self._layer._checked_state(who, name, state, self._B)
+        if self._start is None or self.batch is None:
+            return None
+        return self._each(self._packing.initial_states, self._start)
+
+    def y(self, y: Array | None, outputs: list[Array]) -> Any:
+        """y in the caller's form: 0 where a row takes no step, or what the mask says."""
+        if y is None:
+            width, _ = self._layer._y_width
+            return self._as_given(np.zeros((len(self._packing.target), width), self._layer.dtype))
+        if self._packing.repeats:
+            shown = [self._packing.show(one, direction) for direction, one in enumerate(outputs)]
+            return self._as_given(shown[0] if len(shown) == 1 else merged(self._layer.merge, *shown))
+        return self._as_given(self._packing.unpack(y))
+
+    def state(self, kinds: Kinds | None) -> Kinds:
+        """The final state of the rows from that of the sequences."""
+        return self._joined(self._packing.final_states, kinds, self._start)
+
+    # ------------------------------------------------------------------------------------------ backward
+
+    def dy(self, who: str, dy: Any, outputs: list[Array]) -> Any:
+        """dy packed, of each direction apart where y shows some rows several times."""
+        width, letters = self._layer._y_width
+        if self._listed:
+            parts = _check.list_of(who, "dy", dy, self._B, "one array for each of x's")
+            dtype = self._layer.dtype
+            rows = np.concatenate([
+                _check.shape(who, f"dy[{b}]", part, (int(n), width), f"(T_i, {letters})", dtype=dtype)
+                for b, (part, n) in enumerate(zip(parts, self._lengths, strict=True))
+            ])
+        else:
+            meaning = f"({', '.join(self._layer._axes)}, {letters})"
+            given = _check.shape(who, "dy", dy, (*self._lead, width), meaning, dtype=self._layer.dtype)
+            rows = given.reshape(-1, width)
+        if self.batch is None:
+            return None
+        if not self._packing.repeats:
+            return self._packing.unshow(rows, 0)
+        with np.errstate(all="ignore"):  # padding may hold anything
+            own = [rows]
+            if len(outputs) == 2:
+                shown = [self._packing.show(one, direction) for direction, one in enumerate(outputs)]
+                own = list(unmerged(self._layer.merge, rows, *shown))
+        return [self._packing.unshow(np.ascontiguousarray(part), direction) for direction, part in enumerate(own)]
+
+    def final(self, who: str, name: str, state: Any) -> Kinds | None:
+        """The gradient of the sequences' final states of that of the rows'."""
+        self._end = self._layer._checked_state(who, name, state, self._B)
+        if self._end is None or self.batch is None:
+            return None
+        return self._each(self._packing.final_gradients, self._end)
+
+    def dx(self, dx: Array | None) -> Any:
+        """dx in the caller's form, 0 where a row takes no step."""
+        if dx is None:
+            return self._as_given(np.zeros((len(self._packing.target), self._layer.input_size), self._layer.dtype))
+        return self._as_given(self._packing.unpack(dx))
+
+    def dstate(self, kinds: Kinds | None) -> Kinds:
+        """The gradient of the rows' initial states."""
+        return self._joined(self._packing.initial_gradients, kinds, self._end)
+
+    def _each(self, pack: Any, kinds: Kinds) -> Kinds:
+        return [[pack(part) for part in kind] if isinstance(kind, list) else pack(kind) for kind in kinds]
+
+    def _joined(self, unpack: Any, packed: Kinds | None, through: Kinds | None) -> Kinds:
+        """For each kind `unpack` of what the sequences have and of what passes through rows without a step."""
+        result: Kinds = []
+        for i, shapes in enumerate(self._layer._state_shapes(self._B)):
+            own = None if packed is None else packed[i]
+            past = None if through is None else through[i]
+            if isinstance(shapes, list):
+                result.append([
+                    unpack(own and own[layer], past and past[layer], shape, self._layer.dtype)
+                    for layer, shape in enumerate(shapes)
+                ])
+            else:
+                result.append(unpack(own, past, shapes, self._layer.dtype))
+        return result
