@@ -4,6 +4,7 @@ import gc
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_results_do_not_depend_on_what_memory_held_before(name, monkeypatch):
     for content in (0.0, np.nan, 1e30):
         with monkeypatch.context() as patch:
 
-            def filled(shape, dtype=np.float32, *, content=content):
+            def filled(shape, dtype=np.float32, content=content):
                 return np.full(shape, content, dtype)
 
             for user in users_of_empty():
@@ -146,6 +147,211 @@ def test_changing_shapes_do_not_grow():
     largest = 4 * 66 * 40 * (4 * 256 + 3 * 256 + 64 + 64)  # floats of gates, h, c, y, x, dx of the largest step
     assert last - first < 2 * largest  # ten rounds without reuse would take a hundred times that
     assert kept < 2 * largest
+
+
+# ---------------------------------------------------------------------------------------------- the pool
+
+MIB = 2**20
+NO_LIMIT = 2**50  # bytes
+
+
+def step(scale):
+    """The arrays of a training step: a tape, what only forward needs, what only backward needs. None is touched.
+
+    17 * scale floats are handed out, 16 of them live at once.
+    """
+    tape = [memory.empty((size * scale,)) for size in (8, 2, 2, 1)]
+    del tape[3]
+    gradients = [memory.empty((size * scale,)) for size in (1, 3)]
+    return tape, gradients
+
+
+def live_and_waiting():
+    now = memory.statistics()
+    return now["live"] + now["waiting"]
+
+
+def in_fresh_process(function):
+    """What a function of this module prints in a process whose pool is empty."""
+    return json.loads(output(f"import test_robustness_memory as t; t.{function}"))
+
+
+def print_allocations(scale):
+    """Blocks allocated until the end of each of fifty steps, whose results are held until the next one is there."""
+    memory.set_most_waiting(NO_LIMIT)
+    allocations = []
+    for _ in range(50):
+        results = step(scale)
+        allocations.append(memory.statistics()["allocations"])
+    del results
+    print(json.dumps(allocations))
+
+
+@linux_only
+@pytest.mark.parametrize("mebibytes", [1, 2000])
+def test_a_steady_loop_allocates_nothing_after_its_second_step(mebibytes):
+    """Whatever its size: the arrays of the larger one are never touched, so that they take no memory."""
+    allocations = in_fresh_process(f"print_allocations({mebibytes * MIB // 4 // 16})")
+    assert len(set(allocations[1:])) == 1
+
+
+def print_training_allocations(cell):
+    layer, x, dy = getattr(fastrnn, cell)(64, 256, 2, seed=0), floats(20, 60, 64), floats(20, 60, 256)
+    memory.set_most_waiting(NO_LIMIT)
+    allocations = []
+    for _ in range(20):
+        results = layer.forward(x, num_threads=1)  # the size of a buffer may depend on the number of threads
+        layer.backward(results[2], dy, num_threads=1)
+        allocations.append(memory.statistics()["allocations"])
+    print(json.dumps(allocations))
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", "RNN"])
+def test_a_training_loop_allocates_nothing_after_its_second_step(cell):
+    allocations = in_fresh_process(f"print_training_allocations({cell!r})")
+    assert len(set(allocations[1:])) == 1
+
+
+def print_shrinking():
+    """The pool after ten large steps, and after each of a thousand steps of a fiftieth of their size; in bytes."""
+    memory.set_most_waiting(NO_LIMIT)
+    for _ in range(10):
+        step(50 * MIB)
+    sizes = [live_and_waiting()]
+    for _ in range(1000):
+        step(MIB)
+        sizes.append(live_and_waiting())
+    print(json.dumps(sizes))
+
+
+@linux_only
+def test_a_working_set_that_shrinks_gives_memory_back():
+    """Within two periods, each of eight times the large peak."""
+    large, *sizes = in_fresh_process("print_shrinking()")
+    assert large >= 50 * 16 * 4 * MIB
+    assert max(sizes) <= 1.25 * 50 * 16 * 4 * MIB
+    assert sizes[2 * 8 * 50] <= 1.25 * 16 * 4 * MIB
+
+
+def print_growth_of_the_pool():
+    """The most that the pool had over the peak of what was live, for shapes that grow and for random ones."""
+    memory.set_most_waiting(NO_LIMIT)
+    rng = np.random.default_rng(0)
+    ratios = []
+    for scale in [int(1.02**i * 10000) for i in range(400)] + rng.integers(10000, 10**7, 400).tolist():
+        step(scale)
+        ratios.append(live_and_waiting() / memory.statistics()["peak"])
+    print(json.dumps(max(ratios)))
+
+
+@linux_only
+def test_changing_shapes_are_not_hoarded():
+    assert in_fresh_process("print_growth_of_the_pool()") <= 1.25
+
+
+@pytest.fixture
+def most_waiting():
+    yield memory.set_most_waiting
+    memory.set_most_waiting(None)
+
+
+def test_waiting_blocks_keep_to_their_limit(most_waiting):
+    most_waiting(3 * MIB)
+    for _ in range(20):
+        step(MIB // 8)
+        assert memory.kept() <= 3 * MIB
+    most_waiting(0)
+    assert memory.kept() == 0
+
+
+def test_release_gives_everything_back_but_what_is_used():
+    used = memory.empty((MIB,))
+    used[:] = 7
+    step(MIB // 8)
+    assert memory.kept() > 0
+    memory.release()
+    assert memory.kept() == 0
+    assert (used == 7).all()
+    assert memory.statistics()["live"] >= used.nbytes
+
+
+def print_last_resorts():
+    """What becomes of requests when the address space ends: with waiting blocks, with garbage, with neither."""
+    import resource
+
+    memory.set_most_waiting(NO_LIMIT)
+    gc.disable()
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + 1000 * MIB, resource.RLIM_INFINITY))
+    memory.empty((150 * MIB,))
+    results = [memory.kept() >= 600 * MIB]
+    cycle = [memory.empty((190 * MIB,))]
+    cycle.append(cycle)
+    del cycle
+    other = memory.empty((160 * MIB,))
+    results.append(other.nbytes)
+    try:
+        memory.empty((170, MIB))
+    except MemoryError as error:
+        results.append(str(error))
+    print(json.dumps(results))
+
+
+@linux_only
+def test_memory_is_looked_for_before_an_error():
+    waited, found, error = in_fresh_process("print_last_resorts()")
+    assert waited
+    assert found == 640 * MIB
+    assert error == f"fastrnn: no memory for an array of shape (170, {MIB}), {680 * MIB} bytes"
+
+
+def control_groups(folder, lines, limits):
+    (folder / "cgroup").write_text("\n".join(lines) + "\n")
+    for path, limit in limits.items():
+        file = folder / "root" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{limit}\n")
+    return memory.usable_memory(folder / "cgroup", folder / "root")
+
+
+@pytest.mark.parametrize(
+    ("lines", "limits", "expected"),
+    [
+        (["0::/a/b"], {"a/b/memory.max": 5000, "a/memory.max": 7000}, 5000),
+        (["0::/a/b"], {"a/b/memory.max": "max", "a/memory.max": 7000}, 7000),
+        (["0::/"], {"memory.max": 6000}, 6000),
+        (["0::/not/to/be/seen"], {"memory.max": 6000}, 6000),
+        (["3:cpu,memory:/a", "0::/"], {"memory/a/memory.limit_in_bytes": 4000}, 4000),
+        (["3:cpu:/a", "0::/"], {"memory/a/memory.limit_in_bytes": 4000}, None),
+        (["0::/a"], {"a/memory.max": "max"}, None),
+        (["0::/a"], {"a/memory.max": 2**62}, None),
+        (["nonsense"], {"memory.max": 6000}, None),
+        ([], {}, None),
+    ],
+)
+def test_control_groups_limit_the_usable_memory(tmp_path, lines, limits, expected):
+    machine = memory.usable_memory(tmp_path / "missing", tmp_path)
+    assert machine > 2**20
+    assert control_groups(tmp_path, lines, limits) == (expected or machine)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (300, 500), (0, 4), ()])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, "float64", np.dtype(np.float64)])
+def test_arrays_have_the_type_asked_for_and_start_on_a_cache_line(shape, dtype):
+    for _ in range(5):
+        array = memory.empty(shape, dtype)
+        assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
+        assert array.ctypes.data % 64 == 0 and array.flags.c_contiguous and array.flags.writeable
+        array[...] = 1
+        for writeable in (False, True):
+            view = memory.view_of(array, writeable)
+            assert (view.shape, view.dtype, view.flags.writeable) == (shape, array.dtype, writeable)
+    assert memory.empty(shape).dtype == np.float32
+
+
+def test_other_types_are_refused():
+    with pytest.raises(TypeError, match="empty: dtype is int64; expected float32 or float64"):
+        memory.empty((3,), np.int64)
 
 
 # ---------------------------------------------------------------------------------------------- guard pages

@@ -70,8 +70,8 @@ static ptrdiff_t fr_sysfs_cache(int level)
     return 0;
 }
 
-/* 0 if the system does not tell. Linux's description comes first: on a virtual machine with an AMD EPYC, sysconf took the L3 of
- * all cores, 320 MiB, for that of one, 32 MiB. */
+/* 0 if the system does not tell. Linux's description comes first: on a virtual machine with an AMD EPYC, sysconf took
+ * the L3 of all cores, 320 MiB, for that of one, 32 MiB. */
 static ptrdiff_t fr_read_cache(int level)
 {
     ptrdiff_t bytes = fr_sysfs_cache(level);

@@ -2,9 +2,12 @@
 
 void fr_openmp_barriers(ptrdiff_t count)
 {
+#ifdef _OPENMP
     for (ptrdiff_t i = 0; i < count; i++) {
 #pragma omp barrier
     }
+#endif
+    (void)count;
 }
 
 __attribute__((visibility("default"), noinline)) PyObject *fr_bench_counted(PyObject *run)
