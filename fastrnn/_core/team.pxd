@@ -29,10 +29,3 @@ cdef double part_fraction(const fr_team *team, int part, int parts, int first, i
 cdef int check_signals() except -1 nogil
 cdef Watch watch_begin() noexcept nogil
 cdef void watch_end(Watch watch, int threads) noexcept nogil
-
-# For loop.pyx and dense.pyx until they use run_parallel.
-cdef extern from "native/barrier.h":
-    int fr_team_size() noexcept nogil
-
-cdef void team_start(fr_team *team, int threads) noexcept nogil
-cdef void update_speeds(const fr_team *team) noexcept nogil
