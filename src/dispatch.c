@@ -3,12 +3,12 @@
 #include "compiler.h"
 #include "kernels.h"
 
-extern const fr_kernels fr_table_baseline;
+extern const fr_kernels fr_table_baseline, fr_table_baseline_f64;
 
 static int has_baseline(void) { return 1; }
 
 #if FR_X86
-extern const fr_kernels fr_table_avx2, fr_table_avx512;
+extern const fr_kernels fr_table_avx2, fr_table_avx2_f64, fr_table_avx512, fr_table_avx512_f64;
 
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
@@ -31,10 +31,10 @@ typedef struct {
 static const isa *isa_available(int i)
 {
     static const isa isas[] = {
-        {&fr_table_baseline, NULL, has_baseline},
+        {&fr_table_baseline, &fr_table_baseline_f64, has_baseline},
 #if FR_X86
-        {&fr_table_avx2, NULL, has_avx2},
-        {&fr_table_avx512, NULL, has_avx512},
+        {&fr_table_avx2, &fr_table_avx2_f64, has_avx2},
+        {&fr_table_avx512, &fr_table_avx512_f64, has_avx512},
 #endif
     };
     for (size_t row = 0; row < sizeof isas / sizeof *isas; row++)

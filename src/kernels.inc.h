@@ -1,4 +1,4 @@
-/* Everything that is compiled once per ISA. A shim in isa/ names the ISA, its verbs and its tiles, then includes this.
+/* Everything that is compiled once per table. A shim in isa/ names the ISA, its verbs and its tiles, then includes this.
  * All is static but the one table, so the linker can never let code of one ISA stand in for another's. */
 #include "kernels.h"
 

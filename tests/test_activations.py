@@ -1,10 +1,11 @@
-"""tanh and sigmoid of the kernels: accuracy over all of float32, special values, and what the
-kernels leave of the floating-point environment, in which subnormals must not slow them down.
+"""tanh and sigmoid of the kernels: accuracy over all of float32 and float64 on every instruction set, special
+values, and what the kernels leave of the floating-point environment, in which subnormals must not slow them down.
 """
 
 import ctypes
 import platform
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,8 +14,41 @@ from runs import as_tuple, every_cell, from_tuple, make_layer
 import fastrnn
 from fastrnn._core import kernels
 
-SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
-STRIDE = 997  # of all bit patterns: 4.3 million numbers; prime, so that no bit stands still
+
+@dataclass(frozen=True)
+class Type:
+    """A type of elements: what is true of its numbers."""
+
+    dtype: type
+    bits: type
+    wider: type
+    stride: int  # of all bit patterns; no bit stands still
+    smallest_normal: float
+    one_from: tuple  # tanh and sigmoid are 1 from there on
+    normal_until: float  # e^-x is normal up to here, and overflows 1.4 later
+    bounds: dict  # of errors, in units of the last place
+
+    def from_bits(self, bits):
+        return np.asarray(bits, self.bits).view(self.dtype)
+
+    def sweep(self):
+        """Every stride-th number that is not NaN, both signs, subnormals and infinities included."""
+        count = 2 ** (8 * np.dtype(self.dtype).itemsize) // self.stride
+        x = self.from_bits(np.arange(count, dtype=self.bits) * self.bits(self.stride))
+        return np.concatenate([x[~np.isnan(x)], self.dtype([np.inf, -np.inf])])
+
+
+FLOAT32 = Type(
+    dtype=np.float32, bits=np.uint32, wider=np.float64, stride=997,
+    smallest_normal=float(np.finfo(np.float32).smallest_normal), one_from=(9.02, 17.0), normal_until=87.3,
+    bounds={"tanh": 2, "sigmoid": 4},
+)  # fmt: skip
+FLOAT64 = Type(
+    dtype=np.float64, bits=np.uint64, wider=np.longdouble, stride=2**43 + 29,
+    smallest_normal=float(np.finfo(np.float64).smallest_normal), one_from=(19.07, 36.8), normal_until=708.3,
+    bounds={"tanh": 2.5, "sigmoid": 4},
+)  # fmt: skip
+TYPES = {"float32": FLOAT32, "float64": FLOAT64}
 
 
 def tanh(x):
@@ -25,62 +59,85 @@ def sigmoid(x):
     return kernels.activation("sigmoid", x)
 
 
+def widened(x):
+    return x.astype({np.dtype(of.dtype): of.wider for of in TYPES.values()}[x.dtype])
+
+
 def true_tanh(x):
-    return np.tanh(x.astype(np.float64))
+    return np.tanh(widened(x))
 
 
 def true_sigmoid(x):
     with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-x.astype(np.float64)))
+        return 1 / (1 + np.exp(-widened(x)))
 
 
-def from_bits(bits):
-    return np.asarray(bits, np.uint32).view(np.float32)
+@pytest.fixture(scope="module", params=TYPES.values(), ids=TYPES)
+def of(request):
+    if np.finfo(request.param.wider).nmant <= np.finfo(request.param.dtype).nmant:
+        pytest.skip("no wider type to compare with")
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def sweep():
-    """Every STRIDE-th float32 that is not NaN, both signs, subnormals and infinities included."""
-    x = from_bits(np.arange(0, 2**32, STRIDE, dtype=np.uint32))
-    return np.concatenate([x[~np.isnan(x)], np.float32([np.inf, -np.inf])])
+def sweep(of):
+    return of.sweep()
+
+
+@pytest.fixture(params=kernels.available())
+def every_isa(request):
+    chosen = kernels.isa()["name"]
+    kernels.choose(request.param)
+    yield request.param
+    kernels.choose(chosen)
 
 
 def ulps(actual, true):
-    """Error in units of the last place that a float32 of the true result's size has."""
+    """Error in units of the last place that a number of actual's type and the true result's size has."""
     _, exponent = np.frexp(true)
-    return np.abs(actual.astype(np.float64) - true) / np.ldexp(1.0, exponent - 24)
+    place = np.ldexp(true.dtype.type(1), exponent - np.finfo(actual.dtype).nmant - 1)
+    return np.abs(actual - true) / place
 
 
-def assert_accurate(function, truth, x, bound):
+def assert_accurate(function, truth, x, of):
     true = truth(x)
-    normal = np.abs(true) >= SMALLEST_NORMAL
+    normal = np.abs(true) >= of.smallest_normal
     x, actual, true = x[normal], function(x)[normal], true[normal]
     error = ulps(actual, true)
     worst = np.argsort(error)[-3:][::-1]
     report = [f"{error[i]:.3f} ulp at {x[i]!r}: {actual[i]!r}, not {true[i]!r}" for i in worst]
-    assert error.max() <= bound, "; ".join(report)
+    assert error.max() <= of.bounds[function.__name__], "; ".join(report)
 
 
-@pytest.mark.parametrize(
-    ("function", "truth", "bound"),
-    [(tanh, true_tanh, 2), (sigmoid, true_sigmoid, 4)],
-    ids=["tanh", "sigmoid"],
-)
+@pytest.mark.usefixtures("every_isa")
+@pytest.mark.parametrize(("function", "truth"), [(tanh, true_tanh), (sigmoid, true_sigmoid)], ids=["tanh", "sigmoid"])
 class TestAccuracy:
-    def test_over_all_floats(self, function, truth, bound, sweep):
-        assert_accurate(function, truth, sweep, bound)
+    def test_over_all_numbers(self, function, truth, of, sweep):
+        assert_accurate(function, truth, sweep, of)
 
-    def test_where_the_values_of_gates_lie(self, function, truth, bound):
+    def test_where_the_values_of_gates_lie(self, function, truth, of):
         rng = np.random.default_rng(0)
         x = np.concatenate([rng.uniform(-r, r, 200_000) for r in (0.1, 1, 10, 100)])
-        assert_accurate(function, truth, x.astype(np.float32), bound)
+        assert_accurate(function, truth, x.astype(of.dtype), of)
 
-    def test_around_every_change_of_exponent(self, function, truth, bound):
+    def test_around_every_change_of_exponent(self, function, truth, of):
         """exp(x) is split at odd multiples of ln(2)/2: x and its 40 neighbours on either side."""
-        seams = np.arange(-255, 256) * (np.log(2) / 4)
-        bits = seams.astype(np.float32).view(np.uint32).astype(np.int64)
-        around = from_bits((bits[:, None] + np.arange(-40, 41)).ravel() & 0xFFFFFFFF)
-        assert_accurate(function, truth, around[np.isfinite(around)], bound)
+        last = int(of.normal_until / (np.log(2) / 4))
+        seams = np.delete(np.arange(-last, last + 1), last) * (np.log(2) / 4)
+        bits = seams.astype(of.dtype).view(of.bits)
+        around = of.from_bits((bits[:, None] + np.arange(81, dtype=of.bits) - of.bits(40)).ravel())
+        assert_accurate(function, truth, around, of)
+
+
+@pytest.mark.skipif("avx2" not in kernels.available(), reason="no fused multiply-add")
+def test_every_isa_with_fused_multiply_add_gives_the_same_bits(sweep):
+    chosen, results = kernels.isa()["name"], []
+    for isa in kernels.available()[1:]:
+        kernels.choose(isa)
+        results.append([function(sweep) for function in (tanh, sigmoid)])
+    kernels.choose(chosen)
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
 
 
 def test_result_is_bounded(sweep):
@@ -89,71 +146,74 @@ def test_result_is_bounded(sweep):
     assert sigmoid(sweep).max() == 1
 
 
-def test_subnormal_results_of_the_sigmoid_are_tiny(sweep):
-    """Below -87.3 the true result is subnormal: the absolute error is what counts."""
-    x = sweep[sweep < -87.3]
-    assert np.abs(sigmoid(x) - true_sigmoid(x)).max() <= SMALLEST_NORMAL
+def test_subnormal_results_of_the_sigmoid_are_tiny(of, sweep):
+    """There the absolute error is what counts."""
+    x = sweep[sweep < -of.normal_until]
+    assert np.abs(sigmoid(x) - true_sigmoid(x)).max() <= of.smallest_normal
 
 
-def test_subnormal_inputs_are_kept_or_flushed(sweep):
-    x = sweep[np.abs(sweep) < SMALLEST_NORMAL]
+def test_subnormal_inputs_are_kept_or_flushed(of, sweep):
+    x = sweep[np.abs(sweep) < of.smallest_normal]
     assert len(x) > 1000
-    assert np.abs(tanh(x) - x.astype(np.float64)).max() <= SMALLEST_NORMAL
+    assert np.abs(tanh(x) - widened(x)).max() <= of.smallest_normal
     assert (np.signbit(tanh(x)) == np.signbit(x)).all()
     assert (sigmoid(x) == 0.5).all()
 
 
-def test_special_values():
-    x = np.float32([0, np.inf, -np.inf, 3.4e38, -3.4e38])
-    np.testing.assert_array_equal(tanh(x), np.float32([0, 1, -1, 1, -1]))
-    np.testing.assert_array_equal(sigmoid(x)[[0, 1, 3]], np.float32([0.5, 1, 1]))
-    assert sigmoid(x)[[2, 4]].max() <= SMALLEST_NORMAL
-    zeros = tanh(np.float32([0.0, -0.0]))
+def test_special_values(of):
+    largest = np.finfo(of.dtype).max
+    x = of.dtype([0, np.inf, -np.inf, largest, -largest])
+    np.testing.assert_array_equal(tanh(x), of.dtype([0, 1, -1, 1, -1]))
+    np.testing.assert_array_equal(sigmoid(x)[[0, 1, 3]], of.dtype([0.5, 1, 1]))
+    assert sigmoid(x)[[2, 4]].max() <= of.smallest_normal
+    zeros = tanh(of.dtype([0.0, -0.0]))
     assert list(np.signbit(zeros)) == [False, True]
-    assert sigmoid(np.float32([-0.0])) == 0.5
+    assert sigmoid(of.dtype([-0.0])) == 0.5
 
 
 @pytest.mark.parametrize("function", [tanh, sigmoid])
-def test_nan_gives_nan_in_every_lane(function):
+def test_nan_gives_nan_in_every_lane(function, of):
     """Quiet, signalling, of both signs; and only where it came in."""
-    nans = from_bits([0x7FC00000, 0xFFC00000, 0x7F800001, 0xFF800001, 0x7FFFFFFF, 0xFFFFFFFF])
+    infinity, sign = (int(of.dtype([x]).view(of.bits)[0]) for x in (np.inf, -0.0))
+    quiet = infinity + (infinity & -infinity) // 2
+    nans = of.from_bits([quiet, sign + quiet, infinity + 1, sign + infinity + 1, sign - 1, sign + sign - 1])
+    assert np.isnan(nans).all()
     for nan in nans:
         for size in (1, 3, 16, 21):
             for place in range(size):
-                x = np.linspace(-5, 5, size, dtype=np.float32)
+                x = np.linspace(-5, 5, size, dtype=of.dtype)
                 x[place] = nan
                 expected = np.arange(size) == place
                 np.testing.assert_array_equal(np.isnan(function(x)), expected)
 
 
-def test_tanh_is_odd(sweep):
-    np.testing.assert_array_equal(tanh(-sweep).view(np.uint32), (-tanh(sweep)).view(np.uint32))
+def test_tanh_is_odd(of, sweep):
+    np.testing.assert_array_equal(tanh(-sweep).view(of.bits), (-tanh(sweep)).view(of.bits))
 
 
-@pytest.mark.parametrize(
-    ("function", "clamp"),
-    [(tanh, 9.1), (sigmoid, 17.0), (sigmoid, 87.3), (sigmoid, 88.0), (sigmoid, 88.8)],
-)
-def test_monotone_at_the_clamps(function, clamp):
-    """Arguments are clamped at 9.1 and 88; float32's sigmoid is 1 from 17 on, its e^x ends at 88.7."""
-    bits = np.float32(clamp).view(np.uint32).astype(np.int64) + np.arange(-7_000, 7_001)
-    neighbours = from_bits(bits)
-    coarse = np.linspace(clamp - 0.08, clamp + 20, 2001, dtype=np.float32)
+@pytest.mark.parametrize("which", range(5))
+def test_monotone_at_the_clamps(which, of):
+    """Where results become 1, and where e^-x is no longer normal, is clamped (by then) and overflows."""
+    clamps = (*of.one_from, *of.normal_until + np.array([0, 0.7, 1.5]))
+    function, clamp = sigmoid if which else tanh, clamps[which]
+    bits = of.dtype([clamp]).view(of.bits) + np.arange(14_001, dtype=of.bits) - of.bits(7_000)
+    neighbours = of.from_bits(bits)
+    coarse = np.linspace(clamp - 0.08, clamp + 20, 2001, dtype=of.dtype)
     for x in (neighbours, coarse):
         assert (np.diff(x) > 0).all()
         assert (np.diff(function(x)) >= 0).all()
         assert (np.diff(function(-x)) <= 0).all()
 
 
-def test_tanh_is_one_from_where_it_rounds_to_one(sweep):
-    assert (tanh(sweep[sweep > 9.02]) == 1).all()
-    assert (tanh(sweep[sweep < -9.02]) == -1).all()
+def test_tanh_is_one_from_where_it_rounds_to_one(of, sweep):
+    assert (tanh(sweep[sweep > of.one_from[0]]) == 1).all()
+    assert (tanh(sweep[sweep < -of.one_from[0]]) == -1).all()
 
 
 @pytest.mark.parametrize("function", [tanh, sigmoid])
-def test_a_value_does_not_depend_on_its_place(function):
+def test_a_value_does_not_depend_on_its_place(function, of):
     """The last, masked vector computes as the others do."""
-    x = np.linspace(-9, 9, 67, dtype=np.float32)
+    x = np.linspace(-9, 9, 67, dtype=of.dtype)
     alone = np.array([function(x[i : i + 1])[0] for i in range(67)])
     for size in range(68):
         np.testing.assert_array_equal(function(x[:size]), alone[:size])
@@ -163,6 +223,8 @@ def test_a_value_does_not_depend_on_its_place(function):
 def test_unknown_activation_raises():
     with pytest.raises(ValueError, match="got name 'exp'; expected 'tanh' or 'sigmoid'"):
         kernels.activation("exp", np.zeros(1, np.float32))
+    with pytest.raises(TypeError, match="activation: got elements of type int64; expected float32 or float64"):
+        kernels.activation("tanh", np.zeros(1, np.int64))
 
 
 # -------------------------------------------------------------------- the floating-point environment

@@ -21,14 +21,15 @@ from fastrnn._core import kernels
 
 SOURCES = Path(fastrnn.__file__).parent
 ISAS = fastrnn.config()["isas"]
-VECTORS = {"baseline": 4, "avx2": 8, "avx512": 16}
+VECTORS = {"baseline": 4, "avx2": 8, "avx512": 16}  # of float32
 REPORT = """
 import json, fastrnn
 from fastrnn._core import kernels
 from runs import make_step
 run = make_step("lstm", (5, 9, 20, 33), 2).run()
 run = {key: value.ravel().tolist() for key, value in run.items()}
-print(json.dumps({**fastrnn.config(), "table": kernels.isa(), "cells": kernels.cells(), "run": run}))
+tables = {"table": kernels.isa(), "table_f64": kernels.isa("float64"), "cells": kernels.cells()}
+print(json.dumps({**fastrnn.config(), **tables, "run": run}))
 """
 
 
@@ -45,6 +46,7 @@ def test_forced_isa_is_active(reports, isa):
     assert report["isas"] == ISAS
     assert report["vector"] == report["table"]["vector"] == VECTORS[isa]
     assert report["tile_rows"] == report["table"]["tile_rows"] > 0
+    assert report["table_f64"] == {**report["table"], "vector": VECTORS[isa] // 2}
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -9,7 +9,7 @@ from guards import guarded, guarded_copy
 from runs import CELLS, make_layer
 
 import fastrnn
-from fastrnn._core import loop
+from fastrnn._core import kernels, loop
 
 # Rows and terms around the register tiles (up to 8 rows), the groups of 16 columns and the blocks of
 # 128 or 256 rows and 256 or 512 terms.
@@ -50,6 +50,47 @@ def test_linear_products_are_exact(terms, num_threads):
             head.grads["weight"], dy.T @ x + before[:size].reshape(weight.shape)
         )
         np.testing.assert_array_equal(head.grads["bias"], dy.sum(axis=0) + before[size:])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("isa", kernels.available())
+def test_every_tile_of_every_isa_is_there(isa, dtype):
+    """Each number of rows and of column groups takes other tiles, rows 4 KiB apart others again, ragged columns a
+    tile of their own; and blocks of rows and of terms cut them."""
+    chosen = kernels.isa()["name"]
+    rng = np.random.default_rng(0)
+    apart = 4096 // np.dtype(dtype).itemsize
+    shapes = [(rows, 7, columns) for rows in range(1, 41) for columns in (1, 15, 17, 40, *range(16, 161, 16))]
+    shapes += [(rows, apart, columns) for rows in range(1, 14) for columns in range(16, 65, 16)]
+    shapes += [(rows, terms, 49) for rows in ROWS for terms in (129, 513, 1025)]
+    kernels.choose(isa)
+    try:
+        for rows, terms, columns in shapes:
+            init, x = (small_integers(rng, rows, n).astype(dtype) for n in (columns, terms))
+            weight = small_integers(rng, columns, terms).astype(dtype).T
+            expected = init + x @ weight
+            weight = weight if rows % 2 else np.ascontiguousarray(weight)
+            np.testing.assert_array_equal(kernels.product(init, x, weight), expected)
+    finally:
+        kernels.choose(chosen)
+
+
+@pytest.mark.skipif("avx2" not in kernels.available(), reason="no fused multiply-add")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_isa_with_fused_multiply_add_gives_the_same_product(dtype):
+    chosen = kernels.isa()["name"]
+    rng = np.random.default_rng(0)
+    for rows, terms, columns in ((1, 30, 40), (7, 600, 33), (300, 1100, 80)):
+        init, x, weight = (
+            rng.standard_normal(shape).astype(dtype) for shape in ((rows, columns), (rows, terms), (terms, columns))
+        )
+        results = []
+        for isa in kernels.available()[1:]:
+            kernels.choose(isa)
+            results.append(kernels.product(init, x, weight))
+        kernels.choose(chosen)
+        for result in results:
+            np.testing.assert_array_equal(result, results[0])
 
 
 @pytest.mark.parametrize("terms", [5, 1024])
@@ -195,8 +236,11 @@ from fastrnn._core import kernels
 for size in range(1, 40):
     x = guards.guarded((size,))
     x[:] = 0
+    wide = guards.guarded((size,), np.float64)
+    wide[:] = 0
     for name in ("tanh", "sigmoid"):
         assert not np.isnan(kernels.activation(name, x)).any()
+        assert not np.isnan(kernels.activation(name, wide)).any()
 print("fine")
 """
     assert output(script) == "fine"

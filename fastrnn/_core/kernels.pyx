@@ -38,9 +38,19 @@ def choose(limit):
     kernels, kernels_f64 = fr_select(only, sizeof(float)), fr_select(only, sizeof(double))
 
 
-def isa():
-    """The instruction set in use, with its vector width and register tile."""
-    return {"name": kernels.name.decode(), "vector": kernels.vector, "tile_rows": kernels.rows}
+cdef const fr_kernels *table_of(str who, dtype) except NULL:
+    """The table in use for arrays of a type."""
+    if np.dtype(dtype) == np.float32:
+        return kernels
+    if np.dtype(dtype) == np.float64:
+        return kernels_f64
+    raise TypeError(f"{who}: got elements of type {np.dtype(dtype)}; expected float32 or float64")
+
+
+def isa(dtype=np.float32):
+    """The instruction set in use, with its vector width and register tile for elements of a type."""
+    cdef const fr_kernels *table = table_of("isa", dtype)
+    return {"name": table.name.decode(), "vector": table.vector, "tile_rows": table.rows}
 
 
 def openmp():
@@ -58,19 +68,46 @@ def cells():
     }
 
 
+cdef void *start(array) except NULL:
+    """Where the elements of a contiguous array begin."""
+    return <void *> <size_t> array.ctypes.data
+
+
 def activation(name, x):
-    """tanh or sigmoid of a float32 array by the kernels' own vector code (for tests of its accuracy)."""
-    cdef const float[::1] flat = np.ascontiguousarray(x, dtype=np.float32).reshape(-1)
-    result = np.empty(np.shape(x), dtype=np.float32)
-    cdef float[::1] out = result.reshape(-1)
-    if flat.shape[0] == 0:
+    """tanh or sigmoid of a float32 or float64 array by the kernels' own vector code (for tests of its accuracy)."""
+    x = np.ascontiguousarray(x)
+    cdef const fr_kernels *table = table_of("activation", x.dtype)
+    result = np.empty_like(x)
+    if x.size == 0:
         return result
     if name == "tanh":
-        kernels.tanh(flat.shape[0], &flat[0], &out[0])
+        table.tanh(x.size, start(x), start(result))
     elif name == "sigmoid":
-        kernels.sigmoid(flat.shape[0], &flat[0], &out[0])
+        table.sigmoid(x.size, start(x), start(result))
     else:
         raise ValueError(f"activation: got name {name!r}; expected 'tanh' or 'sigmoid'")
+    return result
+
+
+def product(init, x, weight):
+    """init (M, N) + x (M, K) @ weight (K, N), all float32 or all float64, by one product of the kernels (for tests)."""
+    cdef const fr_kernels *table = table_of("product", init.dtype)
+    result, x = np.array(init), np.ascontiguousarray(x)
+    cdef Py_ssize_t M = init.shape[0], N = init.shape[1], K = x.shape[1]
+    if not (x.dtype == weight.dtype == init.dtype and x.shape == (M, K) and weight.shape == (K, N) and M and N and K):
+        raise ValueError("product: got arrays that do not fit each other; expected (M, N), (M, K), (K, N) of one type")
+    cdef fr_matrix matrix = table.layout(K, N)
+    panels = np.empty(matrix.groups * matrix.panel // table.size, init.dtype)
+    matrix.at = start(panels)
+    table.pack(&matrix, 0, 0, K, N, start(weight), weight.strides[0] // table.size, weight.strides[1] // table.size)
+    cdef fr_product product = fr_product(
+        M=M, groups=matrix.groups, K=K, a=start(x), a_row=K, w=matrix.at, w_panel=matrix.panel, far=False,
+        init=start(result), init_row=N, c=start(result), c_row=N, c_group=FR_GROUP,
+        edge=N - (matrix.groups - 1) * FR_GROUP,
+    )
+    cdef unsigned before = fr_flush_begin()
+    table.gemm(&product)
+    fr_flush_end(before)
     return result
 
 
