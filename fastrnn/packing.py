@@ -211,7 +211,7 @@ def _ends(sequences: _Sequences, resets: Index, reverse: bool) -> tuple[Index, I
     at_first, at_last = sequences.first, sequences.last
     opens = np.flatnonzero(apart[at_first])  # the sequence that each row begins with, and the one it ends with
     closes = np.flatnonzero(apart[at_last + 1])
-    after = total - resets[times[at_last] + 1, rows[at_last]]  # resets behind a sequence's last step
+    after = total[rows[at_last]] - resets[times[at_last] + 1, rows[at_last]]  # resets behind a sequence's last step
     before = resets[times[at_first] + 1, rows[at_first]]  # and up to its first
     if reverse:  # a reset before step 0 separates it from the initial state of the other direction alone
         opens, closes = closes, opens

@@ -23,7 +23,7 @@ from fastrnn._core import memory
 def users_of_empty():
     """Every module that takes its buffers from `memory.empty`."""
     found = [m for name, m in sys.modules.items() if name.startswith("fastrnn.") and hasattr(m, "empty")]
-    assert {"fastrnn._core.memory", "fastrnn._core.loop"} <= {m.__name__ for m in found}
+    assert {"fastrnn._core.memory", "fastrnn._core.tape"} <= {m.__name__ for m in found}
     return found
 
 
