@@ -1,8 +1,10 @@
-"""Weights and inputs of a case, the same for everybody, and whether two results agree."""
+"""Weights and inputs of a case, the same for everybody; what is made of them; and whether two results agree."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,22 @@ Results = dict[str, FloatArray]
 # leave 1e-6 to 1e-5; peers that approximate tanh leave more; bfloat16 would leave 1e-2.
 OUTPUT_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 5e-4
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case, ready to be run again and again.
+
+    Attributes
+    ----------
+    run : callable () -> anything
+        What is timed; when it returns, the results are there.
+    results : callable (what `run` returned) -> dict of arrays
+        The results by name, as `disagreement` takes them. Not timed.
+    """
+
+    run: Callable[[], Any]
+    results: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)

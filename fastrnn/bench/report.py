@@ -10,7 +10,7 @@ from fastrnn.charlm.output import out
 
 Record = dict[str, Any]
 
-NAME_WIDTH, WIDTH = 30, 10
+NAME_WIDTH, WIDTH = 30, 11
 
 
 def counts(record: Record) -> bool:
