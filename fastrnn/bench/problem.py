@@ -81,13 +81,17 @@ def make(case: Case, seed: int = 0) -> Problem:
     return Problem(case, weights, x, dy)
 
 
-def disagreement(ours: Results, theirs: Results) -> str | None:
+def disagreement(
+    ours: Results, theirs: Results, outputs: float = OUTPUT_TOLERANCE, gradients: float = GRADIENT_TOLERANCE
+) -> str | None:
     """Where results differ by more than the tolerance, in words; None where they agree.
 
     Parameters
     ----------
     ours, theirs : dict
         "y", and of a training step "dx" and "d" + name for every parameter.
+    outputs, gradients : float
+        The tolerances of y and of all others, relative to the largest entry of an array.
     """
     if ours.keys() != theirs.keys():
         return f"results {sorted(theirs)}; expected {sorted(ours)}"
@@ -97,9 +101,7 @@ def disagreement(ours: Results, theirs: Results) -> str | None:
             return f"{name} has shape {actual.shape}; expected {expected.shape}"
         scale = float(np.abs(expected).max())
         error = float(np.abs(actual - expected).max())
-        allowed = OUTPUT_TOLERANCE if name == "y" else GRADIENT_TOLERANCE
+        allowed = outputs if name == "y" else gradients
         if not error <= allowed * scale:
-            return (
-                f"{name} differs by {error / scale:.1e} of its largest entry; allowed {allowed:.0e}"
-            )
+            return f"{name} differs by {error / scale:.1e} of its largest entry; allowed {allowed:.0e}"
     return None
