@@ -114,8 +114,8 @@ def test_a_peer_that_is_installed_agrees(name, cell, mode):
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_weights_of_keras_come_back(cell):
     arrays = problem.make(cases.Case("training", cell, 1, 1, 3, 4)).layer(0)
-    kernel, recurrent_kernel, bias = keras_peer._to_keras(arrays, cell)
-    back = keras_peer._from_keras([kernel, recurrent_kernel, bias], cell)
+    kernel, recurrent_kernel, bias = keras_peer.to_keras(arrays, cell)
+    back = keras_peer.from_keras([kernel, recurrent_kernel, bias], cell)
     for ours, theirs in zip(arrays[:2], back[:2], strict=True):
         np.testing.assert_array_equal(ours, theirs)
     if cell == "gru":

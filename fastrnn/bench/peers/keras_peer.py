@@ -40,7 +40,7 @@ class Keras(Peer):
             + [kind(case.hidden, return_sequences=True) for _ in range(case.layers)]
         )
         for number, layer in enumerate(model.layers):
-            layer.set_weights(_to_keras(problem.layer(number), case.cell))
+            layer.set_weights(to_keras(problem.layer(number), case.cell))
         x, dy = (tensorflow.constant(array.swapaxes(0, 1)) for array in (problem.x, problem.dy))
         if not case.training:
 
@@ -65,7 +65,7 @@ class Keras(Peer):
             for number in range(case.layers):
                 arrays = [np.asarray(g) for g in gradients[3 * number : 3 * number + 3]]
                 names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-                for name, array in zip(names, _from_keras(arrays, case.cell), strict=True):
+                for name, array in zip(names, from_keras(arrays, case.cell), strict=True):
                     found[f"d{name}_l{number}"] = array
             return found
 
@@ -112,7 +112,7 @@ def _time_first(array: Any) -> FloatArray:
     return np.asarray(array).swapaxes(0, 1)
 
 
-def _to_keras(arrays: tuple[FloatArray, ...], cell: str) -> list[FloatArray]:
+def to_keras(arrays: tuple[FloatArray, ...], cell: str) -> list[FloatArray]:
     """kernel (I, G*H), recurrent_kernel (H, G*H), bias: b + b' (G*H,), or both (2, G*H) for the GRU."""
     order = [CELLS[cell].gates.index(gate) for gate in ORDERS[cell]]
     weight_ih, weight_hh, bias_ih, bias_hh = (_reordered(array, order) for array in arrays)
@@ -120,7 +120,7 @@ def _to_keras(arrays: tuple[FloatArray, ...], cell: str) -> list[FloatArray]:
     return [weight_ih.T, weight_hh.T, bias]
 
 
-def _from_keras(arrays: list[FloatArray], cell: str) -> list[FloatArray]:
+def from_keras(arrays: list[FloatArray], cell: str) -> list[FloatArray]:
     """The gradients of our four arrays from those of its three; of a sum b + b' both have the same."""
     kernel, recurrent_kernel, bias = arrays
     biases = list(bias) if cell == "gru" else [bias, bias]
