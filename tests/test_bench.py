@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn.bench import cases, cores, machine, measure, peers, problem, report, sections
+from fastrnn.bench import apart, cases, cores, machine, measure, peers, problem, report, sections
+from fastrnn.bench.peers import keras_peer
 from fastrnn.cells import CELLS
 from fastrnn.cli import bench_run, main
 from fastrnn.cli.output import out
@@ -91,6 +92,86 @@ def test_twin_agrees_and_a_wrong_result_is_named(cell, mode):
     assert problem.disagreement(ours, wrong).startswith(f"{name} differs by 1.0e-02")
     assert "shape" in problem.disagreement(ours, {**twin, name: twin[name][None]})
     assert problem.disagreement(ours, {**twin, name: twin[name] * np.nan})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_torch_kept():
+    yield
+    peers.PEERS["torch-kept"].process.close()
+
+
+@pytest.mark.parametrize("mode", cases.MODES)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("name", ["torch", "torch-kept", "jax", "keras"])
+def test_a_peer_that_is_installed_agrees(name, cell, mode):
+    peer = peers.PEERS[name]
+    if (reason := peer.why_not()) is not None:
+        pytest.skip(reason)
+    task = problem.make(cases.Case(mode, cell, 3, 4, 5, 6, 2))
+    ours, theirs = (job.results(job.run()) for job in (peers.OURS.build(task, 1), peer.build(task, 1)))
+    assert problem.disagreement(ours, theirs) is None
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_weights_of_keras_come_back(cell):
+    arrays = problem.make(cases.Case("training", cell, 1, 1, 3, 4)).layer(0)
+    kernel, recurrent_kernel, bias = keras_peer.to_keras(arrays, cell)
+    back = keras_peer.from_keras([kernel, recurrent_kernel, bias], cell)
+    for ours, theirs in zip(arrays[:2], back[:2], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    if cell == "gru":
+        np.testing.assert_array_equal(arrays[2:], back[2:])
+        # z r h there
+        np.testing.assert_array_equal(kernel[:, :4], arrays[0][4:8].T)
+
+
+def make_job(name, end=False):
+    """A job that tells an environment variable and its process; made in another process."""
+    if end:
+        os._exit(3)
+    return problem.Job(lambda: (os.environ[name], os.getpid()), list)
+
+
+@pytest.fixture
+def process():
+    process = apart.Apart({"FASTRNN_TEST_APART": "7"})
+    yield process
+    process.close()
+
+
+def test_a_process_apart_has_its_variables_and_takes_its_times(process):
+    run = process.build(1, make_job, "FASTRNN_TEST_APART")
+    variable, number = run()
+    assert variable == "7" and number != os.getpid()
+    assert "FASTRNN_TEST_APART" not in os.environ
+    timings = measure.compare({"here": os.getpid, "there": run}, measure.Budget(seconds=0, rounds=2), cores=1)
+    assert 0 < timings["there"].median < 1e-4  # without the way of the messages
+    assert measure.percentiles(run, 0, 10)["calls"] == 10
+
+
+def test_an_error_apart_comes_over_and_the_process_goes_on(process):
+    run = process.build(1, make_job, "FASTRNN_NO_SUCH_VARIABLE")
+    with pytest.raises(RuntimeError, match="KeyError: 'FASTRNN_NO_SUCH_VARIABLE'"):
+        run()
+    assert process.build(1, make_job, "FASTRNN_TEST_APART")()[0] == "7"
+
+
+def test_a_process_apart_that_ends_is_said_and_starts_again(process):
+    with pytest.raises(RuntimeError, match="ended with code 3"):
+        process.build(1, make_job, "", True)
+    assert process.build(1, make_job, "FASTRNN_TEST_APART")()[0] == "7"
+
+
+def test_without_glibc_malloc_is_not_kept_and_the_report_says_why(monkeypatch):
+    monkeypatch.setattr(peers.PEERS["torch"].__class__, "version", lambda self: "2")
+    monkeypatch.setattr(apart.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    assert "torch-kept" in [peer.name for peer in peers.choose(None)]
+    assert "MALLOC_TRIM_THRESHOLD_" in peers.remarks([peers.PEERS["torch-kept"]])["torch-kept"]
+    monkeypatch.setattr(apart.platform, "libc_ver", lambda: ("", ""))
+    assert "torch-kept" not in [peer.name for peer in peers.choose(None)]
+    assert "glibc" in peers.remarks([])["torch-kept"]
+    with pytest.raises(ValueError, match="glibc"):
+        peers.choose(["torch-kept"])
 
 
 def test_turns_are_as_many_as_asked():

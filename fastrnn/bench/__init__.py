@@ -4,7 +4,8 @@
     cores      which processors, and how a process is kept on them
     machine    FMA peak, read bandwidth of each cache, barrier; the bound of a case
     problem    weights and inputs of a case, and whether two results agree
-    peers/     fastrnn, its NumPy twin, PyTorch, ONNX Runtime, OpenVINO, JAX: a small class each
+    peers/     fastrnn, its NumPy twin, PyTorch, ONNX Runtime, OpenVINO, JAX, Keras: a small class each
+    apart      a peer in a process of its own, for settings that are read when a process starts
     measure    rounds in which everybody takes a turn
     sections   what is measured: cases, the character model, latencies, memory
     worker     one process per number of cores, pinned, prints results as JSON lines

@@ -1,4 +1,5 @@
-"""The whole training step of the character model: gather, loss, backward, clip, RMSprop; by three packages.
+"""The whole training step of the character model: gather, loss, backward, clip, RMSprop; by three packages, PyTorch
+twice.
 
 Each function sets a model up with the same weights and window and returns a step, which returns its
 loss and the norm of the gradient before clipping.
@@ -15,7 +16,8 @@ import numpy as np
 
 import fastrnn
 
-from .problem import FloatArray
+from .apart import KEPT, Apart
+from .problem import FloatArray, Job
 
 LR, ALPHA, EPS, CLIP = 0.002, 0.95, 1e-8, 5.0
 
@@ -99,6 +101,18 @@ def torch_step(model: Model, threads: int) -> Step:
     return step
 
 
+_KEPT = Apart(KEPT)
+
+
+def torch_kept_step(model: Model, threads: int) -> Step:
+    """PyTorch in a process in which malloc is kept."""
+    return _KEPT.build(threads, _torch_job, model, threads)
+
+
+def _torch_job(model: Model, threads: int) -> Job:
+    return Job(torch_step(model, threads), lambda loss_and_norm: loss_and_norm)
+
+
 def numpy_step(model: Model, threads: int) -> Step:
     """The NumPy twins of layer and loss, the rest in as many lines of NumPy."""
     lstm, head = model.modules()
@@ -133,5 +147,6 @@ def numpy_step(model: Model, threads: int) -> Step:
 RIVALS: dict[str, Callable[[Model, int], Step]] = {
     "fastrnn": fastrnn_step,
     "torch": torch_step,
+    "torch-kept": torch_kept_step,
     "numpy": numpy_step,
 }

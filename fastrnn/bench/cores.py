@@ -64,6 +64,7 @@ def environment(count: int) -> dict[str, str]:
         **os.environ,
         **{name: str(count) for name in _THREAD_VARIABLES},
         "JAX_PLATFORMS": "cpu",
+        "KERAS_BACKEND": "tensorflow",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "PYTHONPATH": os.pathsep.join(
             filter(None, sys.path)
@@ -85,12 +86,15 @@ def pinned(cpus: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def start(module: str, cpus: Sequence[int]) -> subprocess.Popen[str]:
-    """Start `python -m module` on these processors, with pipes: it is pinned before its libraries count them."""
+def start(module: str, cpus: Sequence[int], more: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start `python -m module` on these processors, with pipes: it is pinned before its libraries count them.
+
+    Its environment has `more` than that of other processes here.
+    """
     with pinned(cpus):
         return subprocess.Popen(
             [sys.executable, "-P", "-m", module],
-            env=environment(len(cpus)),
+            env={**environment(len(cpus)), **more},
             text=True,
             errors="backslashreplace",
             stdin=subprocess.PIPE,

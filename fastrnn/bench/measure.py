@@ -8,6 +8,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from .apart import RunApart
 
 Run = Callable[[], object]
 
@@ -25,6 +29,18 @@ PAUSE_SECONDS = 0.01
 MOST_PAUSE_SECONDS = 0.5
 # Uncounted calls after it: one's own threads sleep by then, and an idle processor has slowed down.
 WAKE_SECONDS = 0.005
+
+
+def where_it_runs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Of a function (run, ...): calls it in the process that has `run`, so that its clock and threads are meant."""
+
+    @wraps(function)
+    def call(run: Run, *arguments: Any) -> Any:
+        if isinstance(run, RunApart):
+            return run.measure(call, *arguments)
+        return function(run, *arguments)
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -60,11 +76,13 @@ def compare(runs: Mapping[str, Run], budget: Budget, cores: int) -> dict[str, Ti
     """
     several = cores > 1
     wake = WAKE_SECONDS if several else 0.0
+    if several:
+        settle()
     once, round_seconds = {}, 0.0
     for name, run in runs.items():
-        round_seconds += settle() if several else 0.0
-        once[name] = s = _warm_up(run, WARM_CALLS, WARM_SECONDS)
-        round_seconds += max(TURN_SECONDS, s) + (max(s, wake) if s < LONG_SECONDS else 0.0)
+        once[name], settled = first_calls(run, several)
+        s = once[name]
+        round_seconds += settled + max(TURN_SECONDS, s) + (max(s, wake) if s < LONG_SECONDS else 0.0)
     rounds = min(max(budget.rounds, int(budget.seconds / round_seconds)), MOST_ROUNDS)
     calls = {name: max(1, int(TURN_SECONDS / s)) for name, s in once.items()}
     samples: dict[str, list[float]] = {name: [] for name in runs}
@@ -76,15 +94,33 @@ def compare(runs: Mapping[str, Run], budget: Budget, cores: int) -> dict[str, Ti
         for turn in range(rounds):
             first = turn % len(names)  # nobody always follows the same one
             for name in names[first:] + names[:first]:
-                if several:
-                    settle()
-                if once[name] < LONG_SECONDS:
-                    _warm_up(runs[name], fewest=1, least=wake)
-                samples[name].append(_turn(runs[name], calls[name]))
+                warm = wake if once[name] < LONG_SECONDS else None
+                samples[name].append(turn_of(runs[name], calls[name], warm, several))
     finally:
         if collecting:
             gc.enable()
     return {n: Timing(statistics.median(s), min(s), rounds) for n, s in samples.items()}
+
+
+@where_it_runs
+def first_calls(run: Run, several: bool) -> tuple[float, float]:
+    """Warm up; return the least seconds of a call, and those that its threads took to rest, 0 on one core."""
+    once = _warm_up(run, WARM_CALLS, WARM_SECONDS)
+    return once, settle() if several else 0.0
+
+
+@where_it_runs
+def turn_of(run: Run, calls: int, warm: float | None, several: bool) -> float:
+    """One turn: uncounted calls for `warm` seconds unless None, then those that count; return the seconds of one.
+
+    On several cores it ends when its threads rest, so that they do not disturb the next turn.
+    """
+    if warm is not None:
+        _warm_up(run, fewest=1, least=warm)
+    seconds = _turn(run, calls)
+    if several:
+        settle()
+    return seconds
 
 
 def settle() -> float:
@@ -116,6 +152,7 @@ def _turn(run: Run, calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
+@where_it_runs
 def percentiles(run: Run, seconds: float, fewest: int = 1_000) -> dict[str, float]:
     """Call for so long, but `fewest` times at least, and take the time of each call.
 

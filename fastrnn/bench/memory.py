@@ -21,23 +21,24 @@ def run(case: Case, name: str, threads: int) -> Iterator[dict[str, Any]]:
     peer = peers.OURS if name == "fastrnn" else peers.PEERS[name]
     peer.build(problem.make(Case("training", case.cell, *_WARM_UP)), threads).run()
     job = peer.build(problem.make(case), threads)
-    before = _start_peak()
+    before = start_peak()
     for _ in range(STEPS):
         job.run()
-    peak = _peak()
+    peak = peak_bytes()
     yield {"kind": "memory", "name": str(case), "peer": name, "peak": peak, "step": peak - before}
 
 
-def _start_peak() -> int:
+def start_peak() -> int:
     """Forget the peak so far where the system can; return the bytes to count from."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
         return _status("VmRSS")
     except OSError:
-        return _peak()
+        return peak_bytes()
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
+    """The most that this process has held so far, since `start_peak` where the system can forget."""
     try:
         return _status("VmHWM")
     except OSError:

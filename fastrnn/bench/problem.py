@@ -1,8 +1,10 @@
-"""Weights and inputs of a case, the same for everybody, and whether two results agree."""
+"""Weights and inputs of a case, the same for everybody; what is made of them; and whether two results agree."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,22 @@ Results = dict[str, FloatArray]
 # leave 1e-6 to 1e-5; peers that approximate tanh leave more; bfloat16 would leave 1e-2.
 OUTPUT_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 5e-4
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case, ready to be run again and again.
+
+    Attributes
+    ----------
+    run : callable () -> anything
+        What is timed; when it returns, the results are there.
+    results : callable (what `run` returned) -> dict of arrays
+        The results by name, as `disagreement` takes them. Not timed.
+    """
+
+    run: Callable[[], Any]
+    results: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -63,13 +81,17 @@ def make(case: Case, seed: int = 0) -> Problem:
     return Problem(case, weights, x, dy)
 
 
-def disagreement(ours: Results, theirs: Results) -> str | None:
+def disagreement(
+    ours: Results, theirs: Results, outputs: float = OUTPUT_TOLERANCE, gradients: float = GRADIENT_TOLERANCE
+) -> str | None:
     """Where results differ by more than the tolerance, in words; None where they agree.
 
     Parameters
     ----------
     ours, theirs : dict
         "y", and of a training step "dx" and "d" + name for every parameter.
+    outputs, gradients : float
+        The tolerances of y and of all others, relative to the largest entry of an array.
     """
     if ours.keys() != theirs.keys():
         return f"results {sorted(theirs)}; expected {sorted(ours)}"
@@ -79,9 +101,7 @@ def disagreement(ours: Results, theirs: Results) -> str | None:
             return f"{name} has shape {actual.shape}; expected {expected.shape}"
         scale = float(np.abs(expected).max())
         error = float(np.abs(actual - expected).max())
-        allowed = OUTPUT_TOLERANCE if name == "y" else GRADIENT_TOLERANCE
+        allowed = outputs if name == "y" else gradients
         if not error <= allowed * scale:
-            return (
-                f"{name} differs by {error / scale:.1e} of its largest entry; allowed {allowed:.0e}"
-            )
+            return f"{name} differs by {error / scale:.1e} of its largest entry; allowed {allowed:.0e}"
     return None

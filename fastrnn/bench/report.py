@@ -8,7 +8,7 @@ from typing import Any
 
 Record = dict[str, Any]
 
-NAME_WIDTH, WIDTH = 30, 10
+NAME_WIDTH, WIDTH = 30, 11
 
 
 def counts(record: Record) -> bool:

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import IO, Any
@@ -66,7 +66,7 @@ def records(plan: Plan) -> Iterator[Record]:
     WorkerError
         The process failed; what it said last is in the message.
     """
-    process = cores.start(__name__, cores.choose(plan.cores))
+    process = cores.start(__name__, cores.choose(plan.cores), _environment(plan))
     said: collections.deque[str] = collections.deque(maxlen=_ERROR_LINES)
     with process:
         assert (
@@ -88,6 +88,14 @@ def records(plan: Plan) -> Iterator[Record]:
         raise WorkerError(
             f"the process of the section {plan.section!r} ended with code {code}: {' '.join(said)}"
         )
+
+
+def _environment(plan: Plan) -> Mapping[str, str]:
+    """What the process is started with: to be weighed, a peer is in it by itself, with an environment of its own."""
+    from . import peers
+
+    peer = peers.PEERS.get(plan.rivals[0]) if plan.section == "memory" else None
+    return peer.environment if peer is not None else {}
 
 
 def _carry_out(plan: Plan) -> Iterator[Record]:

@@ -36,8 +36,8 @@ def add_parser(commands: Commands) -> None:
         "--peers",
         nargs="*",
         metavar="NAME",
-        help="torch, ort, openvino, jax, no-onednn (PyTorch without it), numpy (the twin) "
-        "[those of the first four that are installed]",
+        help="torch, torch-kept (malloc kept), ort, openvino, jax, keras, no-onednn (PyTorch without it), "
+        "numpy (the twin) [those of the first six that are installed]",
     )
     parser.add_argument(
         "--seconds", type=float, metavar="FLOAT", help="for each case [2, quick 0.2]"

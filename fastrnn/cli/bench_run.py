@@ -74,6 +74,8 @@ def run(request: Request) -> None:
     check([], files)
     installed = [("fastrnn", config()["fastrnn"]), *((p.name, p.version()) for p in request.rivals)]
     out.line(versions(installed))
+    for name, remark in peers.remarks(request.rivals).items():
+        out.line(f"{name}: {remark}")
     _warn_if_busy()
     stolen, start = stolen_seconds(), time.monotonic()
     report = Report([peer.name for peer in request.rivals], out.line)
@@ -171,6 +173,7 @@ def _document(request: Request, records: Sequence[Record]) -> Record:
             "compiler": probe.compiler(),
             **{peer.package: peer.version() for peer in request.rivals},
         },
+        "remarks": peers.remarks(request.rivals),
         "machine": [record for record in records if record["kind"] == "machine"],
         "records": [record for record in records if record["kind"] != "machine"],
         "means": geometric_means(records),

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from .base import Job, Peer
-from .jax import Jax
-from .numpy import NumPy
-from .onnxruntime import OnnxRuntime
-from .openvino import OpenVino
+from collections.abc import Sequence
+
+from .base import Peer
+from .jax_peer import Jax
+from .keras_peer import Keras
+from .numpy_peer import NumPy
+from .onnxruntime_peer import OnnxRuntime
+from .openvino_peer import OpenVino
 from .ours import FastRnn, FastRnnStream
-from .torch import Torch, TorchNative
+from .torch_peer import Torch, TorchKept, TorchNative
 
 OURS = FastRnn()
 STREAM = FastRnnStream()
 
-# The first four are compared with by default, where they are installed.
 PEERS: dict[str, Peer] = {
-    peer.name: peer for peer in (Torch(), OnnxRuntime(), OpenVino(), Jax(), TorchNative(), NumPy())
+    peer.name: peer
+    for peer in (Torch(), TorchKept(), OnnxRuntime(), OpenVino(), Jax(), Keras(), TorchNative(), NumPy())
 }
-DEFAULT = ("torch", "ort", "openvino", "jax")
+# Compared with if the user names none, where they are installed.
+DEFAULT = ("torch", "torch-kept", "ort", "openvino", "jax", "keras")
 
-__all__ = ["DEFAULT", "OURS", "PEERS", "STREAM", "Job", "Peer", "choose"]
+__all__ = ["DEFAULT", "OURS", "PEERS", "STREAM", "Peer", "choose", "remarks"]
 
 
 def choose(names: list[str] | None) -> list[Peer]:
@@ -31,12 +35,21 @@ def choose(names: list[str] | None) -> list[Peer]:
         A name is unknown or not installed.
     """
     if names is None:
-        return [PEERS[name] for name in DEFAULT if PEERS[name].version() is not None]
+        return [PEERS[name] for name in DEFAULT if PEERS[name].why_not() is None]
     for name in names:
         if name not in PEERS:
             raise ValueError(f"--peers is {name!r}; expected some of {', '.join(PEERS)}")
         if PEERS[name].version() is None:
-            raise ValueError(
-                f"--peers is {name!r}, which is not installed (fastrnn[bench] has most)"
-            )
+            raise ValueError(f"--peers is {name!r}, which is not installed (fastrnn[bench] has most)")
+        if (reason := PEERS[name].why_not()) is not None:
+            raise ValueError(f"--peers is {name!r}: {reason}")
     return [PEERS[name] for name in names]
+
+
+def remarks(chosen: Sequence[Peer]) -> dict[str, str]:
+    """By name: what a reader must know of a peer, and why one whose package is there cannot be shown."""
+    said = {peer.name: peer.remark for peer in chosen if peer.remark}
+    for name in DEFAULT:
+        if PEERS[name].version() is not None and (reason := PEERS[name].why_not()) is not None:
+            said[name] = f"not shown: {reason}"
+    return said

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 from fastrnn.bench.cases import Case
-from fastrnn.bench.problem import Problem, Results
-
-
-@dataclass(frozen=True)
-class Job:
-    """A case, ready to be run again and again.
-
-    Attributes
-    ----------
-    run : callable () -> anything
-        What is timed; when it returns, the results are there.
-    results : callable (what `run` returned) -> dict of arrays
-        The results by name, as `problem.disagreement` takes them. Not timed.
-    """
-
-    run: Callable[[], Any]
-    results: Callable[[Any], Results]
+from fastrnn.bench.problem import Job, Problem
 
 
 class Peer:
@@ -34,6 +17,8 @@ class Peer:
     package: ClassVar[str]  # the distribution whose version is reported
     cells: ClassVar[tuple[str, ...]] = ("lstm", "gru", "rnn")
     trains: ClassVar[bool] = True
+    environment: ClassVar[Mapping[str, str]] = {}  # what its process must be started with
+    remark: ClassVar[str] = ""  # what the report says about it
 
     def version(self) -> str | None:
         """The installed version, None if it is not installed."""
@@ -41,6 +26,10 @@ class Peer:
             return importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:
             return None
+
+    def why_not(self) -> str | None:
+        """Why it cannot be compared with here; None where it can."""
+        return None if self.version() else f"{self.package} is not installed"
 
     def supports(self, case: Case) -> bool:
         """Whether it has the cell, and training if that is asked."""

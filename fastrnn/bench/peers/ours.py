@@ -6,11 +6,11 @@ from typing import Any
 
 import fastrnn
 from fastrnn.bench.cases import Case
-from fastrnn.bench.problem import Problem, Results
+from fastrnn.bench.problem import Job, Problem, Results
 from fastrnn.cells import CELLS
 from fastrnn.layers import Recurrent
 
-from .base import Job, Peer
+from .base import Peer
 
 KINDS: dict[str, type[Recurrent]] = {cell: getattr(fastrnn, row.name) for cell, row in CELLS.items()}
 

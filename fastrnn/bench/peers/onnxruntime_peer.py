@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from fastrnn.bench.problem import Problem
+from fastrnn.bench.problem import Job, Problem
 
 from . import onnx_model
-from .base import Job, Peer
+from .base import Peer
 
 
 class OnnxRuntime(Peer):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from fastrnn.bench.problem import Problem, Results
+from fastrnn.bench import apart
+from fastrnn.bench.problem import Job, Problem, Results
 
-from .base import Job, Peer
+from .base import Peer
 
 
 class Torch(Peer):
@@ -42,6 +43,30 @@ class Torch(Peer):
             return {"y": y.detach().numpy(), "dx": x.grad.numpy(), **grads}
 
         return Job(step, results)
+
+
+class TorchKept(Torch):
+    """PyTorch with malloc kept, in a process of its own: its allocator gives no memory back between steps."""
+
+    name = "torch-kept"
+    remark = "PyTorch in a process with " + " ".join(f"{name}={value}" for name, value in apart.KEPT.items())
+
+    environment = apart.KEPT
+
+    def __init__(self) -> None:
+        self.process = apart.Apart(self.environment)
+
+    def why_not(self) -> str | None:
+        return apart.why_not_kept() or super().why_not()
+
+    def build(self, problem: Problem, threads: int) -> Job:
+        if apart.is_kept():
+            return super().build(problem, threads)
+        return apart.job(self.process.build(threads, _build, problem, threads))
+
+
+def _build(problem: Problem, threads: int) -> Job:
+    return Torch().build(problem, threads)
 
 
 class TorchNative(Torch):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.bench.problem import Problem, Results
+from fastrnn.bench.problem import Job, Problem, Results
 
-from .base import Job, Peer
+from .base import Peer
 
 
 def _cells(jax: Any) -> dict[str, Any]:
