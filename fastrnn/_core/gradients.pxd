@@ -1,5 +1,5 @@
 from fastrnn._core.kernels cimport FR_MAX_SLOTS, FR_MAX_STAGES, fr_matrix
-from fastrnn._core.loop cimport Walk
+from fastrnn._core.walk cimport Walk
 from fastrnn._core.team cimport fr_team
 from fastrnn._core.weights cimport Layer
 
@@ -7,7 +7,7 @@ cdef struct Operand:
     # One product of a weight gradient: dweight[gate] += da[:, slot].T @ operand
     const char *at              # (K, N): the row that goes with da's first one
     Py_ssize_t row, N
-    const Walk *states          # NULL where the rows lie one behind the other; else they are this walk's h before a step
+    const Walk *states          # the walk whose h before a step the rows are, or NULL where they lie close together
     int gates[FR_MAX_SLOTS]     # the gate of each slot of da, -1 where the product leaves the slot out
     char *dweight               # (G * units, N)
     char *dbias                 # (G * units,) or NULL
@@ -31,8 +31,7 @@ cdef struct RowProduct:
     char *y
 
 cdef struct Cut:
-    # What is to be done of sums or products over rows: blocks first..last-1 of at most GRADIENT_ROWS rows, a turn of the
-    # columns
+    # What is to be done of sums or products over rows: blocks first..last-1 of them, and a turn of the columns
     Py_ssize_t blocks, first, last, turn, turns
 
 cdef struct LayerGradients:

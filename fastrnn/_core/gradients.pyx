@@ -1,18 +1,19 @@
 """What is summed over time after the loop: the gradients of weights and biases, and dx.
 
 Design
-a) Threads split what is written, never what is summed: rows of an output, or groups of 16 units of a weight gradient. So
-   every element has one owner and one order of summation, and no bit depends on the number of threads.
+a) Threads split what is written, never what is summed: rows of an output, or groups of 16 units of a weight gradient.
+   So every element has one owner and one order of summation, and no bit depends on the number of threads.
 b) A weight gradient is one product with K = all rows of the window, cut into blocks of at most GRADIENT_ROWS rows that
    stay in L2 as panels. Each thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and
-   saves a barrier a block (CL-42). Products over the same da (of W with x, of R with h) share its columns, transposed once.
+   saves a barrier a block (CL-42). Products over the same da (of W with x, of R with h) share its columns, which are
+   transposed once.
 c) The windows of time after which the sums are made are the same for any number of threads: sums depend on them.
 d) Long work is cut into pieces, each a parallel region of its own, and signals are looked at between them. Any cut of
    an output changes no bit; the blocks of a weight gradient's rows stay what they are.
 """
 
 from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_matrix, fr_panel, fr_product, fr_stage
-from fastrnn._core.loop cimport Walk, row_before
+from fastrnn._core.walk cimport Walk, row_before
 from fastrnn._core.plan cimport GRADIENT_ROWS, Batch, Pieces, gradient_rows, l2_bytes, offset_at, pieces_of
 from fastrnn._core.team cimport check_signals, fr_team, part_begin, run_parallel
 from fastrnn._core.weights cimport Layer, padded
@@ -178,7 +179,8 @@ cdef Sums recurrent_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, con
         if stage.from_aux:
             operand.at, operand.row, operand.N = walk.aux + sums.first * w.H * w.size, w.H, w.H
         else:
-            operand.at, operand.row, operand.N = walk.h + row_before(walk, begin) * walk.h_row * w.size, walk.h_row, w.P
+            operand.at, operand.row = walk.h + row_before(walk, begin) * walk.h_row * w.size, walk.h_row
+            operand.N = w.P
             if batch.offset != NULL and not walk.reverse:
                 operand.states = walk
         for slot in range(w.cell.slots):
@@ -186,7 +188,8 @@ cdef Sums recurrent_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, con
     return sums
 
 
-cdef Sums projection_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, const LayerGradients *into) noexcept nogil:
+cdef Sums projection_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end,
+                          const LayerGradients *into) noexcept nogil:
     """dweight_hr += dprojected.T @ m over the steps begin..end-1"""
     cdef const Layer *w = walk.w
     cdef Operand *operand
@@ -281,7 +284,7 @@ cdef void sum_part(void *given, int part, int parts, const fr_team *team) noexce
 
 cdef int sum_window(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, const Targets *into, int threads,
                     bint may_end) except -1 nogil:
-    """The sums over steps begin..end-1 of one direction; may_end: raise what a signal's handler raises between pieces."""
+    """The sums over steps begin..end-1 of one direction; may_end: raise what a signal's handler raises in between."""
     cdef const Layer *w = walk.w
     cdef WindowJob job
     cdef Pieces pieces

@@ -1,8 +1,9 @@
 """One layer's run over all of its steps: the order of time loops and sums, in pieces, windows and segments.
 
-Pieces are what lies between two looks at signals: they change no bit. Windows are the steps between two turns to the sums of
-backward: sums depend on them, so nothing else does. Segments, where the tape has checkpoints, are some windows each: only
-the state before a segment is kept, and backward computes its gates again, by the same loop and so with the same bits.
+A piece is what lies between two looks at signals. It changes no bit.
+A window is the steps between two turns to the sums of backward. The sums depend on it, and on nothing else.
+A segment, where the tape has checkpoints, is some windows. Only the state before it is kept, and backward computes its
+gates again, by the same loop and so with the same bits.
 """
 
 from libc.string cimport memcpy
@@ -12,7 +13,8 @@ import numpy as np
 cimport numpy as cnp
 
 from fastrnn._core.gradients cimport Targets, layer_scratch_numbers, shrink_to_window, sum_window
-from fastrnn._core.loop cimport Span, Walk, row_before, run_span
+from fastrnn._core.loop cimport Span, run_span
+from fastrnn._core.walk cimport Walk, row_before
 from fastrnn._core.plan cimport Batch, Plan, backward_plan, forward_plan, gradient_rows, offset_at, rows_at
 from fastrnn._core.tape cimport LayerTape, new
 from fastrnn._core.team cimport Watch, check_signals, watch_begin, watch_end
@@ -121,10 +123,11 @@ cdef run_backward(LayerTape record, Targets *targets, bint may_end, int num_thre
     cdef Py_ssize_t most = max(<Py_ssize_t> 1, min(batch.T, gradient_rows(w) // batch.B))
     plan = backward_plan(w, batch, record.directions, record.walks[0].indices != NULL, most, num_threads)
     scratch = empty((plan.team_threads, layer_scratch_numbers(w)), record.dtype)
-    alive = [start_backward(record, direction) for direction in range(record.directions)]
+    cdef list alive = []  # arrays that the walks point into
     for direction in range(record.directions):
         targets[direction].scratch.at = cnp.PyArray_BYTES(scratch)
-        targets[direction].scratch.bytes = cnp.PyArray_STRIDE(scratch, 0)
+        targets[direction].scratch.bytes = layer_scratch_numbers(w) * w.size
+        alive.append(start_backward(record, direction))
         left.begin[direction], left.end[direction] = 0, batch.T
     if plan.threads > 1:
         watch = watch_begin()
@@ -177,7 +180,9 @@ cdef run_segments(LayerTape record, int num_threads):
     cdef Steps steps
     cdef int direction
     cdef cnp.ndarray c
-    record.segments = [segments_of(&record.walks[direction], record.checkpoint) for direction in range(record.directions)]
+    record.segments = [
+        segments_of(&record.walks[direction], record.checkpoint) for direction in range(record.directions)
+    ]
     record.carried = [[] for _ in range(record.directions)]
     for i in range(max([len(own) for own in record.segments])):
         for direction in range(record.directions):
@@ -204,10 +209,12 @@ cdef bring_segment(LayerTape record, int direction, Py_ssize_t t, int num_thread
     if record.segment[direction] is not None and record.segment[direction][0] <= t < record.segment[direction][1]:
         return
     record.segment[direction] = None
-    for i, (begin, end) in enumerate(own):
+    number = 0
+    for begin, end in own:
         if begin <= t < end:
             break
-    carried = record.carried[direction][len(own) - 1 - i] if walk.c != NULL else None
+        number += 1
+    carried = record.carried[direction][len(own) - 1 - number] if walk.c != NULL else None
     arrays = point_into_segment(record, walk, begin, end, carried)
     steps.begin[0], steps.end[0] = begin, end
     with nogil:

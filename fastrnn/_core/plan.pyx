@@ -1,8 +1,8 @@
 """How work is cut: threads, their parts, blocks that fit the caches. Every tuned number of the loops is here.
 
 References such as (CL-38) are rows of `docs/internals/log/`. Numbers in bytes are compared with the caches of this
-machine, which are read at import. Nothing here changes a bit of a result but GRADIENT_ROWS and GRADIENT_NUMBERS, which say
-how the terms of weight gradients are grouped: they are the same on every machine.
+machine, which are read at import. GRADIENT_ROWS and GRADIENT_NUMBERS say how the terms of weight gradients are grouped,
+so bits depend on them: they are the same on every machine. Nothing else here changes a bit.
 """
 
 from fastrnn._core.kernels cimport FR_GROUP
@@ -13,8 +13,8 @@ from fastrnn._core.weights cimport Layer
 # Packed weights of at most so many bytes are read from L2 for the most part, although they and some lines fill it.
 l2_bytes = cache_bytes(2) // 32 * 33
 
-# Bytes of gate buffer that one thread projects ahead of the recurrence. With fewer rows than PROJECTED_ROWS it is half as
-# many rows as the input has features, where that is more: reading the weights again costs more than the gates (CL-38).
+# Bytes of gate buffer that one thread projects ahead of the recurrence. It is half as many rows as the input has
+# features where that is more: with fewer, reading the weights again costs more than the gates (CL-38).
 cdef Py_ssize_t PROJECTED_BYTES = min(196608, l2_bytes * 3 // 8)
 # The most rows for that, which is as many as a product of any ISA takes before it reads its weights again.
 cdef Py_ssize_t PROJECTED_ROWS = 256

@@ -15,7 +15,7 @@ cimport numpy as cnp
 
 from fastrnn._core.gradients cimport LayerGradients, Targets
 from fastrnn._core.layer cimport run_backward, run_forward
-from fastrnn._core.loop cimport Walk
+from fastrnn._core.walk cimport Walk
 from fastrnn._core.plan cimport backward_work, forward_work, work_between_looks
 from fastrnn._core.tape cimport LayerTape, PackedBatch, copy_rows, new
 from fastrnn._core.team cimport check_signals
@@ -71,7 +71,9 @@ cdef class Gradients:
         sizes = (rows * w.inputs, rows, rows * w.P, rows, w.P * w.H)
         return all([array is None or (array.size == n and array.itemsize == w.size)
                     for array, n in zip(self.arrays, sizes)]) and (
-            self.arrays[0] is not None and self.arrays[2] is not None and (self.arrays[4] is not None or not w.projection.K))
+            self.arrays[0] is not None and self.arrays[2] is not None
+            and (self.arrays[4] is not None or not w.projection.K)
+        )
 
     cdef list copies(self, bint indices):
         """(array, copy) of all that a backward run changes; with indices it changes two at its very end alone."""
@@ -117,17 +119,16 @@ cdef class Stack:
         return plain(dy, self.dtype, T, B, self.y_width())
 
     cdef bint takes_kind(self, array, int kind, Py_ssize_t B):
-        return self.same_widths[kind] and plain(array, self.dtype, len(self.weights) * self.directions, B,
-                                          self.width_of(kind, 0))
+        cdef Py_ssize_t parts = len(self.weights) * self.directions
+        return self.same_widths[kind] and plain(array, self.dtype, parts, B, self.width_of(kind, 0))
 
     def takes_state(self, state, Py_ssize_t B):
         """The kinds of a state that needs no check and no copy, or None."""
         if self.states == 1:
             return [state] if self.takes_kind(state, 0, B) else None
-        if type(state) is tuple and len(state) == 2 and self.takes_kind(state[0], 0, B) and (
-                self.takes_kind(state[1], 1, B)):
-            return list(state)
-        return None
+        if type(state) is not tuple or len(state) != 2:
+            return None
+        return list(state) if self.takes_kind(state[0], 0, B) and self.takes_kind(state[1], 1, B) else None
 
     cdef bint fits(self, list state, Py_ssize_t B):
         """Whether the kinds of a state, if there is one, have its shapes."""
@@ -226,7 +227,8 @@ cdef class Stack:
             weights = (<tuple> self.weights[layer])[direction]
             if weights.is_stale(copies):
                 weights.refresh_copies(copies)
-            record.start(direction, self.part_of(initial, 0, layer, direction), self.part_of(initial, 1, layer, direction))
+            record.start(direction, self.part_of(initial, 0, layer, direction),
+                         self.part_of(initial, 1, layer, direction))
         run_forward(record, num_threads)
         for direction in range(self.directions):
             record.finish(direction, self.part_of(final, 0, layer, direction), self.part_of(final, 1, layer, direction))

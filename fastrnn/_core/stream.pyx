@@ -7,7 +7,8 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.loop cimport Span, Walk, run_alone, run_span
+from fastrnn._core.loop cimport Span, run_alone, run_span
+from fastrnn._core.walk cimport Walk
 from fastrnn._core.plan cimport Batch, Plan, forward_plan, forward_work, work_between_looks
 from fastrnn._core.team cimport check_signals
 from fastrnn._core.weights cimport Layer, RecurrentWeights, Version, copies_for_forward

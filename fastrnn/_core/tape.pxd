@@ -1,6 +1,6 @@
 cimport numpy as cnp
 
-from fastrnn._core.loop cimport Walk
+from fastrnn._core.walk cimport Walk
 from fastrnn._core.plan cimport Batch
 from fastrnn._core.weights cimport Layer, RecurrentWeights
 
