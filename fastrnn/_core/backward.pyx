@@ -6,51 +6,58 @@ traffic saved. From there on the buffer is called `da`. The sums over time follo
 
 from libc.string cimport memcpy
 
-from fastrnn._core.kernels cimport FR_GROUP, fr_backward_block, fr_panel, fr_product, fr_stage
+from fastrnn._core.kernels cimport FR_GROUP, fr_backward_block, fr_panel, fr_product
 from fastrnn._core.plan cimport l2_bytes, offset_at
 from fastrnn._core.share cimport Share, begin_work, end_work, rows_of, wait_for_others
 from fastrnn._core.walk cimport Walk, moved, row_after, row_before
-from fastrnn._core.weights cimport Layer
+from fastrnn._core.weights cimport FROM_AUX, TO_H, Layer, Stage
 
 
 cdef void recur_backward(const Walk *walk, Py_ssize_t t, Py_ssize_t rows, fr_backward_block *at,
                          Share *share) noexcept nogil:
-    """da, dh, dc of step t for the share's units and so many of its rows
+    """da, dh, dc of step t for the share's units and so many of its rows: the stages, the last one first
 
     at: where the step's arrays stand: gates IN activations OUT da
     """
     cdef const Layer *w = walk.w
-    cdef const fr_stage *stage
+    cdef const Stage *stage
     cdef const char *dy = NULL
     cdef char *dh = moved(w, walk.dh, share.first * w.Pp)
-    cdef char *target
-    cdef fr_product product
     cdef int s
     if walk.dy != NULL:
         dy = moved(w, walk.dy, (offset_at(walk.batch, t) + share.first) * walk.dy_row)
-    if walk.dprojected != NULL:
-        unproject(walk, t, rows, dy, dh, share)
-        dy = NULL
-    product.M, product.far = rows, w.recurrent_bytes > l2_bytes
-    product.a_row, product.c_group, product.edge = w.row, FR_GROUP, FR_GROUP
-    for s in range(w.cell.stages - 1, -1, -1):
-        stage = &w.cell.stage[s]
-        at.dy = dy if s == w.cell.stages - 1 else NULL  # it joins dh once
-        stage.backward(at)
-        wait_for_others(share)
-        # dh (or daux) += da[stage] @ weight_hh[stage]
-        target = <char *> at.daux if stage.from_aux else dh
-        product.K, product.a = stage.count * w.Hp, moved(w, at.gates, stage.first * w.Hp)
-        product.groups, product.w_panel = share.state_end - share.state_begin, w.recurrent_transposed[s].panel
-        product.w = fr_panel(&w.recurrent_transposed[s], 0, share.state_begin)
-        product.c = moved(w, target, share.state_begin * FR_GROUP)
-        product.c_row = product.init_row = w.Pp
-        product.init = NULL if walk.dprojected != NULL else product.c
-        if product.groups > 0:
-            w.table.gemm(&product)
+    for s in range(w.stages - 1, -1, -1):
+        stage = &w.stage[s]
+        if stage.target == TO_H:
+            unproject(walk, stage, t, rows, dy, dh, share)
+        else:
+            at.dy = dy
+            stage.backward(at)
+            wait_for_others(share)
+            carry(w, stage, at, <char *> at.daux if stage.source == FROM_AUX else dh, share)
+        dy = NULL  # it joins dh once
 
 
-cdef void unproject(const Walk *walk, Py_ssize_t t, Py_ssize_t rows, const char *dy, const char *dh,
+cdef void carry(const Layer *w, const Stage *stage, const fr_backward_block *at, char *target,
+                const Share *share) noexcept nogil:
+    """dh (or daux) += da[stage] @ weight_hh[stage]  for the share's columns; with a projection, dh was used up: ="""
+    cdef char *own = moved(w, target, share.state_begin * FR_GROUP)
+    cdef char *init = own
+    if share.state_begin == share.state_end:
+        return
+    if w.projected:
+        init = NULL
+    cdef fr_product product = fr_product(
+        M=at.rows, groups=share.state_end - share.state_begin, K=stage.transposed.K,
+        a=moved(w, at.gates, stage.first * w.Hp), a_row=w.row,
+        w=fr_panel(&stage.transposed, 0, share.state_begin), w_panel=stage.transposed.panel,
+        far=w.recurrent_bytes > l2_bytes, init=init, init_row=w.Pp, c=own, c_row=w.Pp,
+        c_group=FR_GROUP, edge=FR_GROUP,
+    )
+    w.table.gemm(&product)
+
+
+cdef void unproject(const Walk *walk, const Stage *stage, Py_ssize_t t, Py_ssize_t rows, const char *dy, const char *dh,
                     Share *share) noexcept nogil:
     """dprojected[t] = dh + dy[t] for the share's columns of h, then dm = dprojected[t] @ weight_hr for its units"""
     cdef const Layer *w = walk.w
@@ -64,7 +71,7 @@ cdef void unproject(const Walk *walk, Py_ssize_t t, Py_ssize_t rows, const char 
     wait_for_others(share)
     cdef fr_product product = fr_product(
         M=rows, groups=share.end - share.begin, K=w.P, a=projected, a_row=w.P,
-        w=fr_panel(&w.projection_transposed, 0, share.begin), w_panel=w.projection_transposed.panel,
+        w=fr_panel(&stage.transposed, 0, share.begin), w_panel=stage.transposed.panel,
         far=w.recurrent_bytes > l2_bytes, init=NULL, init_row=0,
         c=moved(w, walk.dm, share.first * w.Hp + share.begin * FR_GROUP), c_row=w.Hp, c_group=FR_GROUP, edge=FR_GROUP,
     )

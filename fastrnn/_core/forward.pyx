@@ -6,11 +6,11 @@ the equations, a few groups of units at a time so that the gates are still in a 
 
 from libc.string cimport memcpy
 
-from fastrnn._core.kernels cimport FR_GROUP, fr_forward_block, fr_matrix, fr_panel, fr_product, fr_stage
+from fastrnn._core.kernels cimport FR_GROUP, fr_forward_block, fr_matrix, fr_panel, fr_product
 from fastrnn._core.plan cimport l2_bytes, offset_at, steps_at_once
 from fastrnn._core.share cimport Share, begin_work, end_work, rows_of, wait_for_others
 from fastrnn._core.walk cimport Walk, edge_of, moved, row_after, row_before
-from fastrnn._core.weights cimport Layer
+from fastrnn._core.weights cimport FROM_AUX, TO_GATES, Layer, Stage
 
 
 cdef struct GateRows:
@@ -103,6 +103,7 @@ cdef void recur(const Walk *walk, Py_ssize_t t, char *gates, Py_ssize_t rows, Sh
     cdef const char *h = moved(w, walk.h, before * walk.h_row)
     cdef char *h_next = moved(w, walk.h, after * walk.h_row)
     cdef fr_forward_block at
+    cdef int s
     at.rows, at.gates, at.gates_row, at.slot = rows, gates, w.row, w.Hp
     at.h, at.h_next, at.h_row, at.state_row = h, h_next, walk.h_row, w.H
     at.c = at.c_next = at.aux = NULL
@@ -113,45 +114,41 @@ cdef void recur(const Walk *walk, Py_ssize_t t, char *gates, Py_ssize_t rows, Sh
         at.aux = moved(w, walk.aux, row * w.H)
     if walk.m != NULL:
         at.h_next, at.h_row = moved(w, walk.m, row * w.H), w.H
-    run_stages(walk, t, h, &at, share)
-    if walk.m != NULL:
-        # h_next = m @ weight_hr.T
-        project_state(walk, rows, at.h_next, h_next, share)
+    for s in range(w.stages):
+        if w.stage[s].target == TO_GATES:
+            run_stage(walk, &w.stage[s], share.at_once[s], t, h, &at, share)
+        else:
+            project_state(walk, &w.stage[s], rows, at.h_next, h_next, share)
         wait_for_others(share)
 
 
-cdef void run_stages(const Walk *walk, Py_ssize_t t, const char *h, fr_forward_block *at,
-                     Share *share) noexcept nogil:
-    """Each stage's product, added to its slots of the gates, and its equations."""
+cdef void run_stage(const Walk *walk, const Stage *stage, Py_ssize_t most, Py_ssize_t t, const char *h,
+                    fr_forward_block *at, const Share *share) noexcept nogil:
+    """A stage's product, added to its slots of the gates, and its equations: `most` groups of units at a time."""
     cdef const Layer *w = walk.w
-    cdef const fr_stage *stage
-    cdef Py_ssize_t own = share.end - share.begin, most, blocks, block, group, width
+    cdef Py_ssize_t own = share.end - share.begin, block, group, width
+    cdef Py_ssize_t blocks = 1 if own <= most else (own + most - 1) // most
     cdef bint at_rest = walk.at_rest and t == (walk.batch.T - 1 if walk.reverse else 0)
     cdef fr_product product
-    cdef int s
-    product.M, product.far = at.rows, w.recurrent_bytes > l2_bytes
+    product.M, product.K, product.far = at.rows, stage.matrix.K, w.recurrent_bytes > l2_bytes
+    product.a, product.a_row = h, walk.h_row
+    if stage.source == FROM_AUX:
+        product.a, product.a_row = at.aux, w.H
     product.init_row, product.c_row, product.edge = w.row, w.row, FR_GROUP
-    for s in range(w.cell.stages):
-        stage = &w.cell.stage[s]
-        product.K, product.a, product.a_row = w.P, h, walk.h_row
-        if stage.from_aux:
-            product.K, product.a, product.a_row = w.H, at.aux, w.H
-        most = share.at_once[s]
-        blocks = 1 if own <= most else (own + most - 1) // most
-        for block in range(blocks):
-            # Back and forth over the weights on even and odd steps: what the last step read last is still in the cache.
-            group = share.begin + (blocks - 1 - block if t & 1 else block) * most
-            width = min(most, share.end - group)
-            if not at_rest:  # else h is 0 and the product adds nothing
-                add_product(w, stage, &w.recurrent[s], group, width, at.gates, &product)
-            at.begin, at.end = group * FR_GROUP, min((group + width) * FR_GROUP, w.H)
-            stage.forward(at)
-        wait_for_others(share)
+    for block in range(blocks):
+        # Back and forth over the weights on even and odd steps: what the last step read last is still in the cache.
+        group = share.begin + (blocks - 1 - block if t & 1 else block) * most
+        width = min(most, share.end - group)
+        if not at_rest:  # else h is 0 and the product adds nothing
+            add_product(w, stage, group, width, at.gates, &product)
+        at.begin, at.end = group * FR_GROUP, min((group + width) * FR_GROUP, w.H)
+        stage.forward(at)
 
 
-cdef void add_product(const Layer *w, const fr_stage *stage, const fr_matrix *matrix, Py_ssize_t group,
-                      Py_ssize_t width, void *gates, fr_product *product) noexcept nogil:
+cdef void add_product(const Layer *w, const Stage *stage, Py_ssize_t group, Py_ssize_t width, void *gates,
+                      fr_product *product) noexcept nogil:
     """gates += a @ matrix  for `width` groups of units from `group` on, of all the stage's slots"""
+    cdef const fr_matrix *matrix = &stage.matrix
     cdef Py_ssize_t groups = w.Hp // FR_GROUP, i
     cdef char *target = moved(w, gates, stage.first * w.Hp + group * FR_GROUP)
     product.w_panel, product.c_group = matrix.panel, FR_GROUP
@@ -172,15 +169,15 @@ cdef void add_product(const Layer *w, const fr_stage *stage, const fr_matrix *ma
             w.table.gemm(product)
 
 
-cdef void project_state(const Walk *walk, Py_ssize_t rows, const void *m, char *h_next,
+cdef void project_state(const Walk *walk, const Stage *stage, Py_ssize_t rows, const void *m, char *h_next,
                         const Share *share) noexcept nogil:
-    """h_next = m @ weight_hr.T  for the share's columns of h"""
+    """h_next = m @ matrix  for the share's columns of h"""
     cdef const Layer *w = walk.w
     if share.state_begin == share.state_end:
         return
     cdef fr_product product = fr_product(
-        M=rows, groups=share.state_end - share.state_begin, K=w.H, a=m, a_row=w.H,
-        w=fr_panel(&w.projection, 0, share.state_begin), w_panel=w.projection.panel,
+        M=rows, groups=share.state_end - share.state_begin, K=stage.matrix.K, a=m, a_row=w.H,
+        w=fr_panel(&stage.matrix, 0, share.state_begin), w_panel=stage.matrix.panel,
         far=w.recurrent_bytes > l2_bytes, init=NULL, init_row=0,
         c=moved(w, h_next, share.state_begin * FR_GROUP), c_row=walk.h_row, c_group=FR_GROUP,
         edge=edge_of(w.P, share.state_end * FR_GROUP == w.Pp),

@@ -1,7 +1,7 @@
-from fastrnn._core.kernels cimport FR_MAX_SLOTS, FR_MAX_STAGES, fr_matrix
+from fastrnn._core.kernels cimport FR_MAX_SLOTS, fr_matrix
 from fastrnn._core.walk cimport Walk
 from fastrnn._core.team cimport fr_team
-from fastrnn._core.weights cimport Layer
+from fastrnn._core.weights cimport MAX_STAGES, Layer
 
 cdef struct Operand:
     # One product of a weight gradient: dweight[gate] += da[:, slot].T @ operand
@@ -19,7 +19,7 @@ cdef struct Sums:
     Py_ssize_t K, row, units, slot_columns
     Py_ssize_t first            # da's first row among the packed rows of the batch
     int slots, count
-    Operand operand[1 + FR_MAX_STAGES]
+    Operand operand[1 + MAX_STAGES]
 
 cdef struct RowProduct:
     # y (rows, N) = init + x (rows, K) @ matrix; init_row 0 repeats one row, init may be y

@@ -12,11 +12,11 @@ d) Long work is cut into pieces, each a parallel region of its own, and signals 
    an output changes no bit; the blocks of a weight gradient's rows stay what they are.
 """
 
-from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_matrix, fr_panel, fr_product, fr_stage
+from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_matrix, fr_panel, fr_product
 from fastrnn._core.walk cimport Walk, row_before
 from fastrnn._core.plan cimport GRADIENT_ROWS, Batch, Pieces, gradient_rows, l2_bytes, offset_at, pieces_of
 from fastrnn._core.team cimport check_signals, fr_team, part_begin, run_parallel
-from fastrnn._core.weights cimport Layer, padded
+from fastrnn._core.weights cimport FROM_AUX, TO_GATES, Layer, Stage, padded
 
 cdef enum:
     COLUMN = GRADIENT_ROWS + FR_GROUP  # one column of da after the other, on different sets of the caches
@@ -29,7 +29,7 @@ cdef Py_ssize_t scratch_numbers(Py_ssize_t N) noexcept nogil:
 
 cdef Py_ssize_t layer_scratch_numbers(const Layer *w) noexcept nogil:
     """The same for all operands of a layer."""
-    return scratch_numbers(padded(w.inputs) + w.cell.stages * max(w.Pp, w.Hp))
+    return scratch_numbers(padded(w.inputs) + w.stages * max(w.Pp, w.Hp))
 
 
 # ----------------------------------------------------------------------------------------------- weight gradients
@@ -157,7 +157,7 @@ cdef Sums recurrent_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, con
     """dweight_ih += da.T @ x and dweight_hh += da.T @ (h before the step, or aux) over the steps begin..end-1"""
     cdef const Layer *w = walk.w
     cdef const Batch *batch = walk.batch
-    cdef const fr_stage *stage
+    cdef const Stage *stage
     cdef Operand *operand
     cdef int slot, s
     cdef Sums sums
@@ -171,12 +171,14 @@ cdef Sums recurrent_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, con
         operand.states, operand.dweight, operand.dbias = NULL, into.weight_ih, into.bias_ih
         for slot in range(w.cell.slots):
             operand.gates[slot] = w.cell.input_gates[slot] if slot < w.cell.gates else -1
-    for s in range(w.cell.stages):
-        stage = &w.cell.stage[s]
+    for s in range(w.stages):
+        stage = &w.stage[s]
+        if stage.target != TO_GATES:
+            continue
         operand = &sums.operand[sums.count]
         sums.count += 1
         operand.dweight, operand.dbias, operand.states = into.weight_hh, into.bias_hh, NULL
-        if stage.from_aux:
+        if stage.source == FROM_AUX:
             operand.at, operand.row, operand.N = walk.aux + sums.first * w.H * w.size, w.H, w.H
         else:
             operand.at, operand.row = walk.h + row_before(walk, begin) * walk.h_row * w.size, walk.h_row

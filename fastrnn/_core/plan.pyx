@@ -49,7 +49,7 @@ cdef Py_ssize_t few_rows(const Layer *w) noexcept nogil:
 
 cdef Py_ssize_t recurrent_terms(const Layer *w) noexcept nogil:
     """Multiply-adds of a gate column and row with the state, the projection's shared out among the columns."""
-    return w.P + w.projection.K * w.P // w.row
+    return w.P + (w.H * w.P // w.row if w.projected else 0)
 
 
 cdef double step_work(const Layer *w, Py_ssize_t rows, Py_ssize_t terms) noexcept nogil:
@@ -87,7 +87,7 @@ cdef Grid grid_of(const Layer *w, Py_ssize_t rows, int threads) noexcept nogil:
     cdef int wanted = <int> max((threads + grid.row_parts - 1) // grid.row_parts, shares)
     # What a step reads of weights, and what its rows add to that in time.
     cdef Py_ssize_t read = w.recurrent_bytes * max(<Py_ssize_t> FEW_ROWS, rows // grid.row_parts) // FEW_ROWS
-    cdef int most = <int> min(w.Hp // FR_GROUP, read // (w.cell.stages * STAGE_BYTES))
+    cdef int most = <int> min(w.Hp // FR_GROUP, read // (w.stages * STAGE_BYTES))
     if wanted > 1 and most > 1 and grid.row_parts <= FR_MAX_TEAM:
         threads = min(threads, FR_MAX_TEAM)
         grid.row_parts = max(1, min(grid.row_parts, threads // min(wanted, most)))
@@ -135,7 +135,7 @@ cdef Py_ssize_t groups_at_once(const Layer *w, int stage, Py_ssize_t rows) noexc
     """
     if rows > FEW_ROWS:
         return WHOLE_GROUPS if w.Hp <= WHOLE_GROUPS * FR_GROUP else 4
-    return max(<Py_ssize_t> 4, SWEEP_BYTES // (w.cell.stage[stage].count * w.P * FR_GROUP * w.size) // 4 * 4)
+    return max(<Py_ssize_t> 4, SWEEP_BYTES // (w.stage[stage].count * w.P * FR_GROUP * w.size) // 4 * 4)
 
 
 cdef Py_ssize_t steps_at_once(const Layer *w, Py_ssize_t T, Py_ssize_t rows) noexcept nogil:

@@ -72,7 +72,7 @@ cdef class Gradients:
         return all([array is None or (array.size == n and array.itemsize == w.size)
                     for array, n in zip(self.arrays, sizes)]) and (
             self.arrays[0] is not None and self.arrays[2] is not None
-            and (self.arrays[4] is not None or not w.projection.K)
+            and (self.arrays[4] is not None or not w.projected)
         )
 
     cdef list copies(self, bint indices):

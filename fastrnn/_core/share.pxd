@@ -1,15 +1,14 @@
-from fastrnn._core.kernels cimport FR_MAX_STAGES
 from fastrnn._core.plan cimport Batch, rows_at
 from fastrnn._core.team cimport fr_member, fr_team
 from fastrnn._core.walk cimport Walk
-from fastrnn._core.weights cimport Layer
+from fastrnn._core.weights cimport MAX_STAGES, Layer
 
 cdef struct Share:
     # What one thread of a time loop owns, and the members of its team who own the other units of its rows
     Py_ssize_t first, last              # batch rows
     Py_ssize_t begin, end               # groups of units
     Py_ssize_t state_begin, state_end   # groups of columns of h
-    Py_ssize_t at_once[FR_MAX_STAGES]   # groups of each stage to take from product to equations
+    Py_ssize_t at_once[MAX_STAGES]   # groups of each stage to take from product to equations
     fr_member *members                  # NULL for one thread, and for those without a place in the team
     int me, count
     long stages

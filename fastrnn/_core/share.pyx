@@ -57,7 +57,7 @@ cdef Share share_of(const Layer *w, const Batch *batch, Py_ssize_t first, Py_ssi
             share.begin = part_begin(team, groups, share.me, units, member, 1)
             share.end = part_begin(team, groups, share.me + 1, units, member, 1)
             share.state_begin, share.state_end = share.begin, share.end
-            if w.projection.K:
+            if w.projected:
                 share.state_begin = state_groups * share.me // units
                 share.state_end = state_groups * (share.me + 1) // units
     for s in range(w.cell.stages):

@@ -54,7 +54,7 @@ cdef class LayerState:
         self.walk.h, self.walk.gates = cnp.PyArray_BYTES(self.h), cnp.PyArray_BYTES(<cnp.ndarray> gates)
         self.walk.c = cnp.PyArray_BYTES(self.c) if w.cell.states == 2 else NULL
         self.walk.aux = cnp.PyArray_BYTES(<cnp.ndarray> aux) if w.cell.aux else NULL
-        self.walk.m = cnp.PyArray_BYTES(<cnp.ndarray> m) if w.projection.K else NULL
+        self.walk.m = cnp.PyArray_BYTES(<cnp.ndarray> m) if w.projected else NULL
         self.long_step = B * w.row * (w.inputs + w.P) > LONG_STEP
         self.bytes = B * w.P * w.size
 

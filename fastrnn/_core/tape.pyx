@@ -161,7 +161,7 @@ cdef class LayerTape:
             walk.c = self.keep(self.B + self.rows if taped else self.B, w.H)
         if w.cell.aux:
             walk.aux = self.keep(rows, w.H)
-        if w.projection.K:
+        if w.projected:
             walk.m = self.keep(rows, w.H)
         walk.dy = walk.dh = walk.dc = walk.daux = walk.dm = walk.dprojected = NULL
 
