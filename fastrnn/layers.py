@@ -12,8 +12,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastrnn import _check, runtime, tape
 from fastrnn import init as initial_values
+from fastrnn._core.gradients import Gradients
 from fastrnn._core.memory import view_of
-from fastrnn._core.run import Gradients, Stack
+from fastrnn._core.run import Stack
 from fastrnn._core.tape import LayerTape
 from fastrnn._core.weights import RecurrentWeights
 from fastrnn.borders import Dense, Ragged, Steps

@@ -42,6 +42,14 @@ cdef struct LayerGradients:
     char *bias_hh
     char *weight_hr
 
+cdef class Gradients:
+    cdef list arrays            # weight_ih, bias_ih, weight_hh, bias_hh, weight_hr, or None
+    cdef LayerGradients into
+
+    cdef char *pointer(self, int i) except? NULL
+    cdef bint fits(self, const Layer *w)
+    cdef list copies(self, bint indices)
+
 cdef struct Scratch:
     char *at
     Py_ssize_t bytes            # of each thread

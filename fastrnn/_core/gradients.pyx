@@ -12,11 +12,15 @@ d) Long work is cut into pieces, each a parallel region of its own, and signals 
    an output changes no bit; the blocks of a weight gradient's rows stay what they are.
 """
 
+cimport numpy as cnp
+
 from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_matrix, fr_panel, fr_product
 from fastrnn._core.walk cimport Walk, row_before
 from fastrnn._core.plan cimport GRADIENT_ROWS, Batch, Pieces, gradient_rows, l2_bytes, offset_at, pieces_of
 from fastrnn._core.team cimport check_signals, fr_team, part_begin, run_parallel
 from fastrnn._core.weights cimport FROM_AUX, TO_GATES, Layer, Stage, padded
+
+cnp.import_array()
 
 cdef enum:
     COLUMN = GRADIENT_ROWS + FR_GROUP  # one column of da after the other, on different sets of the caches
@@ -30,6 +34,36 @@ cdef Py_ssize_t scratch_numbers(Py_ssize_t N) noexcept nogil:
 cdef Py_ssize_t layer_scratch_numbers(const Layer *w) noexcept nogil:
     """The same for all operands of a layer."""
     return scratch_numbers(padded(w.inputs) + w.stages * max(w.Pp, w.Hp))
+
+
+cdef class Gradients:
+    """Where the gradients of one direction of a layer are added: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr."""
+
+    def __init__(self, weight_ih, weight_hh, bias_ih=None, bias_hh=None, weight_hr=None):
+        self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]
+        for array in self.arrays:
+            if array is not None and not (array.flags.c_contiguous and array.flags.writeable):
+                raise ValueError("Gradients: an array is not C-contiguous or not writable; expected arrays that are")
+        self.into.weight_ih, self.into.bias_ih = self.pointer(0), self.pointer(1)
+        self.into.weight_hh, self.into.bias_hh = self.pointer(2), self.pointer(3)
+        self.into.weight_hr = self.pointer(4)
+
+    cdef char *pointer(self, int i) except? NULL:
+        return NULL if self.arrays[i] is None else cnp.PyArray_BYTES(<cnp.ndarray> self.arrays[i])
+
+    cdef bint fits(self, const Layer *w):
+        """Whether the arrays have the sizes of the layer's weights."""
+        cdef Py_ssize_t rows = w.cell.gates * w.H
+        sizes = (rows * w.inputs, rows, rows * w.P, rows, w.P * w.H)
+        return all([array is None or (array.size == n and array.itemsize == w.size)
+                    for array, n in zip(self.arrays, sizes)]) and (
+            self.arrays[0] is not None and self.arrays[2] is not None
+            and (self.arrays[4] is not None or not w.projected)
+        )
+
+    cdef list copies(self, bint indices):
+        """(array, copy) of all that a backward run changes; with indices it changes two at its very end alone."""
+        return [(array, array.copy()) for array in self.arrays[2 if indices else 0:] if array is not None]
 
 
 # ----------------------------------------------------------------------------------------------- weight gradients

@@ -13,7 +13,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.gradients cimport LayerGradients, Targets
+from fastrnn._core.gradients cimport Gradients, Targets
 from fastrnn._core.layer cimport run_backward, run_forward
 from fastrnn._core.walk cimport Walk
 from fastrnn._core.plan cimport backward_work, forward_work, work_between_looks
@@ -45,39 +45,6 @@ cdef bint plain(array, cnp.dtype dtype, cnp.npy_intp a, cnp.npy_intp b, cnp.npy_
         and (b == 0 or cnp.PyArray_DIM(array, 1) == b or (b < 0 and cnp.PyArray_DIM(array, 1) > 0))
         and cnp.PyArray_DIM(array, axes - 1) == c
     )
-
-
-cdef class Gradients:
-    """Where the gradients of one direction of a layer are added: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr."""
-
-    cdef list arrays
-    cdef LayerGradients into
-
-    def __init__(self, weight_ih, weight_hh, bias_ih=None, bias_hh=None, weight_hr=None):
-        self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]
-        for array in self.arrays:
-            if array is not None and not (array.flags.c_contiguous and array.flags.writeable):
-                raise ValueError("Gradients: an array is not C-contiguous or not writable; expected arrays that are")
-        self.into.weight_ih, self.into.bias_ih = self.pointer(0), self.pointer(1)
-        self.into.weight_hh, self.into.bias_hh = self.pointer(2), self.pointer(3)
-        self.into.weight_hr = self.pointer(4)
-
-    cdef char *pointer(self, int i) except? NULL:
-        return NULL if self.arrays[i] is None else cnp.PyArray_BYTES(<cnp.ndarray> self.arrays[i])
-
-    cdef bint fits(self, const Layer *w):
-        """Whether the arrays have the sizes of the layer's weights."""
-        cdef Py_ssize_t rows = w.cell.gates * w.H
-        sizes = (rows * w.inputs, rows, rows * w.P, rows, w.P * w.H)
-        return all([array is None or (array.size == n and array.itemsize == w.size)
-                    for array, n in zip(self.arrays, sizes)]) and (
-            self.arrays[0] is not None and self.arrays[2] is not None
-            and (self.arrays[4] is not None or not w.projected)
-        )
-
-    cdef list copies(self, bint indices):
-        """(array, copy) of all that a backward run changes; with indices it changes two at its very end alone."""
-        return [(array, array.copy()) for array in self.arrays[2 if indices else 0:] if array is not None]
 
 
 cdef class Stack:
