@@ -261,6 +261,7 @@ class Recurrent(Module):
         reset: Any = None,
         checkpoint: int | str | None = None,
         *,
+        reusable: bool = False,
         zero_output_for_mask: bool | None = None,
         num_threads: int | None = None,
     ) -> tuple[Any, State, Tape]:
@@ -277,6 +278,8 @@ class Recurrent(Module):
             For very long sequences: keep the state only at every so many steps, or a few more, and compute what lies
             between again in backward. The gradients are the same bit for bit. "auto" chooses the number that needs least
             memory, about the square root of T.
+        reusable : bool
+            Whether the tape serves for several backward runs: each copies the gates, which one run uses up.
 
         Returns
         -------
@@ -287,12 +290,13 @@ class Recurrent(Module):
         version = self._version.number
         steps = self._steps(who, x, lengths, mask, reset, zero_output_for_mask)
         kept_steps = 0 if checkpoint is None else _check.checkpoint(who, checkpoint)
-        y, final, records, border = self._run(who, x, state, steps, num_threads, tape=True, checkpoint=kept_steps)
+        reusable = _check.flag(who, "reusable", reusable)
+        y, final, records, border = self._run(who, x, state, steps, num_threads, True, kept_steps, reusable)
         if isinstance(y, list):
             y = [view_of(np.ascontiguousarray(one), False) for one in y]
         else:
             y = view_of(np.ascontiguousarray(y), False)
-        return y, final, Tape(self, version, (records, border))
+        return y, final, Tape(self, version, (records, border), reusable)
 
     def _steps(self, who: str, x: Any, lengths: Any, mask: Any, reset: Any, zero: Any) -> Steps | None:
         """Which steps rows take, None where each takes all."""
@@ -311,11 +315,13 @@ class Recurrent(Module):
         num_threads: int | None,
         tape: bool,
         checkpoint: int = 0,
+        reusable: bool = False,
     ) -> tuple[Any, State, list[LayerTape], Dense | Ragged | None]:
         threads = runtime.resolve(who, num_threads)
         dropout = self.dropout if tape else 0.0
         if steps is not None:
-            return self._run_ragged(who, Ragged(self, who, x, steps), state, threads, tape, dropout, checkpoint)
+            kept = (tape, dropout, checkpoint, reusable)
+            return self._run_ragged(who, Ragged(self, who, x, steps), state, threads, *kept)
         border = None
         if self.batch_first or not self._stack.takes(x):
             x, border = self._dense(who, x)
@@ -323,7 +329,7 @@ class Recurrent(Module):
             initial = None if state is None else self._checked_state(who, "state", state, x.shape[1])
         else:
             initial = border.initial(who, "state", state, x.shape[1])
-        y, final, records = self._stack.forward(x, initial, tape, dropout, self.rng, threads, None, checkpoint)
+        y, final, records = self._stack.forward(x, initial, tape, dropout, self.rng, threads, None, checkpoint, reusable)
         if border is not None:
             y, final = border.as_given(y), border.state(final)
         return y, self._state(final), records, border
@@ -341,13 +347,21 @@ class Recurrent(Module):
         return border.time_first(given) if border else np.ascontiguousarray(given), border
 
     def _run_ragged(
-        self, who: str, border: Ragged, state: State, threads: int, tape: bool, dropout: float, checkpoint: int
+        self,
+        who: str,
+        border: Ragged,
+        state: State,
+        threads: int,
+        tape: bool,
+        dropout: float,
+        checkpoint: int,
+        reusable: bool,
     ) -> tuple[Any, State, list[LayerTape], Ragged]:
         initial = border.initial(who, "state", state)
         if border.batch is None:  # no row takes a step
             return border.y(None, []), self._state(border.state(None)), [], border
         y, final, records = self._stack.forward(
-            border.x, initial, tape, dropout, self.rng, threads, border.batch, checkpoint
+            border.x, initial, tape, dropout, self.rng, threads, border.batch, checkpoint, reusable
         )
         outputs = self._stack.outputs(records)
         return border.y(y, outputs), self._state(border.state(final)), records, border

@@ -112,7 +112,35 @@ cdef cnp.ndarray start_backward(LayerTape record, int direction):
 
 
 cdef run_backward(LayerTape record, Targets *targets, bint may_end, int num_threads):
-    """All steps of a layer, whose dy, dh and dc are set, and the sums over them; uses the tape's gates up."""
+    """All steps of a layer, whose dy, dh and dc are set, and the sums over them; uses up the gates, or a copy."""
+    cdef Walk before[2]
+    cdef int direction
+    cdef list copies
+    if not record.reusable or record.checkpoint:
+        run_windows(record, targets, may_end, num_threads)
+        return
+    for direction in range(record.directions):
+        before[direction] = record.walks[direction]
+    copies = [copy_gates(record, direction) for direction in range(record.directions)]
+    try:
+        run_windows(record, targets, may_end, num_threads)
+    finally:
+        for direction in range(record.directions):
+            record.walks[direction].gates = before[direction].gates
+        copies.clear()
+
+
+cdef cnp.ndarray copy_gates(LayerTape record, int direction):
+    """Let the walk use a copy of its gates up."""
+    cdef Walk *walk = &record.walks[direction]
+    cdef cnp.ndarray copy = new(record.rows, walk.w.row, 0, record.dtype)
+    memcpy(cnp.PyArray_BYTES(copy), walk.gates, cnp.PyArray_NBYTES(copy))
+    walk.gates = cnp.PyArray_BYTES(copy)
+    return copy
+
+
+cdef run_windows(LayerTape record, Targets *targets, bint may_end, int num_threads):
+    """Window after window: its steps backward, then the sums over them."""
     cdef const Layer *w = record.walks[0].w
     cdef Batch *batch = &record.batch
     cdef Plan plan
@@ -129,6 +157,8 @@ cdef run_backward(LayerTape record, Targets *targets, bint may_end, int num_thre
         targets[direction].scratch.bytes = layer_scratch_numbers(w) * w.size
         alive.append(start_backward(record, direction))
         left.begin[direction], left.end[direction] = 0, batch.T
+    if record.checkpoint:
+        record.segment = [None] * record.directions
     if plan.threads > 1:
         watch = watch_begin()
     while longest(&left, record.directions) > 0:
@@ -197,7 +227,6 @@ cdef run_segments(LayerTape record, int num_threads):
             forward_steps(record.walks, record.directions, &steps, num_threads)
         if longest(&steps, record.directions) > 0:
             check_signals()
-    record.segment = [None] * record.directions
 
 
 cdef bring_segment(LayerTape record, int direction, Py_ssize_t t, int num_threads):

@@ -147,11 +147,11 @@ cdef class Stack:
     # -------------------------------------------------------------------------------------- forward
 
     def forward(self, cnp.ndarray x, list initial, bint tape, float drop, rng, int num_threads,
-                PackedBatch packed=None, Py_ssize_t checkpoint=0):
+                PackedBatch packed=None, Py_ssize_t checkpoint=0, bint reusable=False):
         """y, the final state's kinds, and the layers' tapes.
 
         x (T, B, I) in the layers' dtype or (T, B) int64, with `packed` (N, I) or (N,); y in the same form
-        drop: the share dropped between layers; checkpoint: see LayerTape
+        drop: the share dropped between layers; checkpoint, reusable: see LayerTape
         Where a signal's handler raises, or there is no memory, rng is as before.
         """
         cdef Py_ssize_t layer, last = len(self.weights) - 1, B
@@ -172,6 +172,7 @@ cdef class Stack:
         try:
             for layer in range(last + 1):
                 record = LayerTape(x, self.weights[layer], self.merge, packed, tape, checkpoint)
+                record.reusable = reusable
                 self.forward_layer(record, layer, initial, final, num_threads)
                 records.append(record)
                 work += self.directions * forward_work(self.layer(layer), &record.batch, indices)
