@@ -145,7 +145,7 @@ cdef run_windows(LayerTape record, Targets *targets, bint may_end, int num_threa
     cdef Batch *batch = &record.batch
     cdef Plan plan
     cdef Watch watch
-    cdef Steps left, steps
+    cdef Steps left, steps, own
     cdef cnp.ndarray scratch
     cdef int direction
     cdef Py_ssize_t most = max(<Py_ssize_t> 1, min(batch.T, gradient_rows(w) // batch.B))
@@ -170,8 +170,12 @@ cdef run_windows(LayerTape record, Targets *targets, bint may_end, int num_threa
         if may_end:
             check_signals()
         with nogil:
-            run_pieces(record.walks, record.directions, &plan, &steps, True, may_end)
+            if plan.apart:
+                run_pieces(record.walks, record.directions, &plan, &steps, True, may_end)
             for direction in range(record.directions):
+                if not plan.apart:  # then da is still in a cache
+                    own.begin[0], own.end[0] = steps.begin[direction], steps.end[direction]
+                    run_pieces(&record.walks[direction], 1, &plan, &own, True, may_end)
                 if steps.begin[direction] < steps.end[direction]:
                     sum_window(&record.walks[direction], steps.begin[direction], steps.end[direction],
                                &targets[direction], plan.team_threads, may_end)
