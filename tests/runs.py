@@ -130,12 +130,13 @@ class Step:
 def make_step(name, shape, layers=1, integers=False, seed=0, **options):
     """Random x, initial state and upstream gradients on every output of a random layer."""
     for attempt in itertools.count(seed):
-        step = _make_step(name, shape, layers, integers, attempt, options)
+        step = any_step(name, shape, layers, integers, attempt, **options)
         if name != "rnn_relu" or _kink_margin(step) > KINK_MARGIN:
             return step
 
 
-def _make_step(name, shape, layers, integers, seed, options):
+def any_step(name, shape, layers=1, integers=False, seed=0, **options):
+    """The same, however near a rectifier's argument is to 0."""
     time, batch, inputs, hidden = shape
     rng = np.random.default_rng([seed, *shape, layers])
     layer = make_layer(name, inputs, hidden, layers, seed, **options)
