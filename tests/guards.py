@@ -23,7 +23,7 @@ def between_guards(size, at_end=True):
 
 
 def guarded(shape, dtype=np.float32, at_end=True):
-    """An array of NaN (or zeros, of integers) between two such pages, flush with the one behind it or the one before."""
+    """An array of NaN, or zeros if of integers, between two such pages: flush with the one behind it or before it."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory, _, first = between_guards(size, at_end)
     array = np.frombuffer(memory, np.uint8)[first : first + size].view(dtype).reshape(shape)
