@@ -1,15 +1,21 @@
 """The kernels at their edges: sums that must come out exact, and buffers that end at a guard page."""
 
-import sys
+import copy
+import os
+from functools import partial
 
+import compiled_problems
 import numpy as np
 import pytest
 from fresh import linux_only, output, python
-from guards import guarded, guarded_copy
-from runs import CELLS, make_layer
+from guards import guards_everywhere
+from layer_problems import Problem
+from numpy_layer import every_dtype
+from runs import CELLS, any_step, make_layer
+from tolerance import assert_same_bits
 
 import fastrnn
-from fastrnn._core import kernels, loop
+from fastrnn._core import kernels
 
 # Rows and terms around the register tiles (up to 8 rows), the groups of 16 columns and the blocks of
 # 128 or 256 rows and 256 or 512 terms.
@@ -18,27 +24,36 @@ COLUMNS = (1, 7, 15, 16, 17, 31, 33, 48, 64, 65, 79, 130)
 TERMS = (1, 2, 15, 17, 255, 256, 257, 512, 513, 1025)
 
 
-def small_integers(rng, *shape):
-    """Numbers whose sums of products float32 holds exactly, in whatever order they are added."""
-    return rng.integers(-4, 5, shape).astype(np.float32)
+def small_integers(rng, *shape, dtype=np.float32):
+    """Numbers whose sums of products float32 holds exactly, in whatever order they are added.
+
+    Of float64 some have a last bit that float32 would lose from the sums; their products stay exact, too.
+    """
+    numbers = rng.integers(-4, 5, shape).astype(dtype)
+    return numbers + (numbers == 1) * 2.0**-15 if dtype == np.float64 else numbers
 
 
 def set_to(module, rng, **scales):
     with module.editing() as params:
         for name, view in params.items():
             scale = scales.get(name.split("_l")[0], 1)
-            view[...] = small_integers(rng, *view.shape) * np.float32(scale)
+            view[...] = small_integers(rng, *view.shape, dtype=module.dtype.type) * module.dtype.type(scale)
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
 @pytest.mark.parametrize("terms", TERMS)
-def test_linear_products_are_exact(terms, num_threads):
+@every_dtype
+def test_linear_products_are_exact(terms, num_threads, dtype):
     rng = np.random.default_rng(terms)
+
+    def numbers(*shape):
+        return small_integers(rng, *shape, dtype=dtype)
+
     for rows, columns in zip(ROWS, np.resize(COLUMNS, len(ROWS)), strict=True):
-        head = fastrnn.Linear(terms, int(columns))
+        head = fastrnn.Linear(terms, int(columns), dtype=dtype)
         set_to(head, rng)
-        x, dy = small_integers(rng, rows, terms), small_integers(rng, rows, columns)
-        before = small_integers(rng, head.flat_grads.size)
+        x, dy = numbers(rows, terms), numbers(rows, columns)
+        before = numbers(head.flat_grads.size)
         head.flat_grads[:] = before
         y, tape = head.forward(x, num_threads=num_threads)
         dx = head.backward(tape, dy, num_threads=num_threads)
@@ -94,12 +109,13 @@ def test_every_isa_with_fused_multiply_add_gives_the_same_product(dtype):
 
 
 @pytest.mark.parametrize("terms", [5, 1024])
-def test_every_tile_is_there(terms):
+@every_dtype
+def test_every_tile_is_there(terms, dtype):
     """Each number of rows and of column groups takes other tiles, rows 4 KiB apart others again."""
     rng = np.random.default_rng(terms)
-    x = small_integers(rng, 40, terms)
+    x = small_integers(rng, 40, terms, dtype=dtype)
     for columns in range(16, 10 * 16 + 1, 16):
-        head = fastrnn.Linear(terms, columns, bias=False)
+        head = fastrnn.Linear(terms, columns, bias=False, dtype=dtype)
         set_to(head, rng)
         expected = x @ head.params["weight"].T
         for rows in range(1, len(x) + 1):
@@ -108,15 +124,18 @@ def test_every_tile_is_there(terms):
 
 @pytest.mark.parametrize("num_threads", [1, 3])
 @pytest.mark.parametrize("hidden", [1, 15, 16, 17, 40, 64, 81, 257])
-def test_recurrent_products_are_exact(hidden, num_threads):
+@every_dtype
+def test_recurrent_products_are_exact(hidden, num_threads, dtype):
     """A rectifier passes integers on: two steps of the driver's products, forward and backward."""
     rng = np.random.default_rng(hidden)
     for rows in (1, 3, 4, 7, 13, 50):
-        rnn = make_layer("rnn_relu", 9, hidden)
+        rnn = make_layer("rnn_relu", 9, hidden, dtype=dtype)
         set_to(rnn, rng, weight_hh=0.25)
         w, r, b, b_h = (view.astype(np.float64) for view in rnn.params.values())
-        x, dy = small_integers(rng, 2, rows, 9), small_integers(rng, 2, rows, hidden)
-        h0 = small_integers(rng, 1, rows, hidden)
+        x, dy, h0 = (
+            small_integers(rng, *lead, columns).astype(dtype)
+            for *lead, columns in ((2, rows, 9), (2, rows, hidden), (1, rows, hidden))
+        )
         y, _, tape = rnn.forward(x, h0, num_threads=num_threads)
         dx, dh0 = rnn.backward(tape, dy, num_threads=num_threads)
 
@@ -139,85 +158,71 @@ def test_recurrent_products_are_exact(hidden, num_threads):
 # ---------------------------------------------------------------------------------------- guard pages
 
 
-def drive(name, time, batch, inputs, hidden, integers, taped, num_threads=1):
-    """One layer's forward and backward through the driver itself, every buffer guarded.
+def drive(run, *things):
+    """The run as it is, then over copies of everything in guarded memory: the same bits.
 
-    What the driver does not promise to read is NaN before, so it would show in the results.
+    What a layer does not promise to read is NaN before, so it would show in the results.
     """
-    layer = make_layer(name, inputs, hidden)
-    rng = np.random.default_rng([time, batch, inputs, hidden])
-    panels = layer._panels[0]
-    panels.refresh(integers)
-    panels.refresh_transposed(not integers)
-    none, no_indices = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.int64)
-
-    def draw(*shape):
-        return guarded_copy(rng.uniform(-1, 1, shape).astype(np.float32))
-
-    x = none if integers else draw(time, batch, inputs)
-    indices = guarded_copy(rng.integers(inputs, size=(time, batch))) if integers else no_indices
-    gates = guarded((time if taped else (time + 1) // 2, batch, panels.row))
-    h = guarded((time + 1, batch, hidden))
-    c = guarded((0 if panels.states == 1 else time + 1 if taped else 1, batch, hidden))
-    aux = guarded((0 if not panels.aux else time if taped else 1, batch, hidden))
-    h[0] = draw(batch, hidden)
-    if len(c):
-        c[0] = draw(batch, hidden)
-    initial = h[0].copy(), c[:1].copy()
-    loop.forward(panels, x, indices, gates, h, c, aux, num_threads)
-    state = initial[0][None] if panels.states == 1 else (initial[0][None], initial[1])
-    y, _, tape = layer.forward(indices if integers else x, state)
-    np.testing.assert_array_equal(h[1:], y)
-    if not taped:
-        return
-    dy = draw(time, batch, hidden)
-    dh, dc = guarded((batch, panels.Hp)), guarded((batch, panels.Hp))
-    dh[...], dc[...] = 0, 0
-    dx = none if integers else guarded((time, batch, inputs))
-    grads = [guarded_copy(view) for view in layer.grads.values()]
-    loop.backward(
-        panels, x, indices, gates, h, c, aux, dy, dh, dc, dx, *grads, num_threads
-    )  # fmt: skip
-    dx_expected, dstate = layer.backward(tape, dy)
-    if not integers:
-        np.testing.assert_array_equal(dx, dx_expected)
-    dh_expected = dstate[0] if isinstance(dstate, tuple) else dstate
-    np.testing.assert_array_equal(dh[:, :hidden], dh_expected[0])
-    np.testing.assert_array_equal(dh[:, hidden:], 0)
-    for actual, expected in zip(grads, layer.grads.values(), strict=True):
-        np.testing.assert_array_equal(actual, expected)
+    expected = run(*things)
+    with guards_everywhere():
+        actual = run(*copy.deepcopy(things))
+        assert_same_bits(actual, expected)
 
 
-def drive_all(names):
-    """Every buffer of the package's own that is not handed in is guarded as well."""
-    for module in list(sys.modules.values()):
-        if module.__name__.startswith("fastrnn") and hasattr(module, "empty"):
-            module.empty = guarded
+def whole_step(step, num_threads=1):
+    inferred = step.infer(num_threads=num_threads)
+    return step.run(num_threads=num_threads) | {f"inferred {name}": array for name, array in inferred.items()}
+
+
+def linear_and_loss(head, x, targets):
+    head.zero_grad()
+    y, tape = head.forward(x)
+    loss, dy = fastrnn.softmax_cross_entropy(y, targets)
+    dx = head.backward(tape, dy)
+    return {"y": y, "loss": np.array(loss), "dy": dy, "dx": dx, "gradients": head.flat_grads.copy()}
+
+
+def drive_all(names, dtype):
+    sizes = (1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 48, 53)
     for name in names:
-        for i, hidden in enumerate((1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 48, 53)):
+        for i, hidden in enumerate(sizes if dtype == "float32" else sizes[1::2]):
             for batch in ((1, 4, 7), (2, 3, 5))[i % 2]:
-                inputs = (hidden * batch) % 19 + 1
-                drive(name, 2, batch, inputs, hidden, integers=False, taped=True)
-            drive(name, 2, batch, inputs, hidden, integers=True, taped=True)
-            drive(name, 2, batch, inputs, hidden, integers=False, taped=False)
-        for taped in (True, False):  # rows split, and not evenly
-            drive(name, 40, 23, 33, 64, False, taped, num_threads=3)
-    print("nothing beyond a buffer was touched")
+                shape = (2, batch, (hidden * batch) % 19 + 1, hidden)
+                drive(whole_step, any_step(name, shape, dtype=dtype))
+            drive(whole_step, any_step(name, shape, integers=True, dtype=dtype))
+        drive(whole_step, any_step(name, (40, 23, 33, 64), dtype=dtype), 3)  # rows split, and not evenly
+        for options in ({"merge": "concat"}, {"merge": "mul", "widths": (3, 17)}):
+            lengths, flags = np.array([5, 0, 3, 1]), np.random.default_rng(0).random((2, 5, 4)) < 0.5
+            problem = Problem(name, lengths=lengths, mask=flags[0], reset=flags[1], **options)
+            drive(partial(compiled_problems.run, problem), compiled_problems.layer_of(problem, dtype))
+    rng = np.random.default_rng(0)
+    for rows, inputs, outputs in ((1, 1, 1), (3, 17, 5), (5, 15, 65), (130, 33, 40)):
+        head, x = fastrnn.Linear(inputs, outputs, dtype=dtype), rng.standard_normal((rows, inputs)).astype(dtype)
+        drive(linear_and_loss, head, x, rng.integers(outputs, size=rows))
+    print("nothing beyond a buffer was touched", flush=True)
+    os._exit(0)
 
 
 @linux_only
-def test_kernels_touch_nothing_beyond_their_buffers():
+@every_dtype
+def test_kernels_touch_nothing_beyond_their_buffers(dtype):
     """In a process of its own, which a touch would kill; its traceback names the call."""
-    script = f"import faulthandler, test_kernels; faulthandler.enable(); test_kernels.drive_all({[*CELLS]})"
-    result = python(script)
+    call = f"test_kernels.drive_all({[*CELLS]}, '{np.dtype(dtype)}')"
+    result = python(f"import faulthandler, test_kernels; faulthandler.enable(); {call}")
     assert result.stdout.strip() == "nothing beyond a buffer was touched", result.stderr
 
 
 @linux_only
-def test_a_touch_of_a_guard_page_is_noticed():
-    script = """
+@pytest.mark.parametrize("made_by", ["guards.guarded((5,))", "np.empty(5)", "np.zeros((5, 3), np.float32)", "resized"])
+def test_a_touch_of_a_guard_page_is_noticed(made_by):
+    script = f"""
 import ctypes, guards
-array = guards.guarded((5,))
+import numpy as np
+with guards.guards_everywhere():
+    resized = np.ones(3)
+    resized.resize(7)
+    assert resized.sum() == 3
+    array = {made_by}
 ctypes.memset(array.ctypes.data + array.nbytes - 1, 0, 1)
 print("inside", flush=True)
 ctypes.memset(array.ctypes.data + array.nbytes, 0, 1)
