@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from fastrnn import _check, runtime
 from fastrnn._core.stream import StreamCore
 from fastrnn.borders import Steps
-from fastrnn.module import SetOnce
+from fastrnn.module import FloatArray, SetOnce
 
 if TYPE_CHECKING:
     from fastrnn.layers import Recurrent, State
 
-FloatArray = NDArray[Any]
 Flags = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
@@ -24,9 +23,9 @@ class Stream:
     """A stack of layers with its state, run one step or one chunk at a time. Made by a layer's `stream`.
 
     Steps and chunks of any length, in any order, give bit for bit what one call of the layer gives over all of them,
-    with its masks and resets. The stream follows changes of the layer's weights. One stream is for one thread at a time; a
-    layer may have many streams. A copy starts from the same state and goes on by itself: `copy.copy` over the same layer,
-    `copy.deepcopy` and pickle over a copy of the layer.
+    with its masks and resets. The stream follows changes of the layer's weights. One stream is for one thread at a
+    time; a layer may have many streams. A copy starts from the same state and goes on by itself: `copy.copy` over the
+    same layer, `copy.deepcopy` and pickle over a copy of the layer.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ class Stream:
     batch_size : int
         B. It may be set: fewer are the first rows, more are new rows with zero state behind the others.
     state : h (layers, B, H), for the LSTM a pair (h, c)
-        See `state`.
+        After the steps so far, a copy. It may be set, also to one of another batch.
     num_threads : int
         Fixed.
 
@@ -58,8 +57,8 @@ class Stream:
         self._layer = layer
         if layer.bidirectional:
             raise ValueError(
-                f"{self._who}: the layer is bidirectional, and its reverse direction starts at the end of the sequence, "
-                "which a stream does not know; expected bidirectional=False, or calls of the layer on whole sequences"
+                f"{self._who}: the layer is bidirectional, and its reverse direction starts at the end of the sequence"
+                ", which a stream does not know; expected bidirectional=False, or calls of the layer on whole sequences"
             )
         rows = _check.count(self._who, "batch_size", batch_size)
         self.num_threads = runtime.resolve(self._who, num_threads)
@@ -76,7 +75,9 @@ class Stream:
 
     # ------------------------------------------------------------------------------------------ running
 
-    def step(self, x_t: NDArray[Any], out: FloatArray | None = None, *, reset: Any = None, mask: Any = None) -> FloatArray:
+    def step(
+        self, x_t: NDArray[Any], out: FloatArray | None = None, *, reset: Any = None, mask: Any = None
+    ) -> FloatArray:
         """Run one time step and return y_t.
 
         Parameters
@@ -88,8 +89,8 @@ class Stream:
         reset : (B,) bool, optional
             True: the row's state is 0 before the step (an episode begins), also where it does not take the step.
         mask : (B,) bool, optional
-            False: the row does not take the step. Its state stays, and y_t is that of its last step; 0 where it has taken
-            none since its state was set, reset or new.
+            False: the row does not take the step. Its state stays, and y_t is that of its last step; 0 where it has
+            taken none since its state was set, reset or new.
 
         Returns
         -------
@@ -120,8 +121,8 @@ class Stream:
         Parameters
         ----------
         x : (T, B, I) in the layer's dtype, or (T, B) integers in 0..I-1 that stand for one-hots
-            As the layer takes it: batch first if the layer is, a list of B arrays (T_i, I) or (T_i,), for a batch of one
-            also (T, I) or (T,).
+            As the layer takes it: batch first if the layer is, a list of B arrays (T_i, I) or (T_i,), for a batch of
+            one also (T, I) or (T,).
         lengths : (B,) integers in 0..T, optional
             Steps of each row; those behind it are not taken.
         mask, reset : (T, B) bool, like x's first axes, optional
@@ -176,9 +177,10 @@ class Stream:
     def state(self) -> State:
         """The state after the steps so far, a copy: h (layers, B, H), or (h, c), as the layer takes and gives it.
 
-        With a projection h has P columns. Where layers differ in width, h (or c) is a list of an array (1, B, H) for each
-        layer. Assign to set it, None for zeros: rows then have taken no step yet. A state of another number of rows changes
-        `batch_size`. What the layer would not take raises a TypeError or ValueError, and the state is as before.
+        With a projection h has P columns. Where layers differ in width, h (or c) is a list of an array (1, B, H) for
+        each layer. Assign to set it, None for zeros: rows then have taken no step yet. A state of another number of
+        rows changes `batch_size`. What the layer would not take raises a TypeError or ValueError, and the state is as
+        before.
         """
         return self._layer._state(self._kinds())
 
@@ -280,7 +282,7 @@ class Stream:
     def _is_single(self, who: str, x: Any, steps: Steps | None) -> bool:
         """Whether x is one sequence without the batch's axis. Raises if it has another batch than the stream."""
         B, axes = self.batch_size, 2 if _check.is_index(x) else 3
-        if isinstance(x, list):
+        if isinstance(x, list) and all(isinstance(one, np.ndarray) for one in x):
             rows = len(x)
         elif isinstance(x, np.ndarray) and x.ndim == axes:
             rows = x.shape[0 if self._layer.batch_first else 1]
@@ -289,7 +291,9 @@ class Stream:
         else:
             return False  # the layer says what is wrong
         if rows not in (0, B):
-            raise ValueError(f"{who}: x has {rows} rows; expected batch_size={B} (stream.batch_size = {rows} changes it)")
+            raise ValueError(
+                f"{who}: x is a batch of {rows}; expected batch_size={B} (stream.batch_size = {rows} changes that)"
+            )
         return isinstance(x, np.ndarray) and x.ndim == axes - 1
 
     def _numbers(self, rows: Any) -> Index:

@@ -1,7 +1,7 @@
 """One step at a time: a stack of layers that keeps its state and all its buffers between calls.
 
-A step that some rows do not take, or that resets some, runs on copies of the rows that take it, side by side: a row's bits
-do not depend on the others. The state changes when all layers have run.
+A step that some rows do not take, or that resets some, runs on copies of the rows that take it, side by side: the bits
+of a row do not depend on the others. The state changes when all layers have run.
 """
 
 from libc.stdint cimport int64_t
@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
+cimport cython
 cimport numpy as cnp
 
 from fastrnn._core.loop cimport Span, Walk, run_alone, run_span
@@ -56,6 +57,7 @@ cdef void clear_rows(char *to, Py_ssize_t bytes, Py_ssize_t n, const char *where
             memset(to + i * bytes, 0, bytes)
 
 
+@cython.final
 cdef class LayerState:
     """One layer of a stream: the first B rows of h are the state, the next B, which the next layer reads, what a step
     makes of it."""
@@ -142,6 +144,7 @@ cdef void advance(LayerState layer, int num_threads) noexcept nogil:
     memcpy(layer.walk.h, layer.walk.h + layer.bytes, layer.bytes)
 
 
+@cython.final
 cdef class StreamCore:
     """The compiled part of `fastrnn.Stream`. Inputs, outputs and flags that are not exactly what a step takes go to
     `check_input` (with the mask, or None), `check_output` and `check_flags` (with their name before them), which return
