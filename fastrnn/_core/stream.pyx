@@ -239,10 +239,9 @@ cdef class StreamCore:
 
     cdef cnp.ndarray flags_of(self, str name, flags):
         """A mask or resets as (B,) bool, or None."""
-        if flags is None or self.plain_rows(flags, cnp.NPY_BOOL):
-            return flags
-        flags = self.check_flags(name, flags)
-        fitting("Stream.step", self.plain_rows(flags, cnp.NPY_BOOL))
+        if flags is not None and not self.plain_rows(flags, cnp.NPY_BOOL):
+            flags = self.check_flags(name, flags)
+            fitting("Stream.step", self.plain_rows(flags, cnp.NPY_BOOL))
         return flags
 
     # -------------------------------------------------------------------------------------------------- a step
@@ -254,7 +253,7 @@ cdef class StreamCore:
         cdef cnp.ndarray x = self.input_of(x_t, None), result = self.output_of(out)
         cdef bint indices = cnp.PyArray_NDIM(x) == 1
         fitting("Stream.step", cnp.PyArray_DIM(x, 0) == self.batch)  # whoever checked `out` may have changed it
-        self.take(x, indices)
+        self.take(x, indices, self.batch, NULL)
         if self.may_end:
             self.run_long(indices)
         else:
@@ -281,7 +280,7 @@ cdef class StreamCore:
         for layer in layers:
             layer.make_room()
         if n > 0:
-            self.take_chosen(x, n)
+            self.take(x, cnp.PyArray_NDIM(x) == 1, n, chosen)
             try:
                 for layer in layers:
                     layer.choose(chosen, n, fresh)
@@ -327,21 +326,14 @@ cdef class StreamCore:
             if not shown[b]:
                 memset(y + b * top.h_bytes, 0, top.h_bytes)
 
-    cdef take(self, cnp.ndarray x, bint indices):
-        """Copy a step's input and let the first layer read it: x may change, or be `out`."""
+    cdef take(self, cnp.ndarray x, bint indices, Py_ssize_t n, const int64_t *rows):
+        """Copy n rows of a step's input, those numbered or all, for the first layer: x may change, or be `out`."""
         cdef LayerState first = self.layers[0]
         cdef cnp.ndarray own = self.integers if indices else self.vectors
-        memcpy(cnp.PyArray_DATA(own), cnp.PyArray_DATA(x), cnp.PyArray_NBYTES(own))
-        first.walk.indices = <const int64_t *> cnp.PyArray_DATA(own) if indices else NULL
-        first.walk.x = NULL if indices else cnp.PyArray_BYTES(own)
-
-    cdef take_chosen(self, cnp.ndarray x, Py_ssize_t n):
-        """`take` of the rows that take the step alone."""
-        cdef bint indices = cnp.PyArray_NDIM(x) == 1
-        cdef LayerState first = self.layers[0]
-        cdef cnp.ndarray own = self.integers if indices else self.vectors
-        take_rows(cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(own), cnp.PyArray_STRIDE(own, 0),
-                  <const int64_t *> cnp.PyArray_DATA(self.rows), n, NULL)
+        if rows == NULL:
+            memcpy(cnp.PyArray_DATA(own), cnp.PyArray_DATA(x), cnp.PyArray_NBYTES(own))
+        else:
+            take_rows(cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(own), cnp.PyArray_STRIDE(own, 0), rows, n, NULL)
         first.walk.indices = <const int64_t *> cnp.PyArray_DATA(own) if indices else NULL
         first.walk.x = NULL if indices else cnp.PyArray_BYTES(own)
 
