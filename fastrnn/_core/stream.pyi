@@ -3,23 +3,26 @@
 from collections.abc import Callable
 from typing import Any
 
-from numpy import float32
+from numpy import bool_, int64
 from numpy.typing import NDArray
 
-from fastrnn._core.weights import Panels
+from fastrnn._core.weights import RecurrentWeights
 
 class StreamCore:
     batch: int
     inputs: int
-    hidden: int
+    outputs: int
 
     def __init__(
         self,
-        panels: list[Panels],
+        weights: list[RecurrentWeights],
         batch: int,
         num_threads: int,
-        check_input: Callable[[Any], NDArray[Any]],
-        check_output: Callable[[Any], NDArray[float32]],
+        check_input: Callable[[Any, NDArray[bool_] | None], NDArray[Any]],
+        check_output: Callable[[Any], NDArray[Any]],
+        check_flags: Callable[[str, Any], NDArray[bool_]],
     ) -> None: ...
-    def step(self, x_t: NDArray[Any], out: NDArray[float32] | None = None) -> NDArray[float32]: ...
-    def states(self) -> tuple[list[NDArray[float32]], list[NDArray[float32]]]: ...
+    def step(self, x_t: Any, out: Any = None, *, reset: Any = None, mask: Any = None) -> NDArray[Any]: ...
+    def select(self, rows: NDArray[int64], B: int) -> None: ...
+    def rows_shown(self) -> NDArray[bool_]: ...
+    def states(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]: ...
