@@ -63,7 +63,7 @@ cdef struct Targets:
     Scratch scratch
 
 cdef Py_ssize_t scratch_numbers(Py_ssize_t N) noexcept nogil
-cdef Py_ssize_t layer_scratch_numbers(const Layer *w) noexcept nogil
+cdef Py_ssize_t layer_scratch_numbers(const Layer *w, bint indices) noexcept nogil
 cdef void add_weight_gradients(const Sums *sums, const Cut *cut, char *scratch, const fr_team *team, int part,
                                int parts) noexcept nogil
 cdef void multiply_rows(const RowProduct *product, const Cut *cut, const fr_team *team, int part,

@@ -31,9 +31,9 @@ cdef Py_ssize_t scratch_numbers(Py_ssize_t N) noexcept nogil:
     return GRADIENT_ROWS * N + FR_COLUMNS * COLUMN
 
 
-cdef Py_ssize_t layer_scratch_numbers(const Layer *w) noexcept nogil:
-    """The same for all operands of a layer."""
-    return scratch_numbers(padded(w.inputs) + w.stages * max(w.Pp, w.Hp))
+cdef Py_ssize_t layer_scratch_numbers(const Layer *w, bint indices) noexcept nogil:
+    """The same for all operands of a layer: x, unless it is of indices, and what each stage multiplies."""
+    return scratch_numbers((0 if indices else padded(w.inputs)) + w.stages * max(w.Pp, w.Hp))
 
 
 cdef class Gradients:

@@ -94,40 +94,39 @@ cdef run_forward(LayerTape record, int num_threads):
 # ------------------------------------------------------------------------------------------------------- backward
 
 
-cdef cnp.ndarray start_backward(LayerTape record, int direction):
-    """What a walk needs for the step at hand, its members set; the array is to be kept alive."""
+cdef list start_backward(LayerTape record, int direction):
+    """Arrays that a walk writes to in backward alone, the walk pointing at them; they are to be kept alive."""
     cdef Walk *walk = &record.walks[direction]
     cdef const Layer *w = walk.w
-    cdef cnp.ndarray scratch
-    if walk.m != NULL:
-        walk.dprojected = record.keep(record.rows, w.P)
+    cdef cnp.ndarray scratch, projected
     if walk.aux == NULL and walk.m == NULL:
-        return None
+        return []
     scratch = np.zeros((record.B, w.Hp), dtype=record.dtype)
-    if walk.m != NULL:
-        walk.dm = cnp.PyArray_BYTES(scratch)
-    else:
+    if walk.m == NULL:
         walk.daux = cnp.PyArray_BYTES(scratch)
-    return scratch
+        return [scratch]
+    projected = new(record.rows, w.P, 0, record.dtype)
+    walk.dm, walk.dprojected = cnp.PyArray_BYTES(scratch), cnp.PyArray_BYTES(projected)
+    return [scratch, projected]
 
 
 cdef run_backward(LayerTape record, Targets *targets, bint may_end, int num_threads):
     """All steps of a layer, whose dy, dh and dc are set, and the sums over them; uses up the gates, or a copy."""
     cdef Walk before[2]
     cdef int direction
-    cdef list copies
+    cdef list copies = []
     if not record.reusable or record.checkpoint:
         run_windows(record, targets, may_end, num_threads)
         return
     for direction in range(record.directions):
         before[direction] = record.walks[direction]
-    copies = [copy_gates(record, direction) for direction in range(record.directions)]
     try:
+        for direction in range(record.directions):
+            copies.append(copy_gates(record, direction))
         run_windows(record, targets, may_end, num_threads)
     finally:
         for direction in range(record.directions):
             record.walks[direction].gates = before[direction].gates
-        copies.clear()
 
 
 cdef cnp.ndarray copy_gates(LayerTape record, int direction):
@@ -150,11 +149,12 @@ cdef run_windows(LayerTape record, Targets *targets, bint may_end, int num_threa
     cdef int direction
     cdef Py_ssize_t most = max(<Py_ssize_t> 1, min(batch.T, gradient_rows(w) // batch.B))
     plan = backward_plan(w, batch, record.directions, record.walks[0].indices != NULL, most, num_threads)
-    scratch = empty((plan.team_threads, layer_scratch_numbers(w)), record.dtype)
+    cdef Py_ssize_t numbers = layer_scratch_numbers(w, record.walks[0].indices != NULL)
+    scratch = empty((plan.team_threads, numbers), record.dtype)
     cdef list alive = []  # arrays that the walks point into
     for direction in range(record.directions):
         targets[direction].scratch.at = cnp.PyArray_BYTES(scratch)
-        targets[direction].scratch.bytes = layer_scratch_numbers(w) * w.size
+        targets[direction].scratch.bytes = numbers * w.size
         alive.append(start_backward(record, direction))
         left.begin[direction], left.end[direction] = 0, batch.T
     if record.checkpoint:

@@ -118,8 +118,8 @@ cdef void plan_threads(Plan *plan, const Layer *w, Py_ssize_t B, int directions,
     if directions == 2 and threads > 1:
         grid = grid_of(w, B, threads)
         plan.apart = grid.unit_parts > 1 or grid.row_parts < threads
-    if plan.apart:
-        plan.threads = 2 * occupied(w, B, threads // 2)
+    if plan.apart:  # members of one team
+        plan.threads = 2 * occupied(w, B, min(threads, FR_MAX_TEAM) // 2)
     else:
         plan.threads = occupied(w, B, threads)
 

@@ -208,18 +208,21 @@ cdef class LayerTape:
     cdef list output_of_directions(self):
         """Each direction's h after each step in the order of x: (T, B, P) or (N, P)."""
         cdef Py_ssize_t P = self.walks[0].w.P
-        if self.outputs is None:
-            if self.joined():
-                y = self.states[0][1:self.T + 1]
-                self.outputs = [y[:, :, :P], y[:, :, P:]]
-            elif self.packed is None:
-                self.outputs = [self.states[0][1:]] + [h[:self.T] for h in self.states[1:]]
-            else:
-                self.outputs = [self.states[0][self.B:]]
-                if self.directions == 2:
-                    reverse = new(self.rows, P, 0, self.dtype)
-                    take_rows(self.states[1], self.packed.reverse_rows, reverse, 1)
-                    self.outputs.append(reverse)
+        cdef list outputs
+        if self.outputs is not None:
+            return self.outputs
+        if self.joined():
+            y = self.states[0][1:self.T + 1]
+            outputs = [y[:, :, :P], y[:, :, P:]]
+        elif self.packed is None:
+            outputs = [self.states[0][1:]] + [h[:self.T] for h in self.states[1:]]
+        else:
+            outputs = [self.states[0][self.B:]]
+            if self.directions == 2:
+                reverse = new(self.rows, P, 0, self.dtype)
+                take_rows(self.states[1], self.packed.reverse_rows, reverse, 1)
+                outputs.append(reverse)
+        self.outputs = outputs
         return self.outputs
 
     cdef cnp.ndarray output(self):
