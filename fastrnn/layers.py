@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -16,7 +16,7 @@ from fastrnn._core.memory import view_of
 from fastrnn._core.run import Gradients, Stack
 from fastrnn._core.tape import LayerTape
 from fastrnn._core.weights import RecurrentWeights
-from fastrnn.borders import Dense, Ragged, Steps
+from fastrnn.borders import Dense, Ragged, Sizes, Steps
 from fastrnn.cells import CELLS, Cell
 from fastrnn.module import FloatArray, Initialiser, Keys, Module, SetOnce
 from fastrnn.stream import Stream
@@ -68,8 +68,8 @@ class Recurrent(Module):
     ----------
     params, grads : Parameters
         Views by PyTorch's names: weight_ih_l0 (G*H, I), weight_hh_l0 (G*H, H), bias_ih_l0, bias_hh_l0 (G*H,), with a
-        projection weight_hr_l0 (P, H) and weight_hh_l0 (G*H, P); then those of the other direction, weight_ih_l0_reverse,
-        ...; then l1, ... The parameters are read-only but in `editing()`.
+        projection weight_hr_l0 (P, H) and weight_hh_l0 (G*H, P); then those of the other direction,
+        weight_ih_l0_reverse, ...; then l1, ... The parameters are read-only but in `editing()`.
     rng : numpy.random.Generator
         Where dropout's masks come from; save `rng.bit_generator.state` to resume exactly.
     dropout, batch_first
@@ -92,6 +92,7 @@ class Recurrent(Module):
     dropout: float
     rng: np.random.Generator
 
+    _REBUILT: ClassVar[tuple[str, ...]] = (*Module._REBUILT, "_sizes")
     _CHECKS: ClassVar = {"batch_first": _check.flag, "dropout": _check.dropout, "rng": _check.random_numbers}
 
     def __init_subclass__(cls) -> None:
@@ -148,7 +149,9 @@ class Recurrent(Module):
             for layer in self._by_layer(params)
         ]
         self._gradients = [tuple(Gradients(*arrays) for arrays in layer) for layer in self._by_layer(grads)]
-        self._stack = Stack(self._weights, self.merge if self.bidirectional else None)
+        merge = self.merge if self.bidirectional else None
+        self._stack = Stack(self._weights, merge)
+        self._sizes = Sizes(self.input_size, self._widths, self.proj_size, merge, self.STATES, self.dtype)
 
     @property
     def _cell(self) -> str:
@@ -166,19 +169,13 @@ class Recurrent(Module):
         """What ends the names of each direction's parameters."""
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    @property
-    def _y_width(self) -> tuple[int, str]:
-        """Columns of y, and in letters."""
-        width, letter = (self.proj_size, "P") if self.proj_size else (self._widths[-1], "H")
-        return (2 * width, f"2 * {letter}") if self.bidirectional and self.merge == "concat" else (width, letter)
-
     def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
         inputs = self.input_size
         for layer, width in enumerate(self._widths):
             rows, outputs = len(self.GATES) * width, self.proj_size or width
             for suffix in self._suffixes:
-                own = {"weight_ih": (rows, inputs), "weight_hh": (rows, outputs)}
+                own: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, outputs)}
                 if self.bias:
                     own |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 if self.proj_size:
@@ -197,6 +194,18 @@ class Recurrent(Module):
 
     # ------------------------------------------------------------------------------------------ running
 
+    @overload
+    def __call__(
+        self, x: NDArray[Any], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
+        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+    ) -> tuple[FloatArray, State]: ...
+
+    @overload
+    def __call__(
+        self, x: list[NDArray[Any]], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
+        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+    ) -> tuple[list[FloatArray], State]: ...
+
     def __call__(
         self,
         x: Any,
@@ -213,21 +222,21 @@ class Recurrent(Module):
         Parameters
         ----------
         x : (T, B, I) in the layer's dtype, or (T, B) integers in 0..I-1 that stand for one-hots
-            Batch first if the layer is; any strides. Without the batch's axis, (T, I) or (T,), a single sequence; states
-            and y are then without it, too. A list of B arrays (T_i, I) or (T_i,), sequences of different lengths, some of
-            which may have no steps; y is then such a list.
+            Batch first if the layer is; any strides. Without the batch's axis, (T, I) or (T,), a single sequence;
+            states and y are then without it, too. A list of B arrays (T_i, I) or (T_i,), sequences of different
+            lengths, some of which may have no steps; y is then such a list.
         state : h (layers * directions, B, H), for the LSTM a pair (h, c); None for zeros
-            Layer 0, layer 0 reverse, layer 1, ... With a projection h has P columns. Where layers differ in width, h (or
-            c) is a list of an array (directions, B, H) for each layer.
+            Layer 0, layer 0 reverse, layer 1, ... With a projection h has P columns. Where layers differ in width, h
+            (or c) is a list of an array (directions, B, H) for each layer.
         lengths : (B,) integers in 0..T, optional
-            Steps of each row, in any order. What comes after is padding: never read, and 0 in y and dx. The final state is
-            that after each row's own last step, and the reverse direction starts at each row's own end.
+            Steps of each row, in any order. What comes after is padding: never read, and 0 in y and dx. The final state
+            is that after each row's own last step, and the reverse direction starts at each row's own end.
         mask : (T, B) bool, like x's first axes, optional
             False: the row does not take this step. Its state stays as it is, and y is that of the step before, in the
             direction's own order; 0 before the first one. With a list, a list of arrays (T_i,).
         reset : (T, B) bool, like x's first axes, optional
-            True: nothing passes from the step before, the state is 0 before this step (an episode begins). With a list, a
-            list of arrays (T_i,).
+            True: nothing passes from the step before, the state is 0 before this step (an episode begins). With a list,
+            a list of arrays (T_i,).
         zero_output_for_mask : bool, optional
             Whether y is 0 at masked steps instead, as it always is in Keras's Bidirectional: by default with two
             directions.
@@ -250,6 +259,20 @@ class Recurrent(Module):
         steps = self._steps(self._who, x, lengths, mask, reset, zero_output_for_mask)
         y, state, _, _ = self._run(self._who, x, state, steps, num_threads, tape=False)
         return y, state
+
+    @overload
+    def forward(
+        self, x: NDArray[Any], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
+        checkpoint: int | str | None = None,
+        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+    ) -> tuple[FloatArray, State, Tape]: ...
+
+    @overload
+    def forward(
+        self, x: list[NDArray[Any]], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
+        checkpoint: int | str | None = None,
+        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+    ) -> tuple[list[FloatArray], State, Tape]: ...
 
     def forward(
         self,
@@ -274,8 +297,8 @@ class Recurrent(Module):
             As in a call.
         checkpoint : int, "auto" or None
             For very long sequences: keep the state only at every so many steps, or a few more, and compute what lies
-            between again in backward. The gradients are the same bit for bit. "auto" chooses the number that needs least
-            memory, about the square root of T.
+            between again in backward. The gradients are the same bit for bit. "auto" chooses the number that needs
+            least memory, about the square root of T.
 
         Returns
         -------
@@ -314,12 +337,13 @@ class Recurrent(Module):
         threads = runtime.resolve(who, num_threads)
         dropout = self.dropout if tape else 0.0
         if steps is not None:
-            return self._run_ragged(who, Ragged(self, who, x, steps), state, threads, tape, dropout, checkpoint)
+            ragged = Ragged(self._sizes, self.batch_first, who, x, steps)
+            return self._run_ragged(who, ragged, state, threads, tape, dropout, checkpoint)
         border = None
         if self.batch_first or not self._stack.takes(x):
             x, border = self._dense(who, x)
         if border is None:
-            initial = None if state is None else self._checked_state(who, "state", state, x.shape[1])
+            initial = self._checked_state(who, "state", state, x.shape[1])
         else:
             initial = border.initial(who, "state", state, x.shape[1])
         y, final, records = self._stack.forward(x, initial, tape, dropout, self.rng, threads, None, checkpoint)
@@ -329,15 +353,13 @@ class Recurrent(Module):
 
     def _dense(self, who: str, x: Any) -> tuple[NDArray[Any], Dense | None]:
         """x as (T, B, ...), and its form, None for time first."""
-        x = _check.plain(who, "x", x)
-        single = isinstance(x, np.ndarray) and x.ndim == (1 if _check.is_index(x) else 2) and x.dtype != bool
-        swapped = self.batch_first and not single
-        if single:
-            given = _check.sequence(who, x[:, None], ("T", "1"), self.input_size, dtype=self.dtype)
-            return np.ascontiguousarray(given), Dense(self, single=True)
-        given = _check.sequence(who, x, self._axes, self.input_size, dtype=self.dtype)
-        border = Dense(self, swapped) if swapped else None
-        return border.time_first(given) if border else np.ascontiguousarray(given), border
+        axes = ("B", "T") if self.batch_first else ("T", "B")
+        x = _check.sequence(who, x, axes, self.input_size, dtype=self.dtype)
+        single = x.ndim == (1 if _check.is_index(x) else 2)
+        if not single and not self.batch_first:
+            return np.ascontiguousarray(x), None
+        border = Dense(self._sizes, swapped=not single, single=single)
+        return border.time_first(x), border
 
     def _run_ragged(
         self, who: str, border: Ragged, state: State, threads: int, tape: bool, dropout: float, checkpoint: int
@@ -353,15 +375,27 @@ class Recurrent(Module):
 
     # ---------------------------------------------------------------------------------------- gradients
 
+    @overload
+    def backward(
+        self, tape: Tape, dy: FloatArray | None, dstate: State = None, *, input_gradient: bool = True,
+        num_threads: int | None = None,
+    ) -> tuple[FloatArray | None, State]: ...
+
+    @overload
+    def backward(
+        self, tape: Tape, dy: list[FloatArray], dstate: State = None, *, input_gradient: bool = True,
+        num_threads: int | None = None,
+    ) -> tuple[list[FloatArray] | None, State]: ...
+
     def backward(
         self,
         tape: Tape,
-        dy: FloatArray | None,
+        dy: Any,
         dstate: State = None,
         *,
         input_gradient: bool = True,
         num_threads: int | None = None,
-    ) -> tuple[FloatArray | None, State]:
+    ) -> tuple[Any, State]:
         """Backpropagate through time over the whole tape, add to `grads` and use the tape up.
 
         Parameters
@@ -401,16 +435,17 @@ class Recurrent(Module):
         else:
             T, B = records[0].T, records[0].B
             if dy is not None and (border is not None or not self._stack.takes_gradient(dy, T, B)):
-                dy = (border or Dense(self)).dy(who, dy, T, B)
+                dy = (border or Dense(self._sizes)).dy(who, dy, T, B)
             if border is None:
-                final = None if dstate is None else self._checked_state(who, "dstate", dstate, B)
+                final = self._checked_state(who, "dstate", dstate, B)
             else:
                 final = border.initial(who, "dstate", dstate, B)
         with self._lock:
             if records:
                 self._stack.prepare_backward(records, input_gradient)
             tape._use_up(self, who)
-            dx, initial = None, None
+            dx: Any = None
+            initial: Any = None
             if records:
                 dx, initial = self._stack.backward(records, dy, final, input_gradient, self._gradients, threads)
         if isinstance(border, Ragged):
@@ -423,35 +458,11 @@ class Recurrent(Module):
 
     # ------------------------------------------------------------------------------------------- states
 
-    @property
-    def _axes(self) -> tuple[str, str]:
-        return ("B", "T") if self.batch_first else ("T", "B")
-
-    def _state_shapes(self, B: int | None) -> list[_check.StateShape]:
-        """For each kind of state its shape, or those of each layer where they differ; None for no batch's axis."""
-        directions, batch = len(self._suffixes), () if B is None else (B,)
-        kinds: list[_check.StateShape] = []
-        for kind in self.STATES:
-            widths = [self.proj_size if kind == "h" and self.proj_size else width for width in self._widths]
-            if len(set(widths)) == 1:
-                kinds.append((self.num_layers * directions, *batch, widths[0]))
-            else:
-                kinds.append([(directions, *batch, width) for width in widths])
-        return kinds
-
-    def _checked_state(self, who: str, name: str, state: State, B: int | None) -> list[Any] | None:
-        """The kinds of a state, each (layers * directions, B, H), None for zeros; B None for a single sequence."""
+    def _checked_state(self, who: str, name: str, state: State, B: int) -> list[Any] | None:
+        """The kinds of a state, each (layers * directions, B, H), None for zeros."""
         if state is None:
             return None
-        if B is not None and (ready := self._stack.takes_state(state, B)) is not None:
-            return ready
-        letters = "(layers, B, H)" if B is not None else "(layers, H)"
-        if self.bidirectional:
-            letters = letters.replace("layers", "2 * layers")
-        kinds = _check.state(who, name, state, self.STATES, self._state_shapes(B), letters, dtype=self.dtype)
-        if B is not None:
-            return kinds
-        return [[part[:, None] for part in kind] if isinstance(kind, list) else kind[:, None] for kind in kinds]
+        return self._stack.takes_state(state, B) or self._sizes.checked_state(who, name, state, B)
 
     def _state(self, parts: list[Any]) -> State:
         """The public state of its arrays: h alone, or (h, c)."""

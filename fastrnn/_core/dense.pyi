@@ -1,42 +1,21 @@
-"""The linear layer, the loss and dropout over C-contiguous arrays (see _core/dense.pyx)."""
+"""The linear layer over C-contiguous arrays of the dtype of its weights (see _core/dense.pyx)."""
 
-from threading import Lock
+from typing import Any, TypeAlias
 
-from numpy import float32, int64
+from numpy import floating
 from numpy.typing import NDArray
 
-class Version:
-    number: int
+from fastrnn._core.weights import LinearWeights
 
-    def advance(self) -> None: ...
+FloatArray: TypeAlias = NDArray[floating[Any]]
 
-class LinearPanels:
-    inputs: int
-    outputs: int
-    lock: Lock
-    version: Version
-
-    def __init__(self, version: Version, weight: NDArray[float32], bias: NDArray[float32] | None) -> None: ...
-    def _renew_lock(self) -> None: ...
-    def refresh(self) -> None: ...
-    def refresh_transposed(self) -> None: ...
-
-def linear_forward(w: LinearPanels, x: NDArray[float32], y: NDArray[float32], num_threads: int) -> None: ...
+def linear_forward(weights: LinearWeights, x: FloatArray, y: FloatArray, num_threads: int) -> None: ...
 def linear_backward(
-    w: LinearPanels,
-    x: NDArray[float32],
-    dy: NDArray[float32],
-    dx: NDArray[float32],
-    dweight: NDArray[float32],
-    dbias: NDArray[float32],
+    weights: LinearWeights,
+    x: FloatArray,
+    dy: FloatArray,
+    dx: FloatArray,
+    dweight: FloatArray,
+    dbias: FloatArray,
     num_threads: int,
 ) -> None: ...
-def cross_entropy(
-    logits: NDArray[float32],
-    targets: NDArray[int64],
-    scale: float,
-    dlogits: NDArray[float32],
-    losses: NDArray[float32],
-    num_threads: int,
-) -> None: ...
-def dropout(source: NDArray[float32], target: NDArray[float32], p: float, key: int, num_threads: int) -> None: ...

@@ -1,25 +1,28 @@
 """One time step a call (see _core/stream.pyx)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from numpy import float32
+from numpy import floating
 from numpy.typing import NDArray
 
-from fastrnn._core.weights import Panels
+from fastrnn._core.weights import RecurrentWeights
+
+_Floats = NDArray[floating[Any]]  # float32 or float64
 
 class StreamCore:
-    batch: int
-    inputs: int
-    hidden: int
+    batch: Final[int]
+    inputs: Final[int]
+    outputs: Final[int]
 
     def __init__(
         self,
-        panels: list[Panels],
+        weights: list[RecurrentWeights],
         batch: int,
         num_threads: int,
         check_input: Callable[[Any], NDArray[Any]],
-        check_output: Callable[[Any], NDArray[float32]],
+        check_output: Callable[[Any], _Floats],
+        choosing_step: Callable[[Any, Any, Any, Any], Any] | None,
     ) -> None: ...
-    def step(self, x_t: NDArray[Any], out: NDArray[float32] | None = None) -> NDArray[float32]: ...
-    def states(self) -> tuple[list[NDArray[float32]], list[NDArray[float32]]]: ...
+    def step(self, x_t: Any, out: Any = None, *, reset: Any = None, mask: Any = None) -> Any: ...
+    def states(self) -> tuple[list[_Floats], list[_Floats]]: ...

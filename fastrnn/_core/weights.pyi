@@ -1,34 +1,39 @@
 """A layer's packed weights (see _core/weights.pyx)."""
 
 from threading import Lock
+from typing import Any
 
-from numpy import float32
+from numpy import floating
 from numpy.typing import NDArray
 
-from fastrnn._core.dense import Version
+_Floats = NDArray[floating[Any]]  # float32 or float64
 
-class Panels:
-    inputs: int
-    H: int
-    Hp: int
-    columns: int
-    row: int
-    input_floats: int
-    recurrent_floats: int
-    states: int
-    aux: int
+class Version:
+    number: int
+
+    def advance(self) -> None: ...
+
+class PackedWeights:
     lock: Lock
     version: Version
 
+    def _renew_lock(self) -> None: ...
+
+class RecurrentWeights(PackedWeights):
     def __init__(
         self,
         cell: str,
         version: Version,
-        weight_ih: NDArray[float32],
-        weight_hh: NDArray[float32],
-        bias_ih: NDArray[float32] | None = None,
-        bias_hh: NDArray[float32] | None = None,
+        weight_ih: _Floats,
+        weight_hh: _Floats,
+        bias_ih: _Floats | None = None,
+        bias_hh: _Floats | None = None,
+        weight_hr: _Floats | None = None,
     ) -> None: ...
-    def _renew_lock(self) -> None: ...
     def refresh(self, indices: bool) -> None: ...
     def refresh_transposed(self, inputs: bool) -> None: ...
+
+class LinearWeights(PackedWeights):
+    def __init__(self, version: Version, weight: _Floats, bias: _Floats | None) -> None: ...
+    def refresh(self) -> None: ...
+    def refresh_transposed(self) -> None: ...
