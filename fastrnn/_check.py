@@ -459,8 +459,12 @@ def _not_empty(who: str, name: str, array: NDArray[Any], letters: list[str]) -> 
             )
 
 
-def sequences(who: str, x: list[Any], features: int, *, dtype: DType = FLOAT32) -> list[NDArray[Any]]:
+def sequences(
+    who: str, x: list[Any], axes: tuple[str, str], features: int, *, dtype: DType = FLOAT32
+) -> list[NDArray[Any]]:
     """Return the arrays of a list, all (T_i, features) of dtype or all integers (T_i,), T_i >= 0, not all of them 0."""
+    if x and not any(isinstance(one, np.ndarray) or _is_tensor(one) for one in x):
+        sequence(who, x, axes, features, dtype=dtype)  # numbers in a list, which it refuses
     arrays = [plain(who, f"x[{b}]", one) for b, one in enumerate(x)]
     if not arrays:
         raise ValueError(f"{who}: x is an empty list; expected one array (T_i, input_size) or more")

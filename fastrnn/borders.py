@@ -186,7 +186,7 @@ class Ragged:
     def _take_list(self, who: str, x: list[Any], steps: Steps) -> Array:
         if steps.lengths is not None:
             raise ValueError(f"{who}: lengths are given with a list, whose arrays have lengths; expected lengths=None")
-        arrays = _check.sequences(who, x, self._sizes.input_size, dtype=self._sizes.dtype)
+        arrays = _check.sequences(who, x, self._axes, self._sizes.input_size, dtype=self._sizes.dtype)
         self._lengths = np.array([len(array) for array in arrays])
         self._T, self._B = int(self._lengths.max()), len(arrays)
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])

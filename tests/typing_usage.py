@@ -57,8 +57,7 @@ def sequences(x: Floats, each: list[NDArray[Any]], lengths: NDArray[np.int64], f
     assert_type(parts, list[Either])
     parts, state, tape = lstm.forward(each, state, checkpoint=8)
     assert_type(parts, list[Either])
-    dx, dstate = lstm.backward(tape, parts, state)
-    assert_type(dx, list[Either] | None)
+    assert_type(lstm.backward(tape, parts, state)[0], list[Either] | None)
 
 
 def training(x: Floats, targets: NDArray[np.int64]) -> None:
