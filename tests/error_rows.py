@@ -62,7 +62,8 @@ class World:
         dx, dstate = self.lstm.backward(self.tape, self.dy, (self.h, self.c))
         step = self.stream.step(self.x[1])
         dx_both, (dh, dc) = self.both.backward(self.both_tape, self.both_dy)
-        return [dx, *dstate, dx_both, dh, *dc, self.head.backward(self.head_tape, self.drows), step, *self.everything()[0]]
+        dhead = self.head.backward(self.head_tape, self.drows)
+        return [dx, *dstate, dx_both, dh, *dc, dhead, step, *self.everything()[0]]
 
 
 class Row(NamedTuple):
