@@ -1,21 +1,21 @@
 """A layer's packed weights (see _core/weights.pyx)."""
 
 from threading import Lock
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from numpy import floating
 from numpy.typing import NDArray
 
-_Floats = NDArray[floating[Any]]  # float32 or float64
+FloatArray: TypeAlias = NDArray[floating[Any]]
 
 class Version:
-    number: int
+    number: Final[int]
 
     def advance(self) -> None: ...
 
 class PackedWeights:
-    lock: Lock
-    version: Version
+    version: Final[Version]
+    lock: Final[Lock]
 
     def _renew_lock(self) -> None: ...
 
@@ -24,16 +24,16 @@ class RecurrentWeights(PackedWeights):
         self,
         cell: str,
         version: Version,
-        weight_ih: _Floats,
-        weight_hh: _Floats,
-        bias_ih: _Floats | None = None,
-        bias_hh: _Floats | None = None,
-        weight_hr: _Floats | None = None,
+        weight_ih: FloatArray,
+        weight_hh: FloatArray,
+        bias_ih: FloatArray | None = None,
+        bias_hh: FloatArray | None = None,
+        weight_hr: FloatArray | None = None,
     ) -> None: ...
     def refresh(self, indices: bool) -> None: ...
     def refresh_transposed(self, inputs: bool) -> None: ...
 
 class LinearWeights(PackedWeights):
-    def __init__(self, version: Version, weight: _Floats, bias: _Floats | None) -> None: ...
+    def __init__(self, version: Version, weight: FloatArray, bias: FloatArray | None) -> None: ...
     def refresh(self) -> None: ...
     def refresh_transposed(self) -> None: ...
