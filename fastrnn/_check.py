@@ -7,7 +7,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -390,12 +390,18 @@ def indices(
     """
     letters = axes.split(", ")
     if array.ndim != len(letters):
-        raise ValueError(
-            f"{who}: {name} holds integers and has shape {array.shape}; expected ({axes}) indices "
-            f"below {meaning}={size}, or vectors as {dtype} ({floats_code(name, array, dtype)})"
-        )
+        _wrong_index_axes(who, name, array, f"({axes})", size, meaning, dtype)
     _not_empty(who, name, array, letters)
     return index_range(who, name, array, size, meaning)
+
+
+def _wrong_index_axes(
+    who: str, name: str, array: NDArray[Any], axes: str, size: int, meaning: str, dtype: DType
+) -> NoReturn:
+    raise ValueError(
+        f"{who}: {name} holds integers and has shape {array.shape}; expected {axes} indices "
+        f"below {meaning}={size}, or vectors as {dtype} ({floats_code(name, array, dtype)})"
+    )
 
 
 def index_range(who: str, name: str, array: NDArray[Any], size: int, meaning: str) -> IndexArray:
@@ -410,19 +416,40 @@ def index_range(who: str, name: str, array: NDArray[Any], size: int, meaning: st
     return array.astype(np.int64, copy=False)
 
 
-def sequence(
-    who: str, x: Any, axes: tuple[str, str], features: int, meaning: str = "input_size", *, dtype: DType = FLOAT32
-) -> NDArray[Any]:
-    """Return x, (T, B, features) of dtype or integers (T, B), with neither T nor B zero."""
+def sequence(who: str, x: Any, axes: tuple[str, str], features: int, *, dtype: DType = FLOAT32) -> NDArray[Any]:
+    """Return x, (T, B, features) of dtype or integers (T, B), or one axis less for a single sequence; not empty."""
     x = plain(who, "x", x)
     if is_index(x):
-        return indices(who, "x", x, ", ".join(axes), features, meaning, dtype=dtype)
+        if x.ndim not in (1, 2):
+            _wrong_index_axes(who, "x", x, f"({', '.join(axes)}) or (T,)", features, "input_size", dtype)
+        return indices(who, "x", x, ", ".join(axes if x.ndim == 2 else ("T",)), features, "input_size", dtype=dtype)
     vectors = floats(who, "x", x, f", or integers ({', '.join(axes)})", dtype=dtype)
-    expected = f"({', '.join(axes)}, {meaning}={features})"
-    if vectors.ndim != 3 or vectors.shape[2] != features:
-        raise ValueError(f"{who}: x has shape {vectors.shape}; expected {expected}")
-    _not_empty(who, "x", vectors, list(axes))
-    return vectors
+    if vectors.ndim == 2 and vectors.shape[1] == features:
+        _not_empty(who, "x", vectors, ["T"])
+        return vectors
+    return _batch(who, vectors, axes, features, f", or (T, input_size={features}) of a single sequence")
+
+
+def padded_sequence(who: str, x: Any, axes: tuple[str, str], features: int, *, dtype: DType = FLOAT32) -> NDArray[Any]:
+    """Return x as `sequence` does, but no single one, and with any indices: padding may hold what it likes."""
+    x = plain(who, "x", x)
+    if not is_index(x):
+        return _batch(who, floats(who, "x", x, f", or integers ({', '.join(axes)})", dtype=dtype), axes, features)
+    if x.ndim != 2:
+        _wrong_index_axes(who, "x", x, f"({', '.join(axes)})", features, "input_size", dtype)
+    _not_empty(who, "x", x, list(axes))
+    return x  # type: ignore[no-any-return]
+
+
+def _batch(
+    who: str, x: FloatArray, axes: tuple[str, str], features: int, otherwise: str = ""
+) -> FloatArray:
+    """Return x if it is (T, B, features) and not empty; `otherwise` says what else would have done."""
+    if x.ndim != 3 or x.shape[2] != features:
+        expected = f"({', '.join(axes)}, input_size={features})"
+        raise ValueError(f"{who}: x has shape {x.shape}; expected {expected}{'' if x.ndim == 3 else otherwise}")
+    _not_empty(who, "x", x, list(axes))
+    return x
 
 
 def _not_empty(who: str, name: str, array: NDArray[Any], letters: list[str]) -> None:
@@ -434,19 +461,12 @@ def _not_empty(who: str, name: str, array: NDArray[Any], letters: list[str]) -> 
             )
 
 
-def padded_sequence(who: str, x: Any, axes: tuple[str, str], features: int, *, dtype: DType = FLOAT32) -> NDArray[Any]:
-    """Return x as `sequence` does, but for the range of indices: padding may hold anything."""
-    x = plain(who, "x", x)
-    if not is_index(x):
-        return sequence(who, x, axes, features, dtype=dtype)
-    if x.ndim != 2:
-        indices(who, "x", x, ", ".join(axes), features, "input_size", dtype=dtype)  # which says what is wrong
-    _not_empty(who, "x", x, list(axes))
-    return x  # type: ignore[no-any-return]
-
-
-def sequences(who: str, x: list[Any], features: int, *, dtype: DType = FLOAT32) -> list[NDArray[Any]]:
+def sequences(
+    who: str, x: list[Any], axes: tuple[str, str], features: int, *, dtype: DType = FLOAT32
+) -> list[NDArray[Any]]:
     """Return the arrays of a list, all (T_i, features) of dtype or all integers (T_i,), T_i >= 0, not all of them 0."""
+    if x and not any(isinstance(one, np.ndarray) or _is_tensor(one) for one in x):
+        sequence(who, x, axes, features, dtype=dtype)  # numbers in a list, which it refuses
     arrays = [plain(who, f"x[{b}]", one) for b, one in enumerate(x)]
     if not arrays:
         raise ValueError(f"{who}: x is an empty list; expected one array (T_i, input_size) or more")
@@ -506,12 +526,12 @@ def state(
     value: Any,
     names: tuple[str, ...],
     expected: Sequence[StateShape],
-    meaning: str = "(layers, B, H)",
+    meanings: Sequence[str],
     *,
     dtype: DType = FLOAT32,
 ) -> list[Any]:
     """Return the kinds of a state: h alone, or a pair (h, c), each an array or a list of one for each layer."""
-    said = [f"{meaning} = {shapes}" for shapes in expected]
+    said = [f"{meaning} = {shapes}" for meaning, shapes in zip(meanings, expected, strict=True)]
     if len(names) == 1:
         if isinstance(value, (tuple, list)) and not isinstance(expected[0], list):
             raise TypeError(
@@ -526,17 +546,17 @@ def state(
             each = f"each {said[0]}" if len(set(said)) == 1 else " and ".join(said)
             raise TypeError(f"{who}: {name} is a {got}; expected the pair (h, c), {each}")
         parts = list(value)
-    labels = [name] if len(names) == 1 else [f"{name}[{i}] ({n})" for i, n in enumerate(names)]
     kinds: list[Any] = []
-    for label, part, shapes in zip(labels, parts, expected, strict=True):
+    for i, (part, shapes, meaning) in enumerate(zip(parts, expected, meanings, strict=True)):
+        label, kind = (name, "") if len(names) == 1 else (f"{name}[{i}]", f" ({names[i]})")
         if isinstance(shapes, list):
-            arrays = list_of(who, label, part, len(shapes), "one array for each layer")
+            arrays = list_of(who, f"{label}{kind}", part, len(shapes), "one array for each layer")
             kinds.append([
-                shape(who, f"{label}[{layer}]", array, one, meaning, dtype=dtype)
+                shape(who, f"{label}[{layer}]{kind}", array, one, meaning, dtype=dtype)
                 for layer, (array, one) in enumerate(zip(arrays, shapes, strict=True))
             ])
         else:
-            kinds.append(shape(who, label, part, shapes, meaning, dtype=dtype))
+            kinds.append(shape(who, f"{label}{kind}", part, shapes, meaning, dtype=dtype))
     return kinds
 
 

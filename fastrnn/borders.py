@@ -1,22 +1,21 @@
 """The forms in which a caller brings a batch, and what comes back in the same form.
 
-`Dense` is one array of equal sequences, `Ragged` everything else: lengths, lists, masks, resets. Both check what they take
-and hand the compiled stack what it runs on. A tape keeps its border, because gradients come and go in the same form.
+`Dense` is one array of equal sequences, `Ragged` everything else: lengths, lists, masks, resets. Both check what they
+take and hand the compiled stack what it runs on. A tape keeps its border, because gradients come and go in the same
+form, whatever becomes of the layer's attributes meanwhile.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import _check
-from fastrnn._core.tape import PackedBatch, merged, unmerged
+from fastrnn._core.tape import merged, unmerged
 from fastrnn.packing import Packing, packing
-
-if TYPE_CHECKING:
-    from fastrnn.layers import Recurrent
 
 Array = NDArray[Any]
 Kinds = list[Any]  # of a state: h, or h and c; see `fastrnn._core.run`
@@ -31,13 +30,84 @@ class Steps(NamedTuple):
     zero_output_for_mask: Any = None
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What a border has to know of a stack of layers.
+
+    Attributes
+    ----------
+    input_size : int
+    widths : tuple of int
+        H of each layer.
+    projection : int
+        P, 0 for none.
+    merge : str or None
+        None for one direction.
+    states : tuple of str
+        Names of the kinds of a state.
+    dtype : numpy.dtype
+    """
+
+    input_size: int
+    widths: tuple[int, ...]
+    projection: int
+    merge: str | None
+    states: tuple[str, ...]
+    dtype: _check.DType
+
+    @property
+    def directions(self) -> int:
+        return 1 if self.merge is None else 2
+
+    @property
+    def y_width(self) -> int:
+        """Columns of y."""
+        width = self.projection or self.widths[-1]
+        return 2 * width if self.merge == "concat" else width
+
+    @property
+    def y_letters(self) -> str:
+        """Columns of y, in letters."""
+        letter = "P" if self.projection else "H"
+        return f"2 * {letter}" if self.merge == "concat" else letter
+
+    def state_shapes(self, B: int | None) -> list[_check.StateShape]:
+        """For each kind of state its shape, or those of each layer where they differ; None for no batch's axis."""
+        batch = () if B is None else (B,)
+        kinds: list[_check.StateShape] = []
+        for kind in self.states:
+            widths = [self.projection if kind == "h" and self.projection else width for width in self.widths]
+            if len(set(widths)) == 1:
+                kinds.append((len(widths) * self.directions, *batch, widths[0]))
+            else:
+                kinds.append([(self.directions, *batch, width) for width in widths])
+        return kinds
+
+    def checked_state(self, who: str, name: str, state: Any, B: int | None) -> Kinds | None:
+        """The kinds of a state, each with the batch's axis, None for zeros; B None for a single sequence."""
+        if state is None:
+            return None
+        shapes, letters = self.state_shapes(B), self._state_letters(B)
+        kinds = _check.state(who, name, state, self.states, shapes, letters, dtype=self.dtype)
+        if B is not None:
+            return kinds
+        return [[part[:, None] for part in kind] if isinstance(kind, list) else kind[:, None] for kind in kinds]
+
+    def _state_letters(self, B: int | None) -> list[str]:
+        """The axes of each kind's arrays."""
+        batch = "" if B is None else "B, "
+        letters = []
+        for kind, shapes in zip(self.states, self.state_shapes(B), strict=True):
+            first = "directions" if isinstance(shapes, list) else "layers" if self.merge is None else "2 * layers"
+            letters.append(f"({first}, {batch}{'P' if kind == 'h' and self.projection else 'H'})")
+        return letters
+
+
 class Dense:
-    """One array of sequences of equal length: time first, batch first, or a single sequence without the batch's axis."""
+    """One array of sequences of equal length: time first, batch first, or one sequence without the batch's axis."""
 
-    batch: PackedBatch | None = None
-
-    def __init__(self, layer: Recurrent, swapped: bool = False, single: bool = False) -> None:
-        self._layer, self._swapped, self._single = layer, swapped, single
+    def __init__(self, sizes: Sizes, swapped: bool = False, single: bool = False) -> None:
+        self._sizes, self._swapped, self._single = sizes, swapped, single
 
     def time_first(self, array: Array) -> Array:
         """The caller's x or dy as (T, B, ...), contiguous."""
@@ -55,20 +125,13 @@ class Dense:
 
     def initial(self, who: str, name: str, state: Any, B: int) -> Kinds | None:
         """The kinds (L*D, B, width) of a state, None for zeros."""
-        if self._single and state is not None:
-            return self._layer._checked_state(who, name, state, None)
-        return self._layer._checked_state(who, name, state, B)
+        return self._sizes.checked_state(who, name, state, None if self._single else B)
 
     def dy(self, who: str, dy: Any, T: int, B: int) -> Any:
         """dy as the stack takes it."""
-        width, letters = self._layer._y_width
-        if self._single:
-            meaning, sizes = f"(T, {letters})", [T, width]
-        elif self._swapped:
-            meaning, sizes = f"(B, T, {letters})", [B, T, width]
-        else:
-            meaning, sizes = f"(T, B, {letters})", [T, B, width]
-        return self.time_first(_check.shape(who, "dy", dy, tuple(sizes), meaning, dtype=self._layer.dtype))
+        lead, letters = ((T,), "T") if self._single else ((B, T), "B, T") if self._swapped else ((T, B), "T, B")
+        expected, meaning = (*lead, self._sizes.y_width), f"({letters}, {self._sizes.y_letters})"
+        return self.time_first(_check.shape(who, "dy", dy, expected, meaning, dtype=self._sizes.dtype))
 
     def state(self, kinds: Kinds) -> Kinds:
         """A state, or its gradient, in the caller's form."""
@@ -82,20 +145,24 @@ class Ragged:
 
     Parameters
     ----------
-    layer, who
+    sizes : Sizes
+    swapped : bool
+        Whether arrays are batch first.
+    who : str
     x, steps : as the caller gives them; checked here
     """
 
-    def __init__(self, layer: Recurrent, who: str, x: Any, steps: Steps) -> None:
-        self._layer = layer
+    def __init__(self, sizes: Sizes, swapped: bool, who: str, x: Any, steps: Steps) -> None:
+        self._sizes, self._swapped = sizes, swapped
+        self._axes = ("B", "T") if swapped else ("T", "B")
         self._listed = isinstance(x, list)
         rows = self._take_list(who, x, steps) if self._listed else self._take_array(who, x, steps)
-        zero = layer.bidirectional
+        zero = sizes.merge is not None
         if steps.zero_output_for_mask is not None:
             zero = _check.flag(who, "zero_output_for_mask", steps.zero_output_for_mask)
-        flags = [self._flags(who, name, getattr(steps, name)) for name in ("mask", "reset")]
+        mask, reset = (self._flags(who, name, getattr(steps, name)) for name in ("mask", "reset"))
         self._packing: Packing = packing(
-            self._places, len(rows), self._lengths, *flags, zero, 2 if layer.bidirectional else 1
+            self._places, len(rows), self._lengths, mask, reset, zero, sizes.directions
         )
         self.batch = self._packing.batch
         self.x = self._packing.pack(rows)
@@ -105,22 +172,21 @@ class Ragged:
 
     def _take_array(self, who: str, x: Any, steps: Steps) -> Array:
         """The caller's rows, all places one after the other."""
-        layer = self._layer
-        x = _check.padded_sequence(who, x, layer._axes, layer.input_size, dtype=layer.dtype)
+        x = _check.padded_sequence(who, x, self._axes, self._sizes.input_size, dtype=self._sizes.dtype)
         self._lead = x.shape[:2]
-        swapped = layer.batch_first
-        self._T, self._B = (self._lead[1], self._lead[0]) if swapped else self._lead
+        self._T, self._B = self._lead[::-1] if self._swapped else self._lead
         places = np.arange(self._T * self._B).reshape(self._lead)
-        self._places = np.ascontiguousarray(places.T) if swapped else places
+        self._places = np.ascontiguousarray(places.T) if self._swapped else places
         self._lengths = np.full(self._B, self._T)
         if steps.lengths is not None:
             self._lengths = _check.lengths(who, steps.lengths, self._B, self._T)
-        return x.reshape(self._T * self._B, *x.shape[2:])
+        rows: Array = x.reshape(self._T * self._B, *x.shape[2:])
+        return rows
 
     def _take_list(self, who: str, x: list[Any], steps: Steps) -> Array:
         if steps.lengths is not None:
             raise ValueError(f"{who}: lengths are given with a list, whose arrays have lengths; expected lengths=None")
-        arrays = _check.sequences(who, x, self._layer.input_size, dtype=self._layer.dtype)
+        arrays = _check.sequences(who, x, self._axes, self._sizes.input_size, dtype=self._sizes.dtype)
         self._lengths = np.array([len(array) for array in arrays])
         self._T, self._B = int(self._lengths.max()), len(arrays)
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
@@ -132,8 +198,8 @@ class Ragged:
         if value is None:
             return None
         if not self._listed:
-            flags = _check.flags(who, name, value, self._lead, f"({', '.join(self._layer._axes)})")
-            return flags.T if self._layer.batch_first else flags
+            flags = _check.flags(who, name, value, self._lead, f"({', '.join(self._axes)})")
+            return flags.T if self._swapped else flags
         result = np.zeros((self._T, self._B), bool)
         for b, own in enumerate(_check.list_of(who, name, value, self._B, "one array (T_i,) for each of x's")):
             length = int(self._lengths[b])
@@ -144,7 +210,7 @@ class Ragged:
         """Integers that stand for one-hots: those that are read are in their range."""
         if _check.is_index(self.x):
             if len(self.x):
-                self.x = _check.index_range(who, "x", self.x, self._layer.input_size, "input_size")
+                self.x = _check.index_range(who, "x", self.x, self._sizes.input_size, "input_size")
             self.x = self.x.astype(np.int64)
 
     def _as_given(self, rows: Array) -> Any:
@@ -160,42 +226,39 @@ class Ragged:
         """Whether x is of integers, which have no gradient."""
         return _check.is_index(self.x)
 
-    def initial(self, who: str, name: str, state: Any) -> Kinds | None:
-        """The kinds (L*D, sequences, width) of a state, None for zeros."""
-        self._start = self._layer._checked_state(who, name, state, self._B)
-        if self._start is None or self.batch is None:
-            return None
-        return self._each(self._packing.initial_states, self._start)
+    def initial(self, who: str, name: str, state: Any) -> tuple[Kinds | None, Kinds | None]:
+        """The initial state of the sequences (L*D, sequences, width) and of the rows, both None for zeros."""
+        given = self._sizes.checked_state(who, name, state, self._B)
+        return self._each(self._packing.initial_states, given), given
 
     def y(self, y: Array | None, outputs: list[Array]) -> Any:
         """y in the caller's form: 0 where a row takes no step, or what the mask says."""
         if y is None:
-            width, _ = self._layer._y_width
-            return self._as_given(np.zeros((len(self._packing.target), width), self._layer.dtype))
+            return self._as_given(np.zeros((len(self._packing.target), self._sizes.y_width), self._sizes.dtype))
         if self._packing.repeats:
             shown = [self._packing.show(one, direction) for direction, one in enumerate(outputs)]
-            return self._as_given(shown[0] if len(shown) == 1 else merged(self._layer.merge, *shown))
+            return self._as_given(shown[0] if self._sizes.merge is None else merged(self._sizes.merge, *shown))
         return self._as_given(self._packing.unpack(y))
 
-    def state(self, kinds: Kinds | None) -> Kinds:
-        """The final state of the rows from that of the sequences."""
-        return self._joined(self._packing.final_states, kinds, self._start)
+    def state(self, kinds: Kinds | None, initial: Kinds | None) -> Kinds:
+        """The final state of the rows: that of their last sequences, or the initial one."""
+        return self._joined(self._packing.final_states, kinds, initial)
 
     # ------------------------------------------------------------------------------------------ backward
 
     def dy(self, who: str, dy: Any, outputs: list[Array]) -> Any:
         """dy packed, of each direction apart where y shows some rows several times."""
-        width, letters = self._layer._y_width
+        width, letters = self._sizes.y_width, self._sizes.y_letters
         if self._listed:
             parts = _check.list_of(who, "dy", dy, self._B, "one array for each of x's")
-            dtype = self._layer.dtype
+            dtype = self._sizes.dtype
             rows = np.concatenate([
                 _check.shape(who, f"dy[{b}]", part, (int(n), width), f"(T_i, {letters})", dtype=dtype)
                 for b, (part, n) in enumerate(zip(parts, self._lengths, strict=True))
             ])
         else:
-            meaning = f"({', '.join(self._layer._axes)}, {letters})"
-            given = _check.shape(who, "dy", dy, (*self._lead, width), meaning, dtype=self._layer.dtype)
+            meaning = f"({', '.join(self._axes)}, {letters})"
+            given = _check.shape(who, "dy", dy, (*self._lead, width), meaning, dtype=self._sizes.dtype)
             rows = given.reshape(-1, width)
         if self.batch is None:
             return None
@@ -203,42 +266,43 @@ class Ragged:
             return self._packing.unshow(rows, 0)
         with np.errstate(all="ignore"):  # padding may hold anything
             own = [rows]
-            if len(outputs) == 2:
+            if self._sizes.merge is not None:
                 shown = [self._packing.show(one, direction) for direction, one in enumerate(outputs)]
-                own = list(unmerged(self._layer.merge, rows, *shown))
+                own = list(unmerged(self._sizes.merge, rows, *shown))
         return [self._packing.unshow(np.ascontiguousarray(part), direction) for direction, part in enumerate(own)]
 
-    def final(self, who: str, name: str, state: Any) -> Kinds | None:
-        """The gradient of the sequences' final states of that of the rows'."""
-        self._end = self._layer._checked_state(who, name, state, self._B)
-        if self._end is None or self.batch is None:
-            return None
-        return self._each(self._packing.final_gradients, self._end)
+    def final(self, who: str, name: str, state: Any) -> tuple[Kinds | None, Kinds | None]:
+        """The gradient of the final states of the sequences and of the rows, both None for zeros."""
+        given = self._sizes.checked_state(who, name, state, self._B)
+        return self._each(self._packing.final_gradients, given), given
 
     def dx(self, dx: Array | None) -> Any:
         """dx in the caller's form, 0 where a row takes no step."""
         if dx is None:
-            return self._as_given(np.zeros((len(self._packing.target), self._layer.input_size), self._layer.dtype))
+            return self._as_given(np.zeros((len(self._packing.target), self._sizes.input_size), self._sizes.dtype))
         return self._as_given(self._packing.unpack(dx))
 
-    def dstate(self, kinds: Kinds | None) -> Kinds:
-        """The gradient of the rows' initial states."""
-        return self._joined(self._packing.initial_gradients, kinds, self._end)
+    def dstate(self, kinds: Kinds | None, final: Kinds | None) -> Kinds:
+        """The gradient of the rows' initial states: that of their first sequences, or that of the final ones."""
+        return self._joined(self._packing.initial_gradients, kinds, final)
 
-    def _each(self, pack: Any, kinds: Kinds) -> Kinds:
+    def _each(self, pack: Any, kinds: Kinds | None) -> Kinds | None:
+        """`pack` of every array of a state; None for no state, or no sequences."""
+        if kinds is None or self.batch is None:
+            return None
         return [[pack(part) for part in kind] if isinstance(kind, list) else pack(kind) for kind in kinds]
 
     def _joined(self, unpack: Any, packed: Kinds | None, through: Kinds | None) -> Kinds:
         """For each kind `unpack` of what the sequences have and of what passes through rows without a step."""
         result: Kinds = []
-        for i, shapes in enumerate(self._layer._state_shapes(self._B)):
+        for i, shapes in enumerate(self._sizes.state_shapes(self._B)):
             own = None if packed is None else packed[i]
             past = None if through is None else through[i]
             if isinstance(shapes, list):
                 result.append([
-                    unpack(own and own[layer], past and past[layer], shape, self._layer.dtype)
+                    unpack(own and own[layer], past and past[layer], shape, self._sizes.dtype)
                     for layer, shape in enumerate(shapes)
                 ])
             else:
-                result.append(unpack(own, past, shapes, self._layer.dtype))
+                result.append(unpack(own, past, shapes, self._sizes.dtype))
         return result

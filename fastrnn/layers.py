@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -17,7 +17,7 @@ from fastrnn._core.memory import view_of
 from fastrnn._core.run import Stack
 from fastrnn._core.tape import LayerTape
 from fastrnn._core.weights import RecurrentWeights
-from fastrnn.borders import Dense, Ragged, Steps
+from fastrnn.borders import Dense, Ragged, Sizes, Steps
 from fastrnn.cells import CELLS, Cell
 from fastrnn.module import FloatArray, Initialiser, Keys, Module, SetOnce
 from fastrnn.stream import Stream
@@ -69,8 +69,8 @@ class Recurrent(Module):
     ----------
     params, grads : Parameters
         Views by PyTorch's names: weight_ih_l0 (G*H, I), weight_hh_l0 (G*H, H), bias_ih_l0, bias_hh_l0 (G*H,), with a
-        projection weight_hr_l0 (P, H) and weight_hh_l0 (G*H, P); then those of the other direction, weight_ih_l0_reverse,
-        ...; then l1, ... The parameters are read-only but in `editing()`.
+        projection weight_hr_l0 (P, H) and weight_hh_l0 (G*H, P); then those of the other direction,
+        weight_ih_l0_reverse, ...; then l1, ... The parameters are read-only but in `editing()`.
     rng : numpy.random.Generator
         Where dropout's masks come from; save `rng.bit_generator.state` to resume exactly.
     dropout, batch_first
@@ -93,6 +93,7 @@ class Recurrent(Module):
     dropout: float
     rng: np.random.Generator
 
+    _REBUILT: ClassVar[tuple[str, ...]] = (*Module._REBUILT, "_sizes")
     _CHECKS: ClassVar = {"batch_first": _check.flag, "dropout": _check.dropout, "rng": _check.random_numbers}
 
     def __init_subclass__(cls) -> None:
@@ -149,7 +150,9 @@ class Recurrent(Module):
             for layer in self._by_layer(params)
         ]
         self._gradients = [tuple(Gradients(*arrays) for arrays in layer) for layer in self._by_layer(grads)]
-        self._stack = Stack(self._weights, self.merge if self.bidirectional else None)
+        merge = self.merge if self.bidirectional else None
+        self._stack = Stack(self._weights, merge)
+        self._sizes = Sizes(self.input_size, self._widths, self.proj_size, merge, self.STATES, self.dtype)
 
     @property
     def _cell(self) -> str:
@@ -167,19 +170,13 @@ class Recurrent(Module):
         """What ends the names of each direction's parameters."""
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    @property
-    def _y_width(self) -> tuple[int, str]:
-        """Columns of y, and in letters."""
-        width, letter = (self.proj_size, "P") if self.proj_size else (self._widths[-1], "H")
-        return (2 * width, f"2 * {letter}") if self.bidirectional and self.merge == "concat" else (width, letter)
-
     def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
         inputs = self.input_size
         for layer, width in enumerate(self._widths):
             rows, outputs = len(self.GATES) * width, self.proj_size or width
             for suffix in self._suffixes:
-                own = {"weight_ih": (rows, inputs), "weight_hh": (rows, outputs)}
+                own: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, outputs)}
                 if self.bias:
                     own |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 if self.proj_size:
@@ -198,6 +195,18 @@ class Recurrent(Module):
 
     # ------------------------------------------------------------------------------------------ running
 
+    @overload
+    def __call__(
+        self, x: NDArray[Any], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
+        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+    ) -> tuple[FloatArray, State]: ...
+
+    @overload
+    def __call__(
+        self, x: list[NDArray[Any]], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
+        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+    ) -> tuple[list[FloatArray], State]: ...
+
     def __call__(
         self,
         x: Any,
@@ -214,21 +223,21 @@ class Recurrent(Module):
         Parameters
         ----------
         x : (T, B, I) in the layer's dtype, or (T, B) integers in 0..I-1 that stand for one-hots
-            Batch first if the layer is; any strides. Without the batch's axis, (T, I) or (T,), a single sequence; states
-            and y are then without it, too. A list of B arrays (T_i, I) or (T_i,), sequences of different lengths, some of
-            which may have no steps; y is then such a list.
+            Batch first if the layer is; any strides. Without the batch's axis, (T, I) or (T,), a single sequence;
+            states and y are then without it, too. A list of B arrays (T_i, I) or (T_i,), sequences of different
+            lengths, some of which may have no steps; y is then such a list.
         state : h (layers * directions, B, H), for the LSTM a pair (h, c); None for zeros
-            Layer 0, layer 0 reverse, layer 1, ... With a projection h has P columns. Where layers differ in width, h (or
-            c) is a list of an array (directions, B, H) for each layer.
+            Layer 0, layer 0 reverse, layer 1, ... With a projection h has P columns. Where layers differ in width, h
+            (or c) is a list of an array (directions, B, H) for each layer.
         lengths : (B,) integers in 0..T, optional
-            Steps of each row, in any order. What comes after is padding: never read, and 0 in y and dx. The final state is
-            that after each row's own last step, and the reverse direction starts at each row's own end.
+            Steps of each row, in any order. What comes after is padding: never read, and 0 in y and dx. The final state
+            is that after each row's own last step, and the reverse direction starts at each row's own end.
         mask : (T, B) bool, like x's first axes, optional
             False: the row does not take this step. Its state stays as it is, and y is that of the step before, in the
             direction's own order; 0 before the first one. With a list, a list of arrays (T_i,).
         reset : (T, B) bool, like x's first axes, optional
-            True: nothing passes from the step before, the state is 0 before this step (an episode begins). With a list, a
-            list of arrays (T_i,).
+            True: nothing passes from the step before, the state is 0 before this step (an episode begins). With a list,
+            a list of arrays (T_i,).
         zero_output_for_mask : bool, optional
             Whether y is 0 at masked steps instead, as it always is in Keras's Bidirectional: by default with two
             directions.
@@ -252,6 +261,20 @@ class Recurrent(Module):
         y, state, _, _ = self._run(self._who, x, state, steps, num_threads, tape=False)
         return y, state
 
+    @overload
+    def forward(
+        self, x: NDArray[Any], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
+        checkpoint: int | str | None = None,
+        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+    ) -> tuple[FloatArray, State, Tape]: ...
+
+    @overload
+    def forward(
+        self, x: list[NDArray[Any]], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
+        checkpoint: int | str | None = None,
+        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+    ) -> tuple[list[FloatArray], State, Tape]: ...
+
     def forward(
         self,
         x: Any,
@@ -267,8 +290,8 @@ class Recurrent(Module):
     ) -> tuple[Any, State, Tape]:
         """Run as a call does, with dropout, and return the tape that `backward` needs.
 
-        The tape refers to x where it need not copy it, and y is a read-only view of it: leave x as it is until
-        `backward`.
+        The tape refers to x where it need not copy it: leave x as it is until `backward`. y is a read-only view of what
+        the tape keeps.
 
         Parameters
         ----------
@@ -276,8 +299,8 @@ class Recurrent(Module):
             As in a call.
         checkpoint : int, "auto" or None
             For very long sequences: keep the state only at every so many steps, or a few more, and compute what lies
-            between again in backward. The gradients are the same bit for bit. "auto" chooses the number that needs least
-            memory, about the square root of T.
+            between again in backward. The gradients are the same bit for bit. "auto" chooses the number that needs
+            least memory, about the square root of T.
         reusable : bool
             Whether the tape serves for several backward runs: each copies the gates, which one run uses up.
 
@@ -291,11 +314,18 @@ class Recurrent(Module):
         steps = self._steps(who, x, lengths, mask, reset, zero_output_for_mask)
         kept_steps = 0 if checkpoint is None else _check.checkpoint(who, checkpoint)
         reusable = _check.flag(who, "reusable", reusable)
-        y, final, records, border = self._run(who, x, state, steps, num_threads, True, kept_steps, reusable)
-        if isinstance(y, list):
-            y = [view_of(np.ascontiguousarray(one), False) for one in y]
-        else:
-            y = view_of(np.ascontiguousarray(y), False)
+        draws = self.dropout > 0 and self.num_layers > 1
+        before = self.rng.bit_generator.state if draws else None
+        try:
+            y, final, records, border = self._run(who, x, state, steps, num_threads, True, kept_steps, reusable)
+            if isinstance(y, list):
+                y = [view_of(np.ascontiguousarray(one), False) for one in y]
+            else:
+                y = view_of(np.ascontiguousarray(y), False)
+        except BaseException:
+            if before is not None:
+                self.rng.bit_generator.state = before
+            raise
         return y, final, Tape(self, version, (records, border), reusable)
 
     def _steps(self, who: str, x: Any, lengths: Any, mask: Any, reset: Any, zero: Any) -> Steps | None:
@@ -320,31 +350,30 @@ class Recurrent(Module):
         threads = runtime.resolve(who, num_threads)
         dropout = self.dropout if tape else 0.0
         if steps is not None:
-            kept = (tape, dropout, checkpoint, reusable)
-            return self._run_ragged(who, Ragged(self, who, x, steps), state, threads, *kept)
+            ragged = Ragged(self._sizes, self.batch_first, who, x, steps)
+            return self._run_ragged(who, ragged, state, threads, tape, dropout, checkpoint, reusable)
         border = None
         if self.batch_first or not self._stack.takes(x):
             x, border = self._dense(who, x)
         if border is None:
-            initial = None if state is None else self._checked_state(who, "state", state, x.shape[1])
+            initial = self._checked_state(who, "state", state, x.shape[1])
         else:
             initial = border.initial(who, "state", state, x.shape[1])
-        y, final, records = self._stack.forward(x, initial, tape, dropout, self.rng, threads, None, checkpoint, reusable)
+        kept = (None, checkpoint, reusable)
+        y, final, records = self._stack.forward(x, initial, tape, dropout, self.rng, threads, *kept)
         if border is not None:
             y, final = border.as_given(y), border.state(final)
         return y, self._state(final), records, border
 
     def _dense(self, who: str, x: Any) -> tuple[NDArray[Any], Dense | None]:
         """x as (T, B, ...), and its form, None for time first."""
-        x = _check.plain(who, "x", x)
-        single = isinstance(x, np.ndarray) and x.ndim == (1 if _check.is_index(x) else 2) and x.dtype != bool
-        swapped = self.batch_first and not single
-        if single:
-            given = _check.sequence(who, x[:, None], ("T", "1"), self.input_size, dtype=self.dtype)
-            return np.ascontiguousarray(given), Dense(self, single=True)
-        given = _check.sequence(who, x, self._axes, self.input_size, dtype=self.dtype)
-        border = Dense(self, swapped) if swapped else None
-        return border.time_first(given) if border else np.ascontiguousarray(given), border
+        axes = ("B", "T") if self.batch_first else ("T", "B")
+        x = _check.sequence(who, x, axes, self.input_size, dtype=self.dtype)
+        single = x.ndim == (1 if _check.is_index(x) else 2)
+        if not single and not self.batch_first:
+            return np.ascontiguousarray(x), None
+        border = Dense(self._sizes, swapped=not single, single=single)
+        return border.time_first(x), border
 
     def _run_ragged(
         self,
@@ -357,26 +386,38 @@ class Recurrent(Module):
         checkpoint: int,
         reusable: bool,
     ) -> tuple[Any, State, list[LayerTape], Ragged]:
-        initial = border.initial(who, "state", state)
+        initial, given = border.initial(who, "state", state)
         if border.batch is None:  # no row takes a step
-            return border.y(None, []), self._state(border.state(None)), [], border
+            return border.y(None, []), self._state(border.state(None, given)), [], border
         y, final, records = self._stack.forward(
             border.x, initial, tape, dropout, self.rng, threads, border.batch, checkpoint, reusable
         )
         outputs = self._stack.outputs(records)
-        return border.y(y, outputs), self._state(border.state(final)), records, border
+        return border.y(y, outputs), self._state(border.state(final, given)), records, border
 
     # ---------------------------------------------------------------------------------------- gradients
+
+    @overload
+    def backward(
+        self, tape: Tape, dy: FloatArray | None, dstate: State = None, *, input_gradient: bool = True,
+        num_threads: int | None = None,
+    ) -> tuple[FloatArray | None, State]: ...
+
+    @overload
+    def backward(
+        self, tape: Tape, dy: list[FloatArray], dstate: State = None, *, input_gradient: bool = True,
+        num_threads: int | None = None,
+    ) -> tuple[list[FloatArray] | None, State]: ...
 
     def backward(
         self,
         tape: Tape,
-        dy: FloatArray | None,
+        dy: Any,
         dstate: State = None,
         *,
         input_gradient: bool = True,
         num_threads: int | None = None,
-    ) -> tuple[FloatArray | None, State]:
+    ) -> tuple[Any, State]:
         """Backpropagate through time over the whole tape, add to `grads` and use the tape up.
 
         Parameters
@@ -402,9 +443,11 @@ class Recurrent(Module):
         ValueError, TypeError
             A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed.
         KeyboardInterrupt, or what another signal's handler raises
-            In the middle of a long call. `grads` is as before the call, the tape is used up.
+            In the middle of a long call. `grads` is as before the call; the tape is used up unless it is reusable. While dx
+            is laid out in another form of x afterwards, batch first or ragged, the gradients have been added.
         MemoryError
-            The tape may be used up, and in short calls of several layers those above may have added their gradients.
+            The same. The tape may be used up, and in short calls of several layers those above may have added their
+            gradients.
         """
         who = f"{self._who}.backward"
         threads = runtime.resolve(who, num_threads)
@@ -412,61 +455,38 @@ class Recurrent(Module):
         records, border = Tape._open(tape, self, who)
         if isinstance(border, Ragged):
             dy = None if dy is None else border.dy(who, dy, self._stack.outputs(records) if records else [])
-            final = border.final(who, "dstate", dstate)
+            final, given = border.final(who, "dstate", dstate)
         else:
             T, B = records[0].T, records[0].B
             if dy is not None and (border is not None or not self._stack.takes_gradient(dy, T, B)):
-                dy = (border or Dense(self)).dy(who, dy, T, B)
+                dy = (border or Dense(self._sizes)).dy(who, dy, T, B)
             if border is None:
-                final = None if dstate is None else self._checked_state(who, "dstate", dstate, B)
+                final = self._checked_state(who, "dstate", dstate, B)
             else:
                 final = border.initial(who, "dstate", dstate, B)
         with self._lock:
             if records:
                 self._stack.prepare_backward(records, input_gradient)
-            tape._use_up(self, who)
-            dx, initial = None, None
-            if records:
-                dx, initial = self._stack.backward(records, dy, final, input_gradient, self._gradients, threads)
+            dx: Any = None
+            initial: Any = None
+            with tape._in_use(self, who):
+                if records:
+                    dx, initial = self._stack.backward(records, dy, final, input_gradient, self._gradients, threads)
         if isinstance(border, Ragged):
             if input_gradient and not border.holds_indices:
                 dx = border.dx(dx)
-            return dx, self._state(border.dstate(initial))
+            return dx, self._state(border.dstate(initial, given))
         if border is not None:
             dx, initial = None if dx is None else border.as_given(dx), border.state(initial)
         return dx, self._state(initial)
 
     # ------------------------------------------------------------------------------------------- states
 
-    @property
-    def _axes(self) -> tuple[str, str]:
-        return ("B", "T") if self.batch_first else ("T", "B")
-
-    def _state_shapes(self, B: int | None) -> list[_check.StateShape]:
-        """For each kind of state its shape, or those of each layer where they differ; None for no batch's axis."""
-        directions, batch = len(self._suffixes), () if B is None else (B,)
-        kinds: list[_check.StateShape] = []
-        for kind in self.STATES:
-            widths = [self.proj_size if kind == "h" and self.proj_size else width for width in self._widths]
-            if len(set(widths)) == 1:
-                kinds.append((self.num_layers * directions, *batch, widths[0]))
-            else:
-                kinds.append([(directions, *batch, width) for width in widths])
-        return kinds
-
-    def _checked_state(self, who: str, name: str, state: State, B: int | None) -> list[Any] | None:
-        """The kinds of a state, each (layers * directions, B, H), None for zeros; B None for a single sequence."""
+    def _checked_state(self, who: str, name: str, state: State, B: int) -> list[Any] | None:
+        """The kinds of a state, each (layers * directions, B, H), None for zeros."""
         if state is None:
             return None
-        if B is not None and (ready := self._stack.takes_state(state, B)) is not None:
-            return ready
-        letters = "(layers, B, H)" if B is not None else "(layers, H)"
-        if self.bidirectional:
-            letters = letters.replace("layers", "2 * layers")
-        kinds = _check.state(who, name, state, self.STATES, self._state_shapes(B), letters, dtype=self.dtype)
-        if B is not None:
-            return kinds
-        return [[part[:, None] for part in kind] if isinstance(kind, list) else kind[:, None] for kind in kinds]
+        return self._stack.takes_state(state, B) or self._sizes.checked_state(who, name, state, B)
 
     def _state(self, parts: list[Any]) -> State:
         """The public state of its arrays: h alone, or (h, c)."""

@@ -1,8 +1,8 @@
 """Which rows a batch has: lengths, lists, masks and resets as indices, so that the core sees sequences packed by time.
 
-A sequence is a run of steps that one row of the batch takes without a reset between them. A mask takes steps out of it, a
-reset cuts a row into several sequences. Sequences are sorted by length, the longest first, and packed by time: step s of
-all of them that have one, then step s + 1 (`fastrnn._core.plan`). Below the border nobody knows which it was.
+A sequence is a run of steps that one row of the batch takes without a reset between them. A mask takes steps out of it,
+a reset cuts a row into several sequences. Sequences are sorted by length, the longest first, and packed by time: step s
+of all of them that have one, then step s + 1 (`fastrnn._core.plan`). Below the border nobody knows which it was.
 
 Words: T, B time and batch of the caller; a place is (t, b) there; L layers, D directions; -1 in an index means zeros.
 """

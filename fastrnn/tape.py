@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, NoReturn, TypeVar
 
 from fastrnn.module import Module
@@ -10,17 +12,17 @@ Kept = TypeVar("Kept")
 
 
 class Tape(Generic[Kept]):
-    """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
+    """A forward run, kept for backward. Made by a layer's `forward`, used up by its `backward` unless it is reusable."""
 
     def __init__(self, layer: Module, version: int, kept: Kept, reusable: bool = False) -> None:
         self._layer = layer
         self._version = version  # of the weights, read before the run
         self._kept: Kept | None = kept
-        self._reusable = reusable
+        self._reusable, self._busy = reusable, False
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"{type(self).__name__}: a tape can be neither copied nor pickled, its buffers are for one backward of one "
+            f"{type(self).__name__}: a tape can be neither copied nor pickled, its buffers are for backward of one "
             "layer; expected another forward instead"
         )
 
@@ -49,3 +51,15 @@ class Tape(Generic[Kept]):
         self._open(self, layer, who)
         if not self._reusable:
             self._kept = None
+
+    @contextmanager
+    def _in_use(self, layer: Module, who: str) -> Iterator[None]:
+        """Under the layer's lock: use the tape up, or a reusable one for the block alone."""
+        self._use_up(layer, who)
+        if self._busy:  # by this very thread: a signal's handler in the middle of a run
+            raise ValueError(f"{who}: a backward run over this tape has not ended; expected one run at a time")
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False

@@ -11,7 +11,7 @@ from runs import floats, parts
 import fastrnn
 
 # Sequences are beyond the size from which on buffers are kept for the next call.
-T, B, I, H, L, V = 19, 7, 33, 33, 2, 11  # noqa: E741
+T, B, I, H, L, V, P = 19, 7, 33, 33, 2, 11, 20  # noqa: E741
 
 
 def integers(below, *shape, dtype=np.int64):
@@ -40,6 +40,24 @@ def gru_train(x, h, dy, dh):
 
 def index_train(ids, h, dy, dh):
     return train(fastrnn.UGRNN(I, H, L, seed=4), ids, h, dy, dh)
+
+
+def both_train(x, lengths, mask, reset, h, c, dy, dh, dc):
+    layer = fastrnn.LSTM(I, H, L, bidirectional=True, proj_size=P, batch_first=True, seed=8)
+    y, final, tape = layer.forward(x, (h, c), lengths, mask, reset, checkpoint=4)
+    dx, dinitial = layer.backward(tape, dy, (dh, dc))
+    return [y, *final, *dinitial, layer.flat_grads, dx]
+
+
+def single_train(x, h, dy, dh):
+    return train(fastrnn.GRU(I, H, L, seed=9), x, h, dy, dh)
+
+
+def list_train(long, short, mask, h, dy):
+    layer = fastrnn.UGRNN(I, [H], bidirectional=True, merge="mul", seed=10)
+    y, final, tape = layer.forward([long, short], h, mask=[np.ones(len(long), bool), mask])
+    dx, dinitial = layer.backward(tape, [np.ones_like(y[0]), dy])
+    return [*y, final, *dx, dinitial, layer.flat_grads]
 
 
 def linear_train(x, dy):
@@ -95,6 +113,25 @@ CALLS = {
     "index train": (
         {"ids": integers(I, T, B), "h": STATE["h"], "dy": floats(T, B, H), "dh": DSTATE["dh"]},
         index_train,
+    ),
+    "both train": (
+        {
+            **{"x": floats(B, T, I), "lengths": integers(T + 1, B), "mask": integers(4, B, T) > 0},
+            **{"reset": integers(7, B, T) == 0, "h": floats(2 * L, B, P), "c": floats(2 * L, B, H)},
+            **{"dy": floats(B, T, 2 * P), "dh": floats(2 * L, B, P, seed=1), "dc": floats(2 * L, B, H, seed=1)},
+        },
+        both_train,
+    ),
+    "single train": (
+        {"x": floats(T, I), "h": floats(L, H), "dy": floats(T, H), "dh": floats(L, H, seed=1)},
+        single_train,
+    ),
+    "list train": (
+        {
+            **{"long": floats(T, I), "short": floats(T // 2, I), "mask": integers(3, T // 2) > 0},
+            **{"h": floats(2, 2, H), "dy": floats(T // 2, H)},
+        },
+        list_train,
     ),
     "linear train": ({"x": floats(T, B, I), "dy": floats(T, B, V)}, linear_train),
     "stream": ({"x": floats(T, B, I), **STATE}, stream_run),

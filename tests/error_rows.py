@@ -11,7 +11,7 @@ from runs import floats
 
 import fastrnn
 
-T, B, I, H, L, V = 5, 2, 3, 4, 2, 7  # noqa: E741
+T, B, I, H, L, V, P = 5, 2, 3, 4, 2, 7, 3  # noqa: E741
 
 
 class World:
@@ -22,7 +22,8 @@ class World:
         self.gru = fastrnn.GRU(I, H, L, seed=2)
         self.rnn = fastrnn.RNN(I, H, batch_first=True, seed=3)
         self.head = fastrnn.Linear(H, V, seed=4)
-        self.modules = (self.lstm, self.gru, self.rnn, self.head)
+        self.both = fastrnn.LSTM(I, [H, H + 1], bidirectional=True, proj_size=P, dropout=0.5, seed=5)
+        self.modules = (self.lstm, self.gru, self.rnn, self.head, self.both)
         for module in self.modules:
             module.flat_grads[:] = floats(module.flat_grads.size)
         self.x, self.ids = floats(T, B, I), np.arange(T * B).reshape(T, B) % I
@@ -31,23 +32,38 @@ class World:
         self.logits, self.targets = floats(T, B, V), np.arange(T * B).reshape(T, B) % V
         self.tape = self.lstm.forward(self.x, (self.h, self.c))[2]
         self.head_tape = self.head.forward(self.rows)[1]
+        self.lengths = np.array([T - 2, T])
+        self.mask, self.reset = np.ones((T, B), bool), np.zeros((T, B), bool)
+        self.mask[1, 0], self.reset[2, 1] = False, True
+        self.both_h = floats(2 * L, B, P)
+        self.both_c = [floats(2, B, H), floats(2, B, H + 1)]
+        self.both_dy = floats(T, B, 2 * P)
+        self.both_tape = self.forward_both()[2]
         self.stream = self.lstm.stream(B)
         self.stream.step(self.x[0])
         self.out = np.full((B, H), 7, np.float32)
+
+    def forward_both(self, **changes):
+        """Both directions with everything that a call takes."""
+        given = {"x": self.x, "state": (self.both_h, self.both_c), "lengths": self.lengths, "mask": self.mask}
+        return self.both.forward(**{**given, "reset": self.reset, "checkpoint": 2, **changes})
 
     def everything(self):
         """Copies of all that a failing call might have changed."""
         arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
         arrays += [part for module in self.modules for part in (module.flat_params, module.flat_grads)]
         arrays += [*self.stream.state]
-        states = [module.rng.bit_generator.state for module in self.modules[:3]]
+        arrays += self.both_c
+        states = [module.rng.bit_generator.state for module in self.modules if module is not self.head]
         return copy.deepcopy((arrays, states, fastrnn.get_num_threads()))
 
     def results(self):
         """What the open tapes and the stream give: they must outlive an error."""
         dx, dstate = self.lstm.backward(self.tape, self.dy, (self.h, self.c))
         step = self.stream.step(self.x[1])
-        return [dx, *dstate, self.head.backward(self.head_tape, self.drows), step, *self.everything()[0]]
+        dx_both, (dh, dc) = self.both.backward(self.both_tape, self.both_dy)
+        dhead = self.head.backward(self.head_tape, self.drows)
+        return [dx, *dstate, dx_both, dh, *dc, dhead, step, *self.everything()[0]]
 
 
 class Row(NamedTuple):

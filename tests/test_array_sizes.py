@@ -5,7 +5,7 @@ import pytest
 from runs import floats
 
 import fastrnn
-from fastrnn._core import memory, run, weights
+from fastrnn._core import memory, run, tape, weights
 
 
 def lying(array, shape):
@@ -68,11 +68,11 @@ def failing_at(nth, monkeypatch, *modules):
     """No memory for the nth array that these modules ask for."""
     left = [nth]
 
-    def empty(shape):
+    def empty(*shape_and_dtype):
         left[0] -= 1
         if left[0] == 0:
             raise MemoryError("none left")
-        return memory.empty(shape)
+        return memory.empty(*shape_and_dtype)
 
     for module in modules:
         monkeypatch.setattr(module, "empty", empty)
@@ -85,7 +85,7 @@ def test_without_memory_dropout_draws_the_same_masks_again(monkeypatch):
     x = floats(20, 4, 40)
     for nth in range(1, 100):
         with monkeypatch.context() as patch:
-            left = failing_at(nth, patch, run, weights)
+            left = failing_at(nth, patch, run, tape, weights)
             try:
                 layer.forward(x)
                 break

@@ -23,6 +23,15 @@ def bench(*arguments):
     return main.main(["bench", "--peers", "numpy", "--seconds", "0", "--rounds", "1", *arguments])
 
 
+@pytest.fixture(autouse=True)
+def pytorch_has_its_threads_again():
+    """A peer sets the number of PyTorch's threads, which is OpenMP's too, and so the most that we take."""
+    before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else os.cpu_count()
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(before)
+
+
 @pytest.fixture
 def quick_trials(monkeypatch):
     monkeypatch.setattr(machine, "TRIAL_SECONDS", 1e-4)

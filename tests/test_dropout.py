@@ -8,7 +8,7 @@ import pytest
 from runs import floats
 
 import fastrnn
-from fastrnn._core import dense
+from fastrnn._core import elementwise
 
 T, B, I, H, L = 6, 5, 4, 9, 3  # noqa: E741
 CLASSES = [fastrnn.LSTM, fastrnn.GRU, fastrnn.RNN, fastrnn.UGRNN]
@@ -101,18 +101,18 @@ def test_kernel_equals_the_statement_in_numpy(p, n):
     source = floats(n)
     for key in (0, 1, 2**63 - 1, 0x0123456789ABCDEF):
         target = np.full(n, np.nan, np.float32)
-        dense.dropout(source, target, p, key, 1)
+        elementwise.dropout(source, target, p, key, 1)
         with np.errstate(divide="ignore", invalid="ignore"):
             kept = mask(key, (n,), p)
             np.testing.assert_array_equal(target, np.where(kept == 0, np.float32(0), source * kept))
         in_place = source.copy()
-        dense.dropout(in_place, in_place, p, key, 1)
+        elementwise.dropout(in_place, in_place, p, key, 1)
         np.testing.assert_array_equal(in_place, target)
 
 
 def kept(key, p, n=200_000):
     target = np.empty(n, np.float32)
-    dense.dropout(np.ones(n, np.float32), target, p, key, 1)
+    elementwise.dropout(np.ones(n, np.float32), target, p, key, 1)
     values = np.unique(target)
     assert np.isin(values, [0, np.float32(1) / (np.float32(1) - np.float32(p))]).all()
     return target != 0
@@ -143,7 +143,7 @@ def test_mask_does_not_depend_on_threads():
     results = []
     for threads in (1, 2, 3, 5):
         target = np.full_like(source, np.nan)
-        dense.dropout(source, target, 0.3, 12345, threads)
+        elementwise.dropout(source, target, 0.3, 12345, threads)
         results.append(target)
     for other in results[1:]:
         np.testing.assert_array_equal(other, results[0])

@@ -12,11 +12,13 @@ from pathlib import Path
 import test_errors_attributes
 import test_errors_construction
 import test_errors_inputs
+import test_errors_options
 import test_errors_training
 from error_rows import prepared
 
 from fastrnn import (
     _check,
+    borders,
     clipping,
     gradcheck,
     init,
@@ -25,6 +27,7 @@ from fastrnn import (
     losses,
     module,
     optim,
+    packing,
     parameters,
     stream,
     tape,
@@ -32,12 +35,14 @@ from fastrnn import (
 )
 
 MODULES = (
-    _check, clipping, gradcheck, init, layers, linear, losses, module, optim, parameters, stream, tape, windows,
+    _check, borders, clipping, gradcheck, init, layers, linear, losses, module, optim, packing, parameters, stream,
+    tape, windows,
 )  # fmt: skip
 ROWS = [
     *test_errors_attributes.ROWS,
     *test_errors_construction.ROWS,
     *test_errors_inputs.ROWS,
+    *test_errors_options.ROWS,
     *test_errors_training.ROWS,
 ]
 

@@ -87,18 +87,6 @@ for who, make in (("RNN", lambda v: fastrnn.RNN(3, 4, seed=v)), ("Linear", lambd
             lambda w, make=make, value=value: make(value),
         )
 ROWS.add(
-    "bidirectional",
-    NotImplementedError,
-    "GRU: bidirectional is True; this version does without, expected False",
-    lambda w: fastrnn.GRU(3, 4, bidirectional=True),
-)
-ROWS.add(
-    "proj_size",
-    NotImplementedError,
-    "LSTM: proj_size is 2; this version does without, expected 0",
-    lambda w: fastrnn.LSTM(3, 4, proj_size=2),
-)
-ROWS.add(
     "init of a wrong shape",
     ValueError,
     "LSTM: init('weight_ih_l0', ...) has shape (3,); expected weight_ih_l0 = (16, 3)",

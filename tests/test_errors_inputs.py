@@ -43,10 +43,14 @@ for who, name, array, call in (
 ):
     ROWS.add_masked(who, name, array, call)
 
-wrong_ranks = [(), (I,), (B, I), (1, T, B, I), (1, 1, T, B, I), (T, B, I + 1), (T, B, I - 1), (T, B, 0), (T, I, B)]
-ROWS.add_shapes("LSTM", "x", wrong_ranks, f"(T, B, input_size={I})", lambda w, x: w.lstm(x))
-ROWS.add_shapes("GRU.forward", "x", wrong_ranks, f"(T, B, input_size={I})", lambda w, x: w.gru.forward(x))
-ROWS.add_shapes("RNN", "x", [(B, I), (B, T, I + 1)], f"(B, T, input_size={I})", lambda w, x: w.rnn(x))
+wrong_sizes = [(T, B, I + 1), (T, B, I - 1), (T, B, 0), (T, I, B)]
+wrong_ranks = [(), (I,), (T, I + 1), (T, 0), (1, T, B, I), (1, 1, T, B, I)]
+single = f"or (T, input_size={I}) of a single sequence"
+for shapes, form in ((wrong_sizes, ""), (wrong_ranks, f", {single}")):
+    ROWS.add_shapes("LSTM", "x", shapes, f"(T, B, input_size={I}){form}", lambda w, x: w.lstm(x))
+    ROWS.add_shapes("GRU.forward", "x", shapes, f"(T, B, input_size={I}){form}", lambda w, x: w.gru.forward(x))
+ROWS.add_shapes("RNN", "x", [(B, T, I + 1)], f"(B, T, input_size={I})", lambda w, x: w.rnn(x))
+ROWS.add_shapes("RNN", "x", [(T, I + 1)], f"(B, T, input_size={I}), {single}", lambda w, x: w.rnn(x))
 ROWS.add_shapes("Linear", "x", [(), (H + 1,), (T, B, 0), (H, T)], f"(..., in_features={H})", lambda w, x: w.head(x))
 ROWS.add_shapes(
     "LSTM.stream.step",
@@ -75,17 +79,24 @@ for shape, letter in (((0, B, I), "T"), ((T, 0, I), "B"), ((0, 0, I), "T")):
         f"GRU: x has shape {shape[:2]}; expected {letter} >= 1, nothing runs on an empty batch or no time steps",
         lambda w, shape=shape: w.gru(np.zeros(shape[:2], np.int64)),
     )
+for kind, array in (("vectors", np.zeros((0, I), np.float32)), ("indices", np.zeros(0, np.int64))):
+    ROWS.add(
+        f"LSTM a single sequence of no {kind}",
+        ValueError,
+        f"LSTM: x has shape {array.shape}; expected T >= 1, nothing runs on an empty batch or no time steps",
+        lambda w, array=array: w.lstm(array),
+    )
 ROWS.add(
     "RNN batch_first B",
     ValueError,
     f"RNN: x has shape {(0, T, I)}; expected B >= 1, nothing runs on an empty batch or no time steps",
     lambda w: w.rnn(np.zeros((0, T, I), np.float32)),
 )
-for shape in ((), (T,), (T, B, 1), (T, B, I)):
+for shape in ((), (T, B, 1), (T, B, I)):
     ROWS.add(
         f"LSTM indices {shape}",
         ValueError,
-        f"LSTM: x holds integers and has shape {shape}; expected (T, B) indices below input_size={I}, "
+        f"LSTM: x holds integers and has shape {shape}; expected (T, B) or (T,) indices below input_size={I}, "
         "or vectors as float32 (x.astype(np.float32))",
         lambda w, shape=shape: w.lstm(np.zeros(shape, np.int64)),
     )
@@ -161,12 +172,6 @@ for value, dtype in ((-1, np.int8), (I, np.uint8), (-(2**63), np.int64), (2**63 
             f"{who}: {name} {message}",
             lambda w, call=call, value=value, dtype=dtype: call(w, with_index(value, dtype)),
         )
-ROWS.add(
-    "lengths",
-    NotImplementedError,
-    "LSTM: lengths is given; this version has none, expected None",
-    lambda w: w.lstm(w.x, None, np.array([5, 4])),
-)
 
 # -------------------------------------------------------------------------------------------------- state
 

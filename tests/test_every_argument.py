@@ -98,8 +98,8 @@ def text(value):
 
 
 def one_step(value):
-    """The values that are a step of one sequence of indices."""
-    indices = type(value) is np.ndarray and value.shape == (1, 1) and value.dtype == int
+    """The values that are a step of one sequence of indices, with the batch's axis or without."""
+    indices = type(value) is np.ndarray and value.shape in ((1,), (1, 1)) and value.dtype == int
     return ANYTHING if indices and value < I else REFUSED
 
 
@@ -107,8 +107,25 @@ def flag(value):
     return bool(value) if isinstance(value, (bool, np.bool_)) else REFUSED
 
 
-def off(value):
-    return False if flag(value) is False else REFUSED
+def flag_or_none(value):
+    return None if value is None else flag(value)
+
+
+def lengths(value):
+    """The values that are a length for each of two rows."""
+    return None if value is None else np.array([0, 1]) if isinstance(value, range) else REFUSED
+
+
+def widths(value):
+    """Those of a single layer."""
+    if isinstance(value, (list, tuple)) or (type(value) is np.ndarray and value.ndim == 1):
+        return count(value[0]) if len(value) == 1 else REFUSED
+    return count(value)
+
+
+def checkpoint(value):
+    """No number of steps between two kept states changes a bit."""
+    return None if value is None or count(value) is not REFUSED else REFUSED
 
 
 def number(value):
@@ -242,7 +259,9 @@ def recurrent(kind, **extra):
         "bias": (True, flag),
         "batch_first": (False, flag),
         "dropout": (0.0, dropout),
-        "bidirectional": (False, off),
+        "bidirectional": (False, flag),
+        "merge": ("concat", absent),
+        "dtype": ("float32", absent),
         "seed": (0, seed),
         "init": (None, initialiser),
     }
@@ -261,6 +280,19 @@ def backward(**given):
     layer = lstm()
     dx, dstate = layer.backward(**{"tape": tape_of(layer), **given})
     return [dx, *dstate, layer.flat_grads]
+
+
+def masked(zero_output_for_mask, forward=False):
+    layer = lstm()
+    mask = np.arange(T * B).reshape(T, B) % 3 > 0
+    call = layer.forward if forward else layer
+    return [*call(x(), mask=mask, zero_output_for_mask=zero_output_for_mask)[:2]]
+
+
+def checkpointed(**given):
+    layer = lstm()
+    y, _, tape = layer.forward(x(), **given)
+    return [y, *layer.backward(tape, floats(T, B, H)), layer.flat_grads]
 
 
 def linear_backward(**given):
@@ -384,12 +416,20 @@ ROWS = {
     "Adam": {"betas": ((0.9, 0.99), absent), "eps": (1e-8, positive)},
 }
 THREADS = {"num_threads": (None, threads)}
+STEPS = {"state": (None, nothing), "lengths": (None, lengths), "mask": (None, nothing), "reset": (None, nothing)}
+ZERO = {"zero_output_for_mask": (None, flag_or_none)}
 SIZES = {"batch_size": (1, count), "num_threads": (1, threads)}
 CALLS = [
-    recurrent(fastrnn.LSTM, proj_size=(0, lambda value: 0 if count(value, 0) == 0 else REFUSED)),
-    recurrent(fastrnn.UGRNN, proj_size=(0, lambda value: 0 if count(value, 0) == 0 else REFUSED)),
+    recurrent(fastrnn.LSTM, proj_size=(0, lambda value: count(value, 0, H - 1))),
+    recurrent(fastrnn.UGRNN, proj_size=(0, lambda value: count(value, 0, 0))),
     recurrent(fastrnn.GRU, reset_after=(True, flag)),
     recurrent(fastrnn.RNN, nonlinearity=("relu", names("tanh", "relu", "sigmoid"))),
+    Call("GRU", lambda hidden_size: run(fastrnn.GRU(I, hidden_size, seed=0)), {"hidden_size": (H, widths)}),
+    Call(
+        "UGRNN",
+        lambda merge: run(fastrnn.UGRNN(I, H, bidirectional=True, seed=0, merge=merge)),
+        {"merge": ("sum", names("concat", "sum", "mul", "ave"))},
+    ),
     Call(
         "Linear",
         lambda **given: run(fastrnn.Linear(**given)),
@@ -399,13 +439,16 @@ CALLS = [
     Call(
         "LSTM",
         lambda **given: [(result := lstm()(**given))[0], *result[1]],
-        {"x": (x(), one_step), "state": (None, nothing), "lengths": (None, nothing), **THREADS},
+        {"x": (x(), one_step), **STEPS, **THREADS},
     ),
     Call(
         "LSTM.forward",
         lambda **given: [(result := lstm().forward(**given))[0], *result[1]],
-        {"x": (x(), one_step), "state": (None, nothing), "lengths": (None, nothing), **THREADS},
+        {"x": (x(), one_step), **STEPS, **THREADS},
     ),
+    Call("LSTM", masked, ZERO),
+    Call("LSTM.forward", lambda **given: masked(**given, forward=True), ZERO),
+    Call("LSTM.forward", checkpointed, {"checkpoint": (None, checkpoint)}),
     Call(
         "LSTM.backward",
         backward,

@@ -107,7 +107,7 @@ def test_locks_held_at_the_fork_are_open_in_the_child():
     script = """
 import threading
 expected = train()
-held = [step.layer._lock, head._lock, *(panels.lock for panels in step.layer._panels)]
+held = [step.layer._lock, head._lock, *(one.lock for layer in step.layer._weights for one in layer)]
 ready, done = threading.Event(), threading.Event()
 
 def hold():

@@ -189,7 +189,7 @@ def test_private_names_stay_in_their_room():
     taken = [
         (item.file, name)
         for item, target in inside()
-        for name in (*item.names, *attributes(item.file, item.module.rpartition(".")[2]))
+        for name in item.names or attributes(item.file, item.module.rpartition(".")[2])
         if room(item.file) != room(target) and private(name)
     ]
     assert not taken

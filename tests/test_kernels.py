@@ -1,18 +1,11 @@
 """The kernels at their edges: sums that must come out exact, and buffers that end at a guard page."""
 
-import copy
-import os
-from functools import partial
 
-import compiled_problems
 import numpy as np
 import pytest
 from fresh import linux_only, output, python
-from guards import guards_everywhere
-from layer_problems import Problem
 from numpy_layer import every_dtype
-from runs import CELLS, any_step, make_layer
-from tolerance import assert_same_bits
+from runs import make_layer
 
 import fastrnn
 from fastrnn._core import kernels
@@ -156,60 +149,6 @@ def test_recurrent_products_are_exact(hidden, num_threads, dtype):
 
 
 # ---------------------------------------------------------------------------------------- guard pages
-
-
-def drive(run, *things):
-    """The run as it is, then over copies of everything in guarded memory: the same bits.
-
-    What a layer does not promise to read is NaN before, so it would show in the results.
-    """
-    expected = run(*things)
-    with guards_everywhere():
-        actual = run(*copy.deepcopy(things))
-        assert_same_bits(actual, expected)
-
-
-def whole_step(step, num_threads=1):
-    inferred = step.infer(num_threads=num_threads)
-    return step.run(num_threads=num_threads) | {f"inferred {name}": array for name, array in inferred.items()}
-
-
-def linear_and_loss(head, x, targets):
-    head.zero_grad()
-    y, tape = head.forward(x)
-    loss, dy = fastrnn.softmax_cross_entropy(y, targets)
-    dx = head.backward(tape, dy)
-    return {"y": y, "loss": np.array(loss), "dy": dy, "dx": dx, "gradients": head.flat_grads.copy()}
-
-
-def drive_all(names, dtype):
-    sizes = (1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 48, 53)
-    for name in names:
-        for i, hidden in enumerate(sizes if dtype == "float32" else sizes[1::2]):
-            for batch in ((1, 4, 7), (2, 3, 5))[i % 2]:
-                shape = (2, batch, (hidden * batch) % 19 + 1, hidden)
-                drive(whole_step, any_step(name, shape, dtype=dtype))
-            drive(whole_step, any_step(name, shape, integers=True, dtype=dtype))
-        drive(whole_step, any_step(name, (40, 23, 33, 64), dtype=dtype), 3)  # rows split, and not evenly
-        for options in ({"merge": "concat"}, {"merge": "mul", "widths": (3, 17)}):
-            lengths, flags = np.array([5, 0, 3, 1]), np.random.default_rng(0).random((2, 5, 4)) < 0.5
-            problem = Problem(name, lengths=lengths, mask=flags[0], reset=flags[1], **options)
-            drive(partial(compiled_problems.run, problem), compiled_problems.layer_of(problem, dtype))
-    rng = np.random.default_rng(0)
-    for rows, inputs, outputs in ((1, 1, 1), (3, 17, 5), (5, 15, 65), (130, 33, 40)):
-        head, x = fastrnn.Linear(inputs, outputs, dtype=dtype), rng.standard_normal((rows, inputs)).astype(dtype)
-        drive(linear_and_loss, head, x, rng.integers(outputs, size=rows))
-    print("nothing beyond a buffer was touched", flush=True)
-    os._exit(0)
-
-
-@linux_only
-@every_dtype
-def test_kernels_touch_nothing_beyond_their_buffers(dtype):
-    """In a process of its own, which a touch would kill; its traceback names the call."""
-    call = f"test_kernels.drive_all({[*CELLS]}, '{np.dtype(dtype)}')"
-    result = python(f"import faulthandler, test_kernels; faulthandler.enable(); {call}")
-    assert result.stdout.strip() == "nothing beyond a buffer was touched", result.stderr
 
 
 @linux_only

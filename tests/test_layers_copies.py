@@ -138,6 +138,36 @@ def test_a_copy_is_an_equal_and_independent_layer(name, how):
 
 
 @every_copy
+def test_a_copy_has_every_option_of_its_layer(how):
+    layer = fastrnn.LSTM(
+        3, [5, 6], bidirectional=True, proj_size=2, merge="ave", dtype="float64", batch_first=True, dropout=0.5, seed=0
+    )
+    twin = COPIES[how](layer)
+    sizes, others = ("input_size", "hidden_size", "num_layers", "proj_size"), ("bidirectional", "merge", "dtype")
+    for name in (*sizes, *others, "batch_first", "dropout"):
+        assert getattr(twin, name) == getattr(layer, name), name
+    assert [*twin.params] == [*layer.params]
+    results = []
+    for each in (twin, layer):
+        x = [floats(n, 3).astype(np.float64) for n in (4, 0, 7)]
+        y, (h, c), tape = each.forward(x, reset=[np.arange(len(one)) == 2 for one in x], checkpoint=2)
+        dx, (dh, dc) = each.backward(tape, y)
+        results.append([*y, h, *c, *dx, dh, *dc, each.flat_grads])
+    assert_same_arrays(*results)
+
+
+def test_a_tape_keeps_the_form_that_its_batch_came_in():
+    layer = fastrnn.GRU(3, 5, seed=0)
+    x, mask = floats(4, 2, 3), np.arange(8).reshape(4, 2) % 3 > 0
+    for options in ({}, {"mask": mask}):
+        y, _, tape = layer.forward(x, **options)
+        expected, _ = layer.backward(layer.forward(x, **options)[2], y)
+        layer.batch_first = True
+        assert_same_arrays([layer.backward(tape, y)[0]], [expected])
+        layer.batch_first = False
+
+
+@every_copy
 def test_parameters_alone_can_be_copied(how):
     grads = fastrnn.RNN(3, 5, seed=0).grads
     grads.flat[:] = floats(grads.flat.size)

@@ -15,7 +15,8 @@ import fastrnn
 
 def margins(array):
     """In the middle of a larger block that holds what must not be read: NaN, or indices far out of bounds."""
-    poison = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max // 2
+    kind = array.dtype.kind
+    poison = np.nan if kind == "f" else True if kind == "b" else np.iinfo(array.dtype).max // 2
     block = np.full(array.size + 200, poison, array.dtype)
     inner = block[100:-100].reshape(array.shape)
     inner[...] = array
@@ -205,6 +206,8 @@ def test_arrays_without_items_raise(name, axis):
             continue
         if name in ("stream", "index stream") and key in ("x", "ids") and axis == 0:
             continue  # no step is taken
+        if (name, key, axis) == ("list train", "long", 0):
+            continue  # a sequence among others may have no steps
         empty = np.zeros([0 if i == axis else n for i, n in enumerate(array.shape)], array.dtype)
         with pytest.raises(ValueError, match="expected"):
             function(**{**arrays, key: empty})

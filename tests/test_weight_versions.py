@@ -9,7 +9,7 @@ import pytest
 from runs import every_cell, floats, make_layer
 
 import fastrnn
-from fastrnn._core import dense, weights
+from fastrnn._core import weights
 
 T, B, I, H = 3, 40, 24, 40  # noqa: E741
 
@@ -63,11 +63,11 @@ class EndsAnEdit:
         self.empty, self.layer, self.left = module.empty, layer, nth
         monkeypatch.setattr(module, "empty", self)
 
-    def __call__(self, shape):
+    def __call__(self, *shape_and_dtype):
         self.left -= 1
         if self.left == 0:
             edit(self.layer, seed=7)
-        return self.empty(shape)
+        return self.empty(*shape_and_dtype)
 
 
 def assert_no_edit_is_lost(make, module, results, x, packings, monkeypatch):
@@ -96,7 +96,7 @@ def test_an_edit_that_ends_while_a_linear_layer_packs_is_seen_by_the_next_call(m
     def make():
         return fastrnn.Linear(I, H, seed=0)
 
-    assert_no_edit_is_lost(make, dense, linear_results, vectors(), 2, monkeypatch)
+    assert_no_edit_is_lost(make, weights, linear_results, vectors(), 2, monkeypatch)
 
 
 # ------------------------------------------------------------------------------------------------ the tape
@@ -115,7 +115,7 @@ def test_backward_takes_no_tape_whose_weights_an_edit_changed_during_the_forward
 
 def test_a_linear_backward_takes_no_tape_whose_weights_changed_during_the_forward_run(monkeypatch):
     layer, x = fastrnn.Linear(I, H, seed=0), vectors()
-    EndsAnEdit(dense, layer, 1, monkeypatch)
+    EndsAnEdit(weights, layer, 1, monkeypatch)
     y, tape = layer.forward(x)
     monkeypatch.undo()
     with pytest.raises(ValueError, match="the weights changed after this tape was made"):
@@ -151,7 +151,7 @@ def test_a_backward_run_that_fails_to_pack_leaves_the_tape(monkeypatch):
     layer, x = make_layer("lstm", I, H), vectors()
     y, _, tape = layer.forward(x)
 
-    def no_memory(shape):
+    def no_memory(*_):
         raise MemoryError("none left")
 
     with monkeypatch.context() as patch:

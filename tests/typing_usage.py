@@ -52,6 +52,18 @@ def layers(x: Floats, ids: NDArray[np.int64], dy: Floats) -> None:
     stream.batch_size = 3
 
 
+def sequences(x: Floats, each: list[NDArray[Any]], lengths: NDArray[np.int64], flags: NDArray[np.bool_]) -> None:
+    lstm = fastrnn.LSTM(3, [4, 5], bidirectional=True, proj_size=2, merge="sum", dtype="float64")
+    y, state = lstm(x, None, lengths, flags, flags, zero_output_for_mask=True)
+    assert_type(y, Either)
+    y, state, tape = lstm.forward(x, state, lengths, mask=flags, reset=flags, checkpoint="auto")
+    parts, state = lstm(each, reset=[flags])
+    assert_type(parts, list[Either])
+    parts, state, tape = lstm.forward(each, state, checkpoint=8)
+    assert_type(parts, list[Either])
+    assert_type(lstm.backward(tape, parts, state)[0], list[Either] | None)
+
+
 def training(x: Floats, targets: NDArray[np.int64]) -> None:
     gru, head = fastrnn.GRU(3, 4), fastrnn.Linear(4, 5, bias=False, seed=1)
     modules = [gru, head]
@@ -91,8 +103,10 @@ def wrong(x: Floats) -> None:
     fastrnn.LSTM("3", 4)  # type: ignore[arg-type]
     fastrnn.LSTM(3, 4, nonlinearity="relu")  # type: ignore[call-arg]
     fastrnn.GRU(3, 4, proj_size=2)  # type: ignore[call-arg]
-    fastrnn.LSTM(3, 4)([[1.0]])  # type: ignore[arg-type]
-    fastrnn.LSTM(3, 4).backward(x, x)  # type: ignore[arg-type]
+    fastrnn.LSTM(3, 4)([[1.0]])  # type: ignore[list-item]
+    fastrnn.LSTM(3, 4)("x")  # type: ignore[call-overload]
+    fastrnn.LSTM(3, 4).backward(x, x)  # type: ignore[call-overload]
+    fastrnn.RNN(3, 4, proj_size=2)  # type: ignore[call-arg]
     fastrnn.Linear(3, 4).backward(fastrnn.GRU(3, 4).forward(x)[2], x)  # type: ignore[arg-type]
     fastrnn.SGD(x, lr=0.1)  # type: ignore[arg-type]
     fastrnn.softmax_cross_entropy(x, 3)  # type: ignore[arg-type]

@@ -1,9 +1,7 @@
-"""One run of a stack of layers: buffers, the order of phases, and the state that goes in and comes out.
+"""One run of a stack of layers: layer after layer, and the state that goes in and comes out.
 
 This is the compiled half of `layers.Recurrent`, because at one sequence of few units the arithmetic takes a few
 microseconds and as much Python would double it. Arguments have been checked (`takes...` say which need not be).
-Long runs are cut in time, and where one step is long by rows, into pieces: each a parallel region of its own, and
-between them signals are looked at, so that Ctrl-C is answered. No cut changes a bit.
 
 A state is a list of its kinds, h or h and c. Each is an array (L*D, B, width), or where layers differ in width a list
 of an array (D, B, width) a layer. L layers, D directions; B are the sequences of a packed batch in its order.
@@ -152,7 +150,7 @@ cdef class Stack:
 
         x (T, B, I) in the layers' dtype or (T, B) int64, with `packed` (N, I) or (N,); y in the same form
         drop: the share dropped between layers; checkpoint, reusable: see LayerTape
-        Where a signal's handler raises, or there is no memory, rng is as before.
+        Where a signal's handler raises, or there is no memory, rng may have been drawn from.
         """
         cdef Py_ssize_t layer, last = len(self.weights) - 1, B
         cdef LayerTape record
@@ -168,23 +166,17 @@ cdef class Stack:
             fitting("forward", (indices and cnp.PyArray_ISCARRAY_RO(x)) or self.takes(x))
         fitting("forward", self.fits(initial, B))
         cdef list final = self.new_state(B)
-        before = rng.bit_generator.state if drop > 0 and last else None
-        try:
-            for layer in range(last + 1):
-                record = LayerTape(x, self.weights[layer], self.merge, packed, tape, checkpoint)
-                record.reusable = reusable
-                self.forward_layer(record, layer, initial, final, num_threads)
-                records.append(record)
-                work += self.directions * forward_work(self.layer(layer), &record.batch, indices)
-                if work > work_between_looks(self.layer(layer)):
-                    check_signals()
-                x, indices = record.output(), False
-                if drop > 0 and layer < last:
-                    x = record.drop_out(x, drop, rng, num_threads)
-        except BaseException:
-            if before is not None:
-                rng.bit_generator.state = before
-            raise
+        for layer in range(last + 1):
+            record = LayerTape(x, self.weights[layer], self.merge, packed, tape, checkpoint)
+            record.reusable = reusable
+            self.forward_layer(record, layer, initial, final, num_threads)
+            records.append(record)
+            work += self.directions * forward_work(self.layer(layer), &record.batch, indices)
+            if work > work_between_looks(self.layer(layer)):
+                check_signals()
+            x, indices = record.output(), False
+            if drop > 0 and layer < last:
+                x = record.drop_out(x, drop, rng, num_threads)
         return x, final, records
 
     cdef forward_layer(self, LayerTape record, Py_ssize_t layer, list initial, list final, int num_threads):

@@ -26,7 +26,13 @@ from fastrnn._core.memory import SMALL_BYTES, empty
 
 cnp.import_array()
 
-cdef Py_ssize_t small = SMALL_BYTES
+cdef Py_ssize_t small = SMALL_BYTES  # of arrays that `empty` need not be asked for: NumPy allocates them itself
+
+
+def set_small(Py_ssize_t bytes):
+    """Set the size below which `empty` is not asked; 0 is for tests that put an `empty` of their own in its place."""
+    global small
+    small = bytes
 
 
 cdef cnp.ndarray new(Py_ssize_t a, Py_ssize_t b, Py_ssize_t c, dtype):
