@@ -286,7 +286,7 @@ def floats_code(name: str, value: Any, dtype: DType) -> str:
 
 
 def _meaning(dtype: DType) -> str:
-    return f"{dtype}, the {'type fastrnn computes in' if dtype == FLOAT32 else 'dtype of the layer'}"
+    return f"{dtype}, the dtype of the layer"
 
 
 def _integer_code(name: str, value: Any) -> str:
@@ -298,11 +298,13 @@ def _integer_code(name: str, value: Any) -> str:
     return f"np.asarray({name}, dtype=np.int64)"
 
 
-def floats(who: str, name: str, array: Any, otherwise: str = "", *, dtype: DType = FLOAT32) -> FloatArray:
+def floats(
+    who: str, name: str, array: Any, otherwise: str = "", *, dtype: DType = FLOAT32, meaning: str = ""
+) -> FloatArray:
     """Return array if it is an ndarray of dtype, of this machine's byte order: nothing is cast. Plain and aligned, for
     C.
 
-    The name may go on after a blank; `otherwise` says what else would have done.
+    The name may go on after a blank; `otherwise` says what else would have done, `meaning` why it must be that dtype.
     """
     array = plain(who, name, array)
     if not isinstance(array, np.ndarray):
@@ -312,7 +314,7 @@ def floats(who: str, name: str, array: Any, otherwise: str = "", *, dtype: DType
         )
     if array.dtype != dtype:
         raise TypeError(
-            f"{who}: {name} has dtype {array.dtype}; expected {_meaning(dtype)} "
+            f"{who}: {name} has dtype {array.dtype}; expected {meaning or _meaning(dtype)} "
             f"({floats_code(name, array, dtype)}){otherwise}"
         )
     return array if array.flags.aligned else array.copy()

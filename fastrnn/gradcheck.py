@@ -1,4 +1,7 @@
-"""Numerical gradients of a scalar function of arrays or of a layer, to hold an analytic gradient against."""
+"""Numerical gradients of a scalar function of arrays or of a layer, to hold an analytic gradient against.
+
+Differences are as good as the arithmetic between them: take a layer of dtype float64 for nine digits.
+"""
 
 import math
 
@@ -45,6 +48,9 @@ def complex_step(function, arrays):
 def central_difference(function, arrays, step=REAL_STEP):
     """Differentiate any smooth function: good to about nine digits.
 
+    The function may run a float64 layer: this differentiates by its inputs and states, `by_parameters` by its weights.
+    (4 * the result for step 1e-3 - the result for step 2e-3) / 3 is good to ten digits.
+
     Parameters
     ----------
     function : callable
@@ -86,7 +92,7 @@ def by_parameters(function, layer, step=None):
     ----------
     function : callable
         `function()` runs the layer and returns a scalar.
-    layer : LSTM, GRU, RNN, UGRNN or Linear
+    layer : LSTM, GRU, RNN, UGRNN or Linear, of dtype float64 for a proof
         One parameter after the other is changed and put back.
     step : float, optional
         The default is the cube root of the rounding unit of the layer's dtype.

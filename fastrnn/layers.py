@@ -12,8 +12,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastrnn import _check, runtime, tape
 from fastrnn import init as initial_values
+from fastrnn._core.gradients import Gradients
 from fastrnn._core.memory import view_of
-from fastrnn._core.run import Gradients, Stack
+from fastrnn._core.run import Stack
 from fastrnn._core.tape import LayerTape
 from fastrnn._core.weights import RecurrentWeights
 from fastrnn.borders import Dense, Ragged, Sizes, Steps
@@ -263,15 +264,15 @@ class Recurrent(Module):
     @overload
     def forward(
         self, x: NDArray[Any], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
-        checkpoint: int | str | None = None,
-        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+        checkpoint: int | str | None = None, *,
+        reusable: bool = False, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
     ) -> tuple[FloatArray, State, Tape]: ...
 
     @overload
     def forward(
         self, x: list[NDArray[Any]], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
-        checkpoint: int | str | None = None,
-        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+        checkpoint: int | str | None = None, *,
+        reusable: bool = False, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
     ) -> tuple[list[FloatArray], State, Tape]: ...
 
     def forward(
@@ -283,6 +284,7 @@ class Recurrent(Module):
         reset: Any = None,
         checkpoint: int | str | None = None,
         *,
+        reusable: bool = False,
         zero_output_for_mask: bool | None = None,
         num_threads: int | None = None,
     ) -> tuple[Any, State, Tape]:
@@ -299,6 +301,8 @@ class Recurrent(Module):
             For very long sequences: keep the state only at every so many steps, or a few more, and compute what lies
             between again in backward. The gradients are the same bit for bit. "auto" chooses the number that needs
             least memory, about the square root of T.
+        reusable : bool
+            Whether the tape serves for several backward runs: each copies the gates, which one run uses up.
 
         Returns
         -------
@@ -309,12 +313,13 @@ class Recurrent(Module):
         version = self._version.number
         steps = self._steps(who, x, lengths, mask, reset, zero_output_for_mask)
         kept_steps = 0 if checkpoint is None else _check.checkpoint(who, checkpoint)
-        y, final, records, border = self._run(who, x, state, steps, num_threads, tape=True, checkpoint=kept_steps)
+        reusable = _check.flag(who, "reusable", reusable)
+        y, final, records, border = self._run(who, x, state, steps, num_threads, True, kept_steps, reusable)
         if isinstance(y, list):
             y = [view_of(np.ascontiguousarray(one), False) for one in y]
         else:
             y = view_of(np.ascontiguousarray(y), False)
-        return y, final, Tape(self, version, (records, border))
+        return y, final, Tape(self, version, (records, border), reusable)
 
     def _steps(self, who: str, x: Any, lengths: Any, mask: Any, reset: Any, zero: Any) -> Steps | None:
         """Which steps rows take, None where each takes all."""
@@ -333,12 +338,13 @@ class Recurrent(Module):
         num_threads: int | None,
         tape: bool,
         checkpoint: int = 0,
+        reusable: bool = False,
     ) -> tuple[Any, State, list[LayerTape], Dense | Ragged | None]:
         threads = runtime.resolve(who, num_threads)
         dropout = self.dropout if tape else 0.0
         if steps is not None:
-            ragged = Ragged(self._sizes, self.batch_first, who, x, steps)
-            return self._run_ragged(who, ragged, state, threads, tape, dropout, checkpoint)
+            ragged, kept = Ragged(self._sizes, self.batch_first, who, x, steps), (tape, dropout, checkpoint, reusable)
+            return self._run_ragged(who, ragged, state, threads, *kept)
         border = None
         if self.batch_first or not self._stack.takes(x):
             x, border = self._dense(who, x)
@@ -346,7 +352,9 @@ class Recurrent(Module):
             initial = self._checked_state(who, "state", state, x.shape[1])
         else:
             initial = border.initial(who, "state", state, x.shape[1])
-        y, final, records = self._stack.forward(x, initial, tape, dropout, self.rng, threads, None, checkpoint)
+        y, final, records = self._stack.forward(
+            x, initial, tape, dropout, self.rng, threads, None, checkpoint, reusable
+        )
         if border is not None:
             y, final = border.as_given(y), border.state(final)
         return y, self._state(final), records, border
@@ -362,13 +370,21 @@ class Recurrent(Module):
         return border.time_first(x), border
 
     def _run_ragged(
-        self, who: str, border: Ragged, state: State, threads: int, tape: bool, dropout: float, checkpoint: int
+        self,
+        who: str,
+        border: Ragged,
+        state: State,
+        threads: int,
+        tape: bool,
+        dropout: float,
+        checkpoint: int,
+        reusable: bool,
     ) -> tuple[Any, State, list[LayerTape], Ragged]:
         initial = border.initial(who, "state", state)
         if border.batch is None:  # no row takes a step
             return border.y(None, []), self._state(border.state(None)), [], border
         y, final, records = self._stack.forward(
-            border.x, initial, tape, dropout, self.rng, threads, border.batch, checkpoint
+            border.x, initial, tape, dropout, self.rng, threads, border.batch, checkpoint, reusable
         )
         outputs = self._stack.outputs(records)
         return border.y(y, outputs), self._state(border.state(final)), records, border

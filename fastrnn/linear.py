@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastrnn import _check, runtime, tape
 from fastrnn import init as initial_values
@@ -24,6 +25,8 @@ class Linear(Module):
     ----------
     in_features, out_features : int
     bias : bool
+    dtype : {"float32", "float64"}
+        Of parameters, gradients, x and y.
     seed : int, numpy.random.SeedSequence or None
         Of the initial weights: Glorot-uniform W, zero b.
     init : callable (name, shape, rng) -> array or None, optional
@@ -45,9 +48,11 @@ class Linear(Module):
         out_features: int,
         bias: bool = True,
         *,
+        dtype: DTypeLike = "float32",
         seed: int | np.random.SeedSequence | None = None,
         init: Initialiser | None = None,
     ) -> None:
+        self.dtype = dtype
         self.in_features = in_features
         self.out_features = out_features
         self._bias = bias
@@ -61,14 +66,14 @@ class Linear(Module):
 
     def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
         self._weights = LinearWeights(self._version, params["weight"], params.get("bias"))
-        self._gradients = grads["weight"], grads.get("bias", np.zeros(0, np.float32))
+        self._gradients = grads["weight"], grads.get("bias", np.zeros(0, self.dtype))
 
-    @staticmethod
-    def _default(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
-        return initial_values.glorot_uniform(shape, rng) if name == "weight" else np.zeros(shape, np.float32)
+    def _default(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
+        values = initial_values.glorot_uniform if name == "weight" else initial_values.zeros
+        return values(shape, rng, dtype=self.dtype)
 
     def __call__(self, x: FloatArray, *, num_threads: int | None = None) -> FloatArray:
-        """Return y (..., out_features) of x (..., in_features) float32."""
+        """Return y (..., out_features) of x (..., in_features), both in the layer's dtype."""
         return self._run(self._who, x, num_threads)[0]
 
     def forward(
@@ -82,7 +87,7 @@ class Linear(Module):
     def _run(self, who: str, x: Any, num_threads: int | None) -> tuple[FloatArray, FloatArray]:
         """y, and x as it was read."""
         threads = runtime.resolve(who, num_threads)
-        x = _check.floats(who, "x", x)
+        x = _check.floats(who, "x", x, dtype=self.dtype)
         if x.ndim < 1 or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"{who}: x has shape {x.shape}; expected (..., in_features={self.in_features})"
@@ -104,12 +109,12 @@ class Linear(Module):
         ----------
         tape : LinearTape
             Of this layer's `forward`, with these weights.
-        dy : (..., out_features) float32
-            Gradient of the loss by y.
+        dy : (..., out_features)
+            Gradient of the loss by y, in the layer's dtype.
 
         Returns
         -------
-        dx : (..., in_features) float32
+        dx : (..., in_features)
 
         Raises
         ------
@@ -121,8 +126,9 @@ class Linear(Module):
         who = f"{self._who}.backward"
         threads = runtime.resolve(who, num_threads)
         x = LinearTape._open(tape, self, who)
-        dy = _check.shape(who, "dy", dy, (*x.shape[:-1], self.out_features), "(..., out_features)")
-        dx: FloatArray = memory.empty(x.shape)
+        expected = (*x.shape[:-1], self.out_features)
+        dy = _check.shape(who, "dy", dy, expected, "(..., out_features)", dtype=self.dtype)
+        dx: FloatArray = memory.empty(x.shape, self.dtype)
         with self._lock:
             self._weights.refresh_transposed()
             tape._use_up(self, who)

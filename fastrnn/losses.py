@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import _check, runtime
+from fastrnn._check import FloatArray
 from fastrnn._core import elementwise, memory
-
-FloatArray = NDArray[np.float32]
 
 
 def softmax_cross_entropy(
@@ -20,7 +19,7 @@ def softmax_cross_entropy(
 
     Parameters
     ----------
-    logits : (..., V) float32, for a sequence model (T, B, V)
+    logits : (..., V) float32 or float64, for a sequence model (T, B, V)
     targets : (...) integers in 0..V-1
     num_threads : int, optional
 
@@ -28,7 +27,7 @@ def softmax_cross_entropy(
     -------
     loss : float
         Mean over all targets, in nats, summed in float64.
-    dlogits : (..., V) float32
+    dlogits : (..., V) of the dtype of logits
         Gradient of that mean: (softmax(logits) - onehot(targets)) / number of targets.
 
     Raises
@@ -38,7 +37,9 @@ def softmax_cross_entropy(
     """
     who = "softmax_cross_entropy"
     threads = runtime.resolve(who, num_threads)
-    logits = _check.floats(who, "logits", logits, dtype=_check.dtype_of(logits))
+    logits = _check.floats(
+        who, "logits", logits, dtype=_check.dtype_of(logits), meaning="float32 or float64"
+    )
     if logits.ndim < 1 or logits.size == 0:
         raise ValueError(f"{who}: logits has shape {logits.shape}; expected (..., V), not empty")
     targets = _check.integers(who, "targets", targets)

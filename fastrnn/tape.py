@@ -12,10 +12,11 @@ Kept = TypeVar("Kept")
 class Tape(Generic[Kept]):
     """A forward run, kept for one backward run. Made by a layer's `forward`, used up by its `backward`."""
 
-    def __init__(self, layer: Module, version: int, kept: Kept) -> None:
+    def __init__(self, layer: Module, version: int, kept: Kept, reusable: bool = False) -> None:
         self._layer = layer
         self._version = version  # of the weights, read before the run
         self._kept: Kept | None = kept
+        self._reusable = reusable
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -46,4 +47,5 @@ class Tape(Generic[Kept]):
     def _use_up(self, layer: Module, who: str) -> None:
         # Again, under the layer's lock: another thread may have used it or changed the weights.
         self._open(self, layer, who)
-        self._kept = None
+        if not self._reusable:
+            self._kept = None

@@ -107,7 +107,7 @@ class Rows(list):
             self.add(
                 f"{who} {name} {other.dtype.str}",
                 TypeError,
-                f"{who}: {name} has dtype {other.dtype}; expected float32, the type fastrnn computes in "
+                f"{who}: {name} has dtype {other.dtype}; expected float32, the dtype of the layer "
                 f"({name}{part}.astype(np.float32)){otherwise}",
                 lambda w, other=other: call(w, other),
             )

@@ -34,9 +34,8 @@ def from_tuple(parts):
     return tuple(parts) if len(parts) > 1 else parts[0]
 
 
-
-def random_floats(rng, *shape):
-    return rng.uniform(-1, 1, shape).astype(np.float32)
+def random_floats(rng, *shape, dtype=np.float32):
+    return rng.uniform(-1, 1, shape).astype(dtype)
 
 
 def floats(*shape, seed=0):
@@ -44,16 +43,16 @@ def floats(*shape, seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
-def make_layer(name, inputs, hidden, layers=1, seed=0, **options):
+def make_layer(name, inputs, hidden, layers=1, seed=0, dtype=np.float32, **options):
     """A layer with every parameter random, biases too; sums of a unit's inputs are of order one."""
     kind, own = CELLS[name]
     source = np.random.default_rng(seed)
 
     def init(_, shape, __):
         fan_in = shape[1] if len(shape) == 2 else 4
-        return random_floats(source, *shape) * np.float32(np.sqrt(2 / fan_in))
+        return random_floats(source, *shape, dtype=dtype) * np.dtype(dtype).type(np.sqrt(2 / fan_in))
 
-    return getattr(fastrnn, kind)(inputs, hidden, layers, init=init, **own, **options)
+    return getattr(fastrnn, kind)(inputs, hidden, layers, dtype=dtype, init=init, **own, **options)
 
 
 @dataclass
@@ -131,24 +130,28 @@ class Step:
 def make_step(name, shape, layers=1, integers=False, seed=0, **options):
     """Random x, initial state and upstream gradients on every output of a random layer."""
     for attempt in itertools.count(seed):
-        step = _make_step(name, shape, layers, integers, attempt, options)
+        step = any_step(name, shape, layers, integers, attempt, **options)
         if name != "rnn_relu" or _kink_margin(step) > KINK_MARGIN:
             return step
 
 
-def _make_step(name, shape, layers, integers, seed, options):
+def any_step(name, shape, layers=1, integers=False, seed=0, **options):
+    """The same, however near a rectifier's argument is to 0."""
     time, batch, inputs, hidden = shape
     rng = np.random.default_rng([seed, *shape, layers])
     layer = make_layer(name, inputs, hidden, layers, seed, **options)
 
+    def floats(*shape):
+        return random_floats(rng, *shape, dtype=layer.dtype)
+
     def state():
-        parts = tuple(random_floats(rng, layers, batch, hidden) for _ in layer.STATES)
+        parts = tuple(floats(layers, batch, hidden) for _ in layer.STATES)
         return parts if len(parts) > 1 else parts[0]
 
     lead = (batch, time) if layer.batch_first else (time, batch)
-    x = rng.integers(inputs, size=lead) if integers else random_floats(rng, *lead, inputs)
+    x = rng.integers(inputs, size=lead) if integers else floats(*lead, inputs)
     initial = state()
-    dy = random_floats(rng, *lead, hidden)
+    dy = floats(*lead, hidden)
     return Step(layer, x, initial, dy, state(), CELLS[name][1])
 
 

@@ -152,7 +152,7 @@ for kind, get in (("grads", lambda w: w.head.grads), ("params", lambda w: w.head
         ROWS.add(
             f"{kind} of a wrong type by {name}",
             TypeError,
-            "Parameters: bias has dtype float64; expected float32, the type fastrnn computes in "
+            "Parameters: bias has dtype float64; expected float32, the dtype of the layer "
             "(bias.astype(np.float32))",
             lambda w, get=get, call=call: call(get(w), np.zeros(V)),
         )

@@ -95,7 +95,7 @@ ROWS.add(
 ROWS.add(
     "init of a wrong dtype",
     TypeError,
-    "Linear: init('weight', ...) has dtype float64; expected float32, the type fastrnn computes in "
+    "Linear: init('weight', ...) has dtype float64; expected float32, the dtype of the layer "
     "(init('weight', ...).astype(np.float32))",
     lambda w: fastrnn.Linear(3, 4, init=lambda name, shape, rng: np.zeros(shape)),
 )
@@ -157,7 +157,7 @@ def load_rows(who, module, strict_names, view, other):
         ROWS.add(
             f"{who} {type(value).__name__} {dtype}",
             TypeError,
-            f"{who}: {view} has dtype {dtype}; expected float32, the type fastrnn computes in ({mend})",
+            f"{who}: {view} has dtype {dtype}; expected float32, the dtype of the layer ({mend})",
             lambda w, value=value: module(w).load_state_dict(changed(w, **{view: value})),
         )
 

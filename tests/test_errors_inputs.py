@@ -213,7 +213,7 @@ def state_rows(who, name, lstm, gru):
     ROWS.add(
         f"GRU{who} {name} float64",
         TypeError,
-        f"GRU{who}: {name} has dtype float64; expected float32, the type fastrnn computes in "
+        f"GRU{who}: {name} has dtype float64; expected float32, the dtype of the layer "
         f"({name}.astype(np.float32))",
         lambda w: gru(w, w.h.astype(np.float64)),
     )

@@ -434,7 +434,7 @@ CALLS = [
         "Linear",
         lambda **given: run(fastrnn.Linear(**given)),
         {"in_features": (I, count), "out_features": (V, count), "bias": (True, flag), "seed": (0, seed),
-         "init": (None, initialiser)},
+         "dtype": ("float32", absent), "init": (None, initialiser)},
     ),
     Call(
         "LSTM",

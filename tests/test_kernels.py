@@ -1,9 +1,18 @@
 """The kernels at their edges: sums that must come out exact, and buffers that end at a guard page."""
 
+import copy
+import os
+from functools import partial
+
+import compiled_problems
 import numpy as np
 import pytest
 from fresh import linux_only, output, python
-from runs import make_layer
+from guards import guards_everywhere
+from layer_problems import Problem
+from numpy_layer import every_dtype
+from runs import CELLS, any_step, make_layer
+from tolerance import assert_same_bits
 
 import fastrnn
 from fastrnn._core import kernels
@@ -15,27 +24,36 @@ COLUMNS = (1, 7, 15, 16, 17, 31, 33, 48, 64, 65, 79, 130)
 TERMS = (1, 2, 15, 17, 255, 256, 257, 512, 513, 1025)
 
 
-def small_integers(rng, *shape):
-    """Numbers whose sums of products float32 holds exactly, in whatever order they are added."""
-    return rng.integers(-4, 5, shape).astype(np.float32)
+def small_integers(rng, *shape, dtype=np.float32):
+    """Numbers whose sums of products float32 holds exactly, in whatever order they are added.
+
+    Of float64 some have a last bit that float32 would lose from the sums; their products stay exact, too.
+    """
+    numbers = rng.integers(-4, 5, shape).astype(dtype)
+    return numbers + (numbers == 1) * 2.0**-15 if dtype == np.float64 else numbers
 
 
 def set_to(module, rng, **scales):
     with module.editing() as params:
         for name, view in params.items():
             scale = scales.get(name.split("_l")[0], 1)
-            view[...] = small_integers(rng, *view.shape) * np.float32(scale)
+            view[...] = small_integers(rng, *view.shape, dtype=module.dtype.type) * module.dtype.type(scale)
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
 @pytest.mark.parametrize("terms", TERMS)
-def test_linear_products_are_exact(terms, num_threads):
+@every_dtype
+def test_linear_products_are_exact(terms, num_threads, dtype):
     rng = np.random.default_rng(terms)
+
+    def numbers(*shape):
+        return small_integers(rng, *shape, dtype=dtype)
+
     for rows, columns in zip(ROWS, np.resize(COLUMNS, len(ROWS)), strict=True):
-        head = fastrnn.Linear(terms, int(columns))
+        head = fastrnn.Linear(terms, int(columns), dtype=dtype)
         set_to(head, rng)
-        x, dy = small_integers(rng, rows, terms), small_integers(rng, rows, columns)
-        before = small_integers(rng, head.flat_grads.size)
+        x, dy = numbers(rows, terms), numbers(rows, columns)
+        before = numbers(head.flat_grads.size)
         head.flat_grads[:] = before
         y, tape = head.forward(x, num_threads=num_threads)
         dx = head.backward(tape, dy, num_threads=num_threads)
@@ -91,12 +109,13 @@ def test_every_isa_with_fused_multiply_add_gives_the_same_product(dtype):
 
 
 @pytest.mark.parametrize("terms", [5, 1024])
-def test_every_tile_is_there(terms):
+@every_dtype
+def test_every_tile_is_there(terms, dtype):
     """Each number of rows and of column groups takes other tiles, rows 4 KiB apart others again."""
     rng = np.random.default_rng(terms)
-    x = small_integers(rng, 40, terms)
+    x = small_integers(rng, 40, terms, dtype=dtype)
     for columns in range(16, 10 * 16 + 1, 16):
-        head = fastrnn.Linear(terms, columns, bias=False)
+        head = fastrnn.Linear(terms, columns, bias=False, dtype=dtype)
         set_to(head, rng)
         expected = x @ head.params["weight"].T
         for rows in range(1, len(x) + 1):
@@ -105,15 +124,18 @@ def test_every_tile_is_there(terms):
 
 @pytest.mark.parametrize("num_threads", [1, 3])
 @pytest.mark.parametrize("hidden", [1, 15, 16, 17, 40, 64, 81, 257])
-def test_recurrent_products_are_exact(hidden, num_threads):
+@every_dtype
+def test_recurrent_products_are_exact(hidden, num_threads, dtype):
     """A rectifier passes integers on: two steps of the driver's products, forward and backward."""
     rng = np.random.default_rng(hidden)
     for rows in (1, 3, 4, 7, 13, 50):
-        rnn = make_layer("rnn_relu", 9, hidden)
+        rnn = make_layer("rnn_relu", 9, hidden, dtype=dtype)
         set_to(rnn, rng, weight_hh=0.25)
         w, r, b, b_h = (view.astype(np.float64) for view in rnn.params.values())
-        x, dy = small_integers(rng, 2, rows, 9), small_integers(rng, 2, rows, hidden)
-        h0 = small_integers(rng, 1, rows, hidden)
+        x, dy, h0 = (
+            small_integers(rng, *lead, columns).astype(dtype)
+            for *lead, columns in ((2, rows, 9), (2, rows, hidden), (1, rows, hidden))
+        )
         y, _, tape = rnn.forward(x, h0, num_threads=num_threads)
         dx, dh0 = rnn.backward(tape, dy, num_threads=num_threads)
 
@@ -136,11 +158,71 @@ def test_recurrent_products_are_exact(hidden, num_threads):
 # ---------------------------------------------------------------------------------------- guard pages
 
 
+def drive(run, *things):
+    """The run as it is, then over copies of everything in guarded memory: the same bits.
+
+    What a layer does not promise to read is NaN before, so it would show in the results.
+    """
+    expected = run(*things)
+    with guards_everywhere():
+        actual = run(*copy.deepcopy(things))
+        assert_same_bits(actual, expected)
+
+
+def whole_step(step, num_threads=1):
+    inferred = step.infer(num_threads=num_threads)
+    return step.run(num_threads=num_threads) | {f"inferred {name}": array for name, array in inferred.items()}
+
+
+def linear_and_loss(head, x, targets):
+    head.zero_grad()
+    y, tape = head.forward(x)
+    loss, dy = fastrnn.softmax_cross_entropy(y, targets)
+    dx = head.backward(tape, dy)
+    return {"y": y, "loss": np.array(loss), "dy": dy, "dx": dx, "gradients": head.flat_grads.copy()}
+
+
+def drive_all(names, dtype):
+    sizes = (1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 48, 53)
+    for name in names:
+        for i, hidden in enumerate(sizes if dtype == "float32" else sizes[1::2]):
+            for batch in ((1, 4, 7), (2, 3, 5))[i % 2]:
+                shape = (2, batch, (hidden * batch) % 19 + 1, hidden)
+                drive(whole_step, any_step(name, shape, dtype=dtype))
+            drive(whole_step, any_step(name, shape, integers=True, dtype=dtype))
+        drive(whole_step, any_step(name, (40, 23, 33, 64), dtype=dtype), 3)  # rows split, and not evenly
+        for options in ({"merge": "concat"}, {"merge": "mul", "widths": (3, 17)}):
+            lengths, flags = np.array([5, 0, 3, 1]), np.random.default_rng(0).random((2, 5, 4)) < 0.5
+            problem = Problem(name, lengths=lengths, mask=flags[0], reset=flags[1], **options)
+            drive(partial(compiled_problems.run, problem), compiled_problems.layer_of(problem, dtype))
+    rng = np.random.default_rng(0)
+    for rows, inputs, outputs in ((1, 1, 1), (3, 17, 5), (5, 15, 65), (130, 33, 40)):
+        head, x = fastrnn.Linear(inputs, outputs, dtype=dtype), rng.standard_normal((rows, inputs)).astype(dtype)
+        drive(linear_and_loss, head, x, rng.integers(outputs, size=rows))
+    print("nothing beyond a buffer was touched", flush=True)
+    os._exit(0)
+
+
 @linux_only
-def test_a_touch_of_a_guard_page_is_noticed():
-    script = """
+@every_dtype
+def test_kernels_touch_nothing_beyond_their_buffers(dtype):
+    """In a process of its own, which a touch would kill; its traceback names the call."""
+    call = f"test_kernels.drive_all({[*CELLS]}, '{np.dtype(dtype)}')"
+    result = python(f"import faulthandler, test_kernels; faulthandler.enable(); {call}")
+    assert result.stdout.strip() == "nothing beyond a buffer was touched", result.stderr
+
+
+@linux_only
+@pytest.mark.parametrize("made_by", ["guards.guarded((5,))", "np.empty(5)", "np.zeros((5, 3), np.float32)", "resized"])
+def test_a_touch_of_a_guard_page_is_noticed(made_by):
+    script = f"""
 import ctypes, guards
-array = guards.guarded((5,))
+import numpy as np
+with guards.guards_everywhere():
+    resized = np.ones(3)
+    resized.resize(7)
+    assert resized.sum() == 3
+    array = {made_by}
 ctypes.memset(array.ctypes.data + array.nbytes - 1, 0, 1)
 print("inside", flush=True)
 ctypes.memset(array.ctypes.data + array.nbytes, 0, 1)

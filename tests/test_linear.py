@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from tolerance import BACKWARD, assert_close, bound
+from numpy_layer import every_dtype
+from tolerance import BACKWARD, assert_close, assert_same_arrays, bound
 
 import fastrnn
 
@@ -13,47 +14,54 @@ SHAPES += [(n, n) for n in SIZES] + [(1000, 3), (3, 1000), (128, 65), (300, 33)]
 every_shape = pytest.mark.parametrize("inputs, outputs", SHAPES)
 
 
-def floats(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).uniform(-1, 1, shape).astype(np.float32)
+def floats(*shape, seed=0, dtype=np.float32):
+    return np.random.default_rng([seed, *shape]).uniform(-1, 1, shape).astype(dtype)
 
 
-def make(inputs, outputs, bias=True):
+def make(inputs, outputs, bias=True, dtype=np.float32):
     """A layer with random biases too, and random gradients to add to."""
-    layer = fastrnn.Linear(inputs, outputs, bias, seed=0)
+    layer = fastrnn.Linear(inputs, outputs, bias, dtype=dtype, seed=0)
     with layer.editing() as params:
-        params.flat[:] = floats(params.flat.size)
-    layer.flat_grads[:] = floats(layer.flat_grads.size, seed=1)
+        params.flat[:] = floats(params.flat.size, dtype=dtype)
+    layer.flat_grads[:] = floats(layer.flat_grads.size, seed=1, dtype=dtype)
     return layer
 
 
 @every_shape
 @pytest.mark.parametrize("rows", [1, 2, 7, 33])
 @pytest.mark.parametrize("bias", [True, False])
-def test_matches_numpy(inputs, outputs, rows, bias):
-    layer, x, dy = make(inputs, outputs, bias), floats(rows, inputs), floats(rows, outputs, seed=2)
+@every_dtype
+def test_matches_numpy(inputs, outputs, rows, bias, dtype):
+    layer = make(inputs, outputs, bias, dtype)
+    x, dy = floats(rows, inputs, dtype=dtype), floats(rows, outputs, seed=2, dtype=dtype)
     weight, x64, dy64 = layer.params["weight"].astype(np.float64), x.astype(np.float64), dy.astype(np.float64)
     before = {name: array.copy() for name, array in layer.grads.items()}
     y, tape = layer.forward(x)
     dx = layer.backward(tape, dy)
 
-    assert_close("y", y, x64 @ weight.T + (layer.params["bias"] if bias else 0), bound(inputs + 1))
-    assert_close("dx", dx, dy64 @ weight, bound(outputs, BACKWARD))
-    assert_close("dweight", layer.grads["weight"], before["weight"] + dy64.T @ x64, bound(rows + 1, BACKWARD))
+    def compare(name, actual, expected, *terms):
+        assert_close(name, actual, expected, bound(*terms, dtype=dtype), dtype)
+
+    compare("y", y, x64 @ weight.T + (layer.params["bias"] if bias else 0), inputs + 1)
+    compare("dx", dx, dy64 @ weight, outputs, BACKWARD)
+    compare("dweight", layer.grads["weight"], before["weight"] + dy64.T @ x64, rows + 1, BACKWARD)
     if bias:
-        assert_close("dbias", layer.grads["bias"], before["bias"] + dy64.sum(axis=0), bound(rows + 1, BACKWARD))
+        compare("dbias", layer.grads["bias"], before["bias"] + dy64.sum(axis=0), rows + 1, BACKWARD)
     assert ("bias" in layer.params) == ("bias" in layer.grads) == bias
     np.testing.assert_array_equal(layer(x), y)
 
 
 @pytest.mark.parametrize("rows", [255, 256, 257, 600])
-def test_gradients_over_more_rows_than_one_block(rows):
+@every_dtype
+def test_gradients_over_more_rows_than_one_block(rows, dtype):
     """The product of the weight gradient is cut along the rows."""
-    layer, x, dy = make(17, 33), floats(rows, 17), floats(rows, 33, seed=2)
+    layer, x, dy = make(17, 33, dtype=dtype), floats(rows, 17, dtype=dtype), floats(rows, 33, seed=2, dtype=dtype)
     layer.zero_grad()
     layer.backward(layer.forward(x)[1], dy)
     x, dy = x.astype(np.float64), dy.astype(np.float64)
-    assert_close("dweight", layer.grads["weight"], dy.T @ x, bound(rows, BACKWARD))
-    assert_close("dbias", layer.grads["bias"], dy.sum(axis=0), bound(rows, BACKWARD))
+    tolerance = bound(rows, BACKWARD, dtype)
+    assert_close("dweight", layer.grads["weight"], dy.T @ x, tolerance, dtype)
+    assert_close("dbias", layer.grads["bias"], dy.sum(axis=0), tolerance, dtype)
 
 
 @pytest.mark.parametrize("lead", [(), (1,), (6,), (2, 3), (3, 1, 2), (1, 1, 1, 6)])
@@ -71,31 +79,32 @@ def test_leading_axes_are_rows(lead):
 
 
 @pytest.mark.parametrize("lead", [(0,), (3, 0), (0, 2)])
-def test_no_rows_are_no_work(lead):
-    layer = make(5, 9)
+@every_dtype
+def test_no_rows_are_no_work(lead, dtype):
+    layer = make(5, 9, dtype=dtype)
     before = layer.flat_grads.copy()
-    y, tape = layer.forward(np.zeros((*lead, 5), np.float32))
-    assert y.shape == (*lead, 9)
+    y, tape = layer.forward(np.zeros((*lead, 5), dtype))
+    assert (y.shape, y.dtype) == ((*lead, 9), dtype)
     dx = layer.backward(tape, y)
-    assert dx.shape == (*lead, 5)
+    assert (dx.shape, dx.dtype) == ((*lead, 5), dtype)
     np.testing.assert_array_equal(layer.flat_grads, before)
 
 
 @pytest.mark.parametrize("inputs, outputs", [(1, 70), (64, 65), (128, 17), (40, 300)])
-def test_bits_do_not_depend_on_threads_or_on_other_rows(inputs, outputs):
+@every_dtype
+def test_bits_do_not_depend_on_threads_or_on_other_rows(inputs, outputs, dtype):
     """2500 rows are worth several threads."""
-    x, dy = floats(50, 50, inputs), floats(50, 50, outputs)
+    x, dy = floats(50, 50, inputs, dtype=dtype), floats(50, 50, outputs, dtype=dtype)
     results = []
     for threads in (1, 2, 3, 7):
-        layer = make(inputs, outputs)
+        layer = make(inputs, outputs, dtype=dtype)
         y, tape = layer.forward(x, num_threads=threads)
         results.append([y, layer.backward(tape, dy, num_threads=threads), layer.flat_grads])
         np.testing.assert_array_equal(layer(x, num_threads=threads), y)
     for others in results[1:]:
-        for got, want in zip(others, results[0], strict=True):
-            np.testing.assert_array_equal(got.view(np.uint32), want.view(np.uint32))
+        assert_same_arrays(others, results[0])
     for row in (0, 17, 49):
-        np.testing.assert_array_equal(make(inputs, outputs)(x[row, 7]), results[0][0][row, 7])
+        np.testing.assert_array_equal(make(inputs, outputs, dtype=dtype)(x[row, 7]), results[0][0][row, 7])
 
 
 def test_gradients_add_up():

@@ -7,6 +7,7 @@ threads, or without a tape, must give the same bits; test_threads.py shows that 
 import cases
 import numpy as np
 import pytest
+from numpy_layer import every_dtype
 from runs import CELLS, every_cell, make_step, parts
 from tolerance import BACKWARD, FORWARD, assert_close, assert_same_bits, bound
 
@@ -30,10 +31,19 @@ LARGE = [
     WIDE,
 ]
 SHAPES = [(shape, layers) for shape in cases.SHAPES for layers in (1, 2)] + LARGE
-NAMED = [pytest.param(*case, id="x".join(map(str, case[0])) + f"-{case[1]}") for case in SHAPES]
-every_shape = pytest.mark.parametrize(("shape", "layers"), NAMED)
+
+
+def named(shape, layers, dtype, marks=()):
+    return pytest.param(shape, layers, dtype, id=f"{'x'.join(map(str, shape))}-{layers}-{dtype}", marks=marks)
+
+
+SINGLE = [named(*case, "float32") for case in SHAPES]
+DOUBLE = [named(*case, "float64", () if i % 9 == 0 else pytest.mark.slow) for i, case in enumerate(SHAPES)]
+every_shape = pytest.mark.parametrize(("shape", "layers", "dtype"), [*SINGLE, *DOUBLE])
 FEW_SHAPES = [((7, 5, 15, 17), 1), ((5, 9, 20, 33), 2)]
-few_shapes = pytest.mark.parametrize(("shape", "layers"), FEW_SHAPES)
+few_shapes = pytest.mark.parametrize(
+    ("shape", "layers", "dtype"), [*(named(*case, "float32") for case in FEW_SHAPES), named(*FEW_SHAPES[1], "float64")]
+)
 
 
 def assert_matches_twin(step, actual):
@@ -44,7 +54,8 @@ def assert_matches_twin(step, actual):
             assert actual[key] is None, key
             continue
         factor = FORWARD if key in ("y", "h", "c") else BACKWARD
-        assert_close(key, actual[key], value, bound(step.length(), factor))
+        dtype = step.layer.dtype
+        assert_close(key, actual[key], value, bound(step.length(), factor, dtype), dtype)
 
 
 @pytest.mark.parametrize("hidden", [8, 16, 17, 28, 65])
@@ -62,8 +73,8 @@ def test_an_infinite_input_spoils_what_it_spoils_in_the_twin(name, hidden):
 
 @every_shape
 @every_cell
-def test_step_matches_twin_for_any_number_of_threads(name, shape, layers):
-    step = make_step(name, shape, layers)
+def test_step_matches_twin_for_any_number_of_threads(name, shape, layers, dtype):
+    step = make_step(name, shape, layers, dtype=dtype)
     actual = step.run(num_threads=1)
     assert_matches_twin(step, actual)
     outputs = {key: actual[key] for key in ("y", *step.layer.STATES)}
@@ -73,20 +84,24 @@ def test_step_matches_twin_for_any_number_of_threads(name, shape, layers):
         assert_same_bits(step.infer(num_threads=num_threads), outputs, f"{num_threads} threads")
 
 
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("integers", [False, True], ids=["vectors", "integers"])
 @every_cell
-def test_rows_and_units_in_a_grid_of_threads_give_the_same_bits(name, integers):
+def test_rows_and_units_in_a_grid_of_threads_give_the_same_bits(name, integers, dtype):
     """4 threads are two parts of the rows, each of two parts of the units; of 6 and 7 some may be left over."""
-    step = make_step(name, (24, 11, 30, 240), integers=integers)
+    step = make_step(name, (24, 11, 30, 240), integers=integers, dtype=dtype)
     expected = step.run(num_threads=1)
     for num_threads in (4, 6, 7):
         assert_same_bits(step.run(num_threads=num_threads), expected, f"{num_threads} threads")
 
 
-@pytest.mark.parametrize(("shape", "layers"), [*FEW_SHAPES, WIDE])
+@pytest.mark.parametrize(
+    ("shape", "layers", "dtype"),
+    [*(named(*case, "float32") for case in (*FEW_SHAPES, WIDE)), *(named(*case, "float64") for case in FEW_SHAPES)],
+)
 @every_cell
-def test_integer_inputs_match_twin(name, shape, layers):
-    step = make_step(name, shape, layers, integers=True)
+def test_integer_inputs_match_twin(name, shape, layers, dtype):
+    step = make_step(name, shape, layers, integers=True, dtype=dtype)
     actual = step.run(num_threads=1)
     assert actual["dx"] is None
     assert_matches_twin(step, actual)
@@ -94,11 +109,12 @@ def test_integer_inputs_match_twin(name, shape, layers):
         assert_same_bits(step.run(num_threads=num_threads), actual, f"{num_threads} threads")
 
 
+@every_dtype
 @every_cell
-def test_integer_inputs_give_the_bits_of_one_hots(name):
-    step = make_step(name, (20, 24, 65, 48), integers=True)
+def test_integer_inputs_give_the_bits_of_one_hots(name, dtype):
+    step = make_step(name, (20, 24, 65, 48), integers=True, dtype=dtype)
     of_integers = step.infer()
-    step.x = np.eye(65, dtype=np.float32)[step.x]
+    step.x = np.eye(65, dtype=dtype)[step.x]
     assert_same_bits(step.infer(), of_integers)
 
 
@@ -126,8 +142,8 @@ def test_one_layer_takes_integers_and_vectors_in_turn(name):
 
 @few_shapes
 @every_cell
-def test_no_bias_matches_twin(name, shape, layers):
-    step = make_step(name, shape, layers, bias=False)
+def test_no_bias_matches_twin(name, shape, layers, dtype):
+    step = make_step(name, shape, layers, bias=False, dtype=dtype)
     assert not any("bias" in key for key in step.layer.params)
     assert_matches_twin(step, step.run())
 
@@ -135,8 +151,8 @@ def test_no_bias_matches_twin(name, shape, layers):
 @pytest.mark.parametrize("integers", [False, True], ids=["vectors", "integers"])
 @few_shapes
 @every_cell
-def test_batch_first_matches_twin(name, shape, layers, integers):
-    step = make_step(name, shape, layers, integers, batch_first=True)
+def test_batch_first_matches_twin(name, shape, layers, dtype, integers):
+    step = make_step(name, shape, layers, integers, batch_first=True, dtype=dtype)
     actual = step.run()
     assert actual["y"].shape == (shape[1], shape[0], shape[3])
     assert_matches_twin(step, actual)
@@ -145,8 +161,8 @@ def test_batch_first_matches_twin(name, shape, layers, integers):
 @pytest.mark.parametrize("absent", [("dy",), ("dstate",), ("state",), ("dy", "state")])
 @few_shapes
 @every_cell
-def test_absent_arrays_are_zeros(name, shape, layers, absent):
-    step = make_step(name, shape, layers)
+def test_absent_arrays_are_zeros(name, shape, layers, dtype, absent):
+    step = make_step(name, shape, layers, dtype=dtype)
     present = {key: getattr(step, key) for key in absent}
     for key in absent:
         setattr(step, key, None)
@@ -174,8 +190,8 @@ def test_input_gradient_may_be_left_out(name):
 @pytest.mark.parametrize("integers", [False, True], ids=["vectors", "integers"])
 @few_shapes
 @every_cell
-def test_gradients_add_up(name, shape, layers, integers):
-    step = make_step(name, shape, layers, integers)
+def test_gradients_add_up(name, shape, layers, dtype, integers):
+    step = make_step(name, shape, layers, integers, dtype=dtype)
     once = step.run()
     expected = step.twin()
     twice = step.run(zero_grad=False)
@@ -183,7 +199,7 @@ def test_gradients_add_up(name, shape, layers, integers):
         assert_same_bits({key: twice[key]}, {key: once[key]})
     for key in step.layer.grads:
         double = 2 * expected[f"d{key}"]
-        assert_close(key, twice[f"d{key}"], double, bound(2 * step.length(), BACKWARD))
+        assert_close(key, twice[f"d{key}"], double, bound(2 * step.length(), BACKWARD, dtype), dtype)
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
@@ -228,10 +244,11 @@ def test_layout_of_the_arguments_does_not_matter(name, layout):
     assert_same_bits(step.run(), expected)
 
 
+@every_dtype
 @every_cell
-def test_changed_weights_are_used_at_once(name):
-    step = make_step(name, (4, 5, 20, 18), layers=2, seed=3)
-    other = make_step(name, (4, 5, 20, 18), layers=2, seed=4)
+def test_changed_weights_are_used_at_once(name, dtype):
+    step = make_step(name, (4, 5, 20, 18), layers=2, seed=3, dtype=dtype)
+    other = make_step(name, (4, 5, 20, 18), layers=2, seed=4, dtype=dtype)
     step.run()
     step.layer.load_state_dict(other.layer.state_dict())
     fresh = step.run(), step.infer()

@@ -18,13 +18,16 @@ def blocks(language):
 def test_python_blocks_run_one_after_the_other_and_learn(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
-    training, tour = blocks("python")
+    training, tour, options = blocks("python")
     exec(training, names)
     assert names["loss"] < 0.05
     assert capsys.readouterr().out.startswith("loss 0.0")
     exec(tour, names)
     assert names["y_t"].shape == (1, 32)
     assert [path.name for path in tmp_path.iterdir()] == ["lstm.npz"]
+    exec(options, names)
+    assert [output.shape for output in names["outputs"]] == [(7, 128), (29, 128), (15, 128)]
+    assert names["agent"].flat_grads.any() and names["exact"].flat_grads.dtype == "float64"
 
 
 def test_every_command_line_parses():

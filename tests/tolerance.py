@@ -1,4 +1,4 @@
-"""How far a float32 result may be from its float64 twin.
+"""How far a result may be from its twin, which computes in float64 and rounds as a float64 result does.
 
 The bound is oneDNN's for recurrent layers: a few rounding errors for every doubling of the number
 of terms that were added up, twice that for gradients. It is relative to the largest entry of the
@@ -11,17 +11,18 @@ import math
 import numpy as np
 
 EPS = float(np.finfo(np.float32).eps)
+UNITS = {np.dtype(np.float32): EPS, np.dtype(np.float64): 2 * float(np.finfo(np.float64).eps)}
 FORWARD, BACKWARD = 4, 8
 LEAST_SCALE = 0.1  # the terms of every sum here are of order one
 
 
-def bound(length, factor=FORWARD):
+def bound(length, factor=FORWARD, dtype=np.float32):
     """Relative error allowed after `length` additions in a row."""
-    return factor * max(1, math.ceil(math.log2(max(2, length)))) * EPS
+    return factor * max(1, math.ceil(math.log2(max(2, length)))) * UNITS[np.dtype(dtype)]
 
 
-def assert_close(name, actual, expected, tolerance):
-    assert actual.dtype == np.float32, name
+def assert_close(name, actual, expected, tolerance, dtype=np.float32):
+    assert actual.dtype == dtype, name
     assert actual.shape == expected.shape, name
     scale = max(np.abs(expected).max(), LEAST_SCALE)
     error = np.abs(actual - expected).max()
@@ -38,7 +39,8 @@ def assert_same_bits(actual, expected, context=""):
         if expected[name] is None:
             assert actual[name] is None, name
             continue
-        bits = actual[name].view(np.uint32), expected[name].view(np.uint32)
+        size = expected[name].itemsize
+        bits = actual[name].view(f"u{size}"), expected[name].view(f"u{size}")
         np.testing.assert_array_equal(*bits, err_msg=f"{name} {context}")
 
 

@@ -74,7 +74,7 @@ def training(x: Floats, targets: NDArray[np.int64]) -> None:
         logits, head_tape = head.forward(y)
         loss, dlogits = fastrnn.softmax_cross_entropy(logits, target)
         assert_type(loss, float)
-        assert_type(dlogits, Floats)
+        assert_type(dlogits, Either)
         gru.backward(tape, head.backward(head_tape, dlogits), num_threads=1)
         assert_type(fastrnn.clip_grad_norm_([module.grads for module in modules], 5.0), float)
         fastrnn.clip_grad_value_(gru.grads, 1.0)

@@ -1,13 +1,13 @@
-from fastrnn._core.kernels cimport FR_MAX_SLOTS, FR_MAX_STAGES, fr_matrix
-from fastrnn._core.loop cimport Walk
+from fastrnn._core.kernels cimport FR_MAX_SLOTS, fr_matrix
+from fastrnn._core.walk cimport Walk
 from fastrnn._core.team cimport fr_team
-from fastrnn._core.weights cimport Layer
+from fastrnn._core.weights cimport MAX_STAGES, Layer
 
 cdef struct Operand:
     # One product of a weight gradient: dweight[gate] += da[:, slot].T @ operand
     const char *at              # (K, N): the row that goes with da's first one
     Py_ssize_t row, N
-    const Walk *states          # NULL where the rows lie one behind the other; else they are this walk's h before a step
+    const Walk *states          # the walk whose h before a step the rows are, or NULL where they lie close together
     int gates[FR_MAX_SLOTS]     # the gate of each slot of da, -1 where the product leaves the slot out
     char *dweight               # (G * units, N)
     char *dbias                 # (G * units,) or NULL
@@ -19,7 +19,7 @@ cdef struct Sums:
     Py_ssize_t K, row, units, slot_columns
     Py_ssize_t first            # da's first row among the packed rows of the batch
     int slots, count
-    Operand operand[1 + FR_MAX_STAGES]
+    Operand operand[1 + MAX_STAGES]
 
 cdef struct RowProduct:
     # y (rows, N) = init + x (rows, K) @ matrix; init_row 0 repeats one row, init may be y
@@ -31,8 +31,7 @@ cdef struct RowProduct:
     char *y
 
 cdef struct Cut:
-    # What is to be done of sums or products over rows: blocks first..last-1 of at most GRADIENT_ROWS rows, a turn of the
-    # columns
+    # What is to be done of sums or products over rows: blocks first..last-1 of them, and a turn of the columns
     Py_ssize_t blocks, first, last, turn, turns
 
 cdef struct LayerGradients:
@@ -42,6 +41,14 @@ cdef struct LayerGradients:
     char *bias_ih
     char *bias_hh
     char *weight_hr
+
+cdef class Gradients:
+    cdef list arrays            # weight_ih, bias_ih, weight_hh, bias_hh, weight_hr, or None
+    cdef LayerGradients into
+
+    cdef char *pointer(self, int i) except? NULL
+    cdef bint fits(self, const Layer *w)
+    cdef list copies(self, bint indices)
 
 cdef struct Scratch:
     char *at

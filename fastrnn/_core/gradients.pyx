@@ -1,21 +1,26 @@
 """What is summed over time after the loop: the gradients of weights and biases, and dx.
 
 Design
-a) Threads split what is written, never what is summed: rows of an output, or groups of 16 units of a weight gradient. So
-   every element has one owner and one order of summation, and no bit depends on the number of threads.
+a) Threads split what is written, never what is summed: rows of an output, or groups of 16 units of a weight gradient.
+   So every element has one owner and one order of summation, and no bit depends on the number of threads.
 b) A weight gradient is one product with K = all rows of the window, cut into blocks of at most GRADIENT_ROWS rows that
    stay in L2 as panels. Each thread packs its own panels: with 64 units a thread the copy is 2 % of the arithmetic and
-   saves a barrier a block (CL-42). Products over the same da (of W with x, of R with h) share its columns, transposed once.
+   saves a barrier a block (CL-42). Products over the same da (of W with x, of R with h) share its columns, which are
+   transposed once.
 c) The windows of time after which the sums are made are the same for any number of threads: sums depend on them.
 d) Long work is cut into pieces, each a parallel region of its own, and signals are looked at between them. Any cut of
    an output changes no bit; the blocks of a weight gradient's rows stay what they are.
 """
 
-from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_matrix, fr_panel, fr_product, fr_stage
-from fastrnn._core.loop cimport Walk, row_before
+cimport numpy as cnp
+
+from fastrnn._core.kernels cimport FR_COLUMNS, FR_GROUP, fr_matrix, fr_panel, fr_product
+from fastrnn._core.walk cimport Walk, row_before
 from fastrnn._core.plan cimport GRADIENT_ROWS, Batch, Pieces, gradient_rows, l2_bytes, offset_at, pieces_of
 from fastrnn._core.team cimport check_signals, fr_team, part_begin, run_parallel
-from fastrnn._core.weights cimport Layer, padded
+from fastrnn._core.weights cimport FROM_AUX, TO_GATES, Layer, Stage, padded
+
+cnp.import_array()
 
 cdef enum:
     COLUMN = GRADIENT_ROWS + FR_GROUP  # one column of da after the other, on different sets of the caches
@@ -28,7 +33,37 @@ cdef Py_ssize_t scratch_numbers(Py_ssize_t N) noexcept nogil:
 
 cdef Py_ssize_t layer_scratch_numbers(const Layer *w) noexcept nogil:
     """The same for all operands of a layer."""
-    return scratch_numbers(padded(w.inputs) + w.cell.stages * max(w.Pp, w.Hp))
+    return scratch_numbers(padded(w.inputs) + w.stages * max(w.Pp, w.Hp))
+
+
+cdef class Gradients:
+    """Where the gradients of one direction of a layer are added: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr."""
+
+    def __init__(self, weight_ih, weight_hh, bias_ih=None, bias_hh=None, weight_hr=None):
+        self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]
+        for array in self.arrays:
+            if array is not None and not (array.flags.c_contiguous and array.flags.writeable):
+                raise ValueError("Gradients: an array is not C-contiguous or not writable; expected arrays that are")
+        self.into.weight_ih, self.into.bias_ih = self.pointer(0), self.pointer(1)
+        self.into.weight_hh, self.into.bias_hh = self.pointer(2), self.pointer(3)
+        self.into.weight_hr = self.pointer(4)
+
+    cdef char *pointer(self, int i) except? NULL:
+        return NULL if self.arrays[i] is None else cnp.PyArray_BYTES(<cnp.ndarray> self.arrays[i])
+
+    cdef bint fits(self, const Layer *w):
+        """Whether the arrays have the sizes of the layer's weights."""
+        cdef Py_ssize_t rows = w.cell.gates * w.H
+        sizes = (rows * w.inputs, rows, rows * w.P, rows, w.P * w.H)
+        return all([array is None or (array.size == n and array.itemsize == w.size)
+                    for array, n in zip(self.arrays, sizes)]) and (
+            self.arrays[0] is not None and self.arrays[2] is not None
+            and (self.arrays[4] is not None or not w.projected)
+        )
+
+    cdef list copies(self, bint indices):
+        """(array, copy) of all that a backward run changes; with indices it changes two at its very end alone."""
+        return [(array, array.copy()) for array in self.arrays[2 if indices else 0:] if array is not None]
 
 
 # ----------------------------------------------------------------------------------------------- weight gradients
@@ -156,7 +191,7 @@ cdef Sums recurrent_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, con
     """dweight_ih += da.T @ x and dweight_hh += da.T @ (h before the step, or aux) over the steps begin..end-1"""
     cdef const Layer *w = walk.w
     cdef const Batch *batch = walk.batch
-    cdef const fr_stage *stage
+    cdef const Stage *stage
     cdef Operand *operand
     cdef int slot, s
     cdef Sums sums
@@ -170,15 +205,18 @@ cdef Sums recurrent_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, con
         operand.states, operand.dweight, operand.dbias = NULL, into.weight_ih, into.bias_ih
         for slot in range(w.cell.slots):
             operand.gates[slot] = w.cell.input_gates[slot] if slot < w.cell.gates else -1
-    for s in range(w.cell.stages):
-        stage = &w.cell.stage[s]
+    for s in range(w.stages):
+        stage = &w.stage[s]
+        if stage.target != TO_GATES:
+            continue
         operand = &sums.operand[sums.count]
         sums.count += 1
         operand.dweight, operand.dbias, operand.states = into.weight_hh, into.bias_hh, NULL
-        if stage.from_aux:
+        if stage.source == FROM_AUX:
             operand.at, operand.row, operand.N = walk.aux + sums.first * w.H * w.size, w.H, w.H
         else:
-            operand.at, operand.row, operand.N = walk.h + row_before(walk, begin) * walk.h_row * w.size, walk.h_row, w.P
+            operand.at, operand.row = walk.h + row_before(walk, begin) * walk.h_row * w.size, walk.h_row
+            operand.N = w.P
             if batch.offset != NULL and not walk.reverse:
                 operand.states = walk
         for slot in range(w.cell.slots):
@@ -186,7 +224,8 @@ cdef Sums recurrent_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, con
     return sums
 
 
-cdef Sums projection_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, const LayerGradients *into) noexcept nogil:
+cdef Sums projection_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end,
+                          const LayerGradients *into) noexcept nogil:
     """dweight_hr += dprojected.T @ m over the steps begin..end-1"""
     cdef const Layer *w = walk.w
     cdef Operand *operand
@@ -281,7 +320,7 @@ cdef void sum_part(void *given, int part, int parts, const fr_team *team) noexce
 
 cdef int sum_window(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, const Targets *into, int threads,
                     bint may_end) except -1 nogil:
-    """The sums over steps begin..end-1 of one direction; may_end: raise what a signal's handler raises between pieces."""
+    """The sums over steps begin..end-1 of one direction; may_end: raise what a signal's handler raises in between."""
     cdef const Layer *w = walk.w
     cdef WindowJob job
     cdef Pieces pieces

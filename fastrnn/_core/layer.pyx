@@ -1,8 +1,9 @@
 """One layer's run over all of its steps: the order of time loops and sums, in pieces, windows and segments.
 
-Pieces are what lies between two looks at signals: they change no bit. Windows are the steps between two turns to the sums of
-backward: sums depend on them, so nothing else does. Segments, where the tape has checkpoints, are some windows each: only
-the state before a segment is kept, and backward computes its gates again, by the same loop and so with the same bits.
+A piece is what lies between two looks at signals. It changes no bit.
+A window is the steps between two turns to the sums of backward. The sums depend on it, and on nothing else.
+A segment, where the tape has checkpoints, is some windows. Only the state before it is kept, and backward computes its
+gates again, by the same loop and so with the same bits.
 """
 
 from libc.string cimport memcpy
@@ -12,7 +13,8 @@ import numpy as np
 cimport numpy as cnp
 
 from fastrnn._core.gradients cimport Targets, layer_scratch_numbers, shrink_to_window, sum_window
-from fastrnn._core.loop cimport Span, Walk, row_before, run_span
+from fastrnn._core.loop cimport Span, run_span
+from fastrnn._core.walk cimport Walk, row_before
 from fastrnn._core.plan cimport Batch, Plan, backward_plan, forward_plan, gradient_rows, offset_at, rows_at
 from fastrnn._core.tape cimport LayerTape, new
 from fastrnn._core.team cimport Watch, check_signals, watch_begin, watch_end
@@ -110,22 +112,53 @@ cdef cnp.ndarray start_backward(LayerTape record, int direction):
 
 
 cdef run_backward(LayerTape record, Targets *targets, bint may_end, int num_threads):
-    """All steps of a layer, whose dy, dh and dc are set, and the sums over them; uses the tape's gates up."""
+    """All steps of a layer, whose dy, dh and dc are set, and the sums over them; uses up the gates, or a copy."""
+    cdef Walk before[2]
+    cdef int direction
+    cdef list copies
+    if not record.reusable or record.checkpoint:
+        run_windows(record, targets, may_end, num_threads)
+        return
+    for direction in range(record.directions):
+        before[direction] = record.walks[direction]
+    copies = [copy_gates(record, direction) for direction in range(record.directions)]
+    try:
+        run_windows(record, targets, may_end, num_threads)
+    finally:
+        for direction in range(record.directions):
+            record.walks[direction].gates = before[direction].gates
+        copies.clear()
+
+
+cdef cnp.ndarray copy_gates(LayerTape record, int direction):
+    """Let the walk use a copy of its gates up."""
+    cdef Walk *walk = &record.walks[direction]
+    cdef cnp.ndarray copy = new(record.rows, walk.w.row, 0, record.dtype)
+    memcpy(cnp.PyArray_BYTES(copy), walk.gates, cnp.PyArray_NBYTES(copy))
+    walk.gates = cnp.PyArray_BYTES(copy)
+    return copy
+
+
+cdef run_windows(LayerTape record, Targets *targets, bint may_end, int num_threads):
+    """Window after window: its steps backward, then the sums over them."""
     cdef const Layer *w = record.walks[0].w
     cdef Batch *batch = &record.batch
     cdef Plan plan
     cdef Watch watch
-    cdef Steps left, steps
+    cdef Steps left, steps, own
     cdef cnp.ndarray scratch
     cdef int direction
     cdef Py_ssize_t most = max(<Py_ssize_t> 1, min(batch.T, gradient_rows(w) // batch.B))
     plan = backward_plan(w, batch, record.directions, record.walks[0].indices != NULL, most, num_threads)
     scratch = empty((plan.team_threads, layer_scratch_numbers(w)), record.dtype)
-    alive = [start_backward(record, direction) for direction in range(record.directions)]
+    cdef list alive = []  # arrays that the walks point into
     for direction in range(record.directions):
         targets[direction].scratch.at = cnp.PyArray_BYTES(scratch)
-        targets[direction].scratch.bytes = cnp.PyArray_STRIDE(scratch, 0)
+        targets[direction].scratch.bytes = layer_scratch_numbers(w) * w.size
+        alive.append(start_backward(record, direction))
         left.begin[direction], left.end[direction] = 0, batch.T
+    if record.checkpoint:
+        record.segment = [None] * record.directions
     if plan.threads > 1:
         watch = watch_begin()
     while longest(&left, record.directions) > 0:
@@ -137,8 +170,12 @@ cdef run_backward(LayerTape record, Targets *targets, bint may_end, int num_thre
         if may_end:
             check_signals()
         with nogil:
-            run_pieces(record.walks, record.directions, &plan, &steps, True, may_end)
+            if plan.apart:
+                run_pieces(record.walks, record.directions, &plan, &steps, True, may_end)
             for direction in range(record.directions):
+                if not plan.apart:  # then da is still in a cache
+                    own.begin[0], own.end[0] = steps.begin[direction], steps.end[direction]
+                    run_pieces(&record.walks[direction], 1, &plan, &own, True, may_end)
                 if steps.begin[direction] < steps.end[direction]:
                     sum_window(&record.walks[direction], steps.begin[direction], steps.end[direction],
                                &targets[direction], plan.team_threads, may_end)
@@ -177,7 +214,9 @@ cdef run_segments(LayerTape record, int num_threads):
     cdef Steps steps
     cdef int direction
     cdef cnp.ndarray c
-    record.segments = [segments_of(&record.walks[direction], record.checkpoint) for direction in range(record.directions)]
+    record.segments = [
+        segments_of(&record.walks[direction], record.checkpoint) for direction in range(record.directions)
+    ]
     record.carried = [[] for _ in range(record.directions)]
     for i in range(max([len(own) for own in record.segments])):
         for direction in range(record.directions):
@@ -192,7 +231,6 @@ cdef run_segments(LayerTape record, int num_threads):
             forward_steps(record.walks, record.directions, &steps, num_threads)
         if longest(&steps, record.directions) > 0:
             check_signals()
-    record.segment = [None] * record.directions
 
 
 cdef bring_segment(LayerTape record, int direction, Py_ssize_t t, int num_threads):
@@ -204,10 +242,12 @@ cdef bring_segment(LayerTape record, int direction, Py_ssize_t t, int num_thread
     if record.segment[direction] is not None and record.segment[direction][0] <= t < record.segment[direction][1]:
         return
     record.segment[direction] = None
-    for i, (begin, end) in enumerate(own):
+    number = 0
+    for begin, end in own:
         if begin <= t < end:
             break
-    carried = record.carried[direction][len(own) - 1 - i] if walk.c != NULL else None
+        number += 1
+    carried = record.carried[direction][len(own) - 1 - number] if walk.c != NULL else None
     arrays = point_into_segment(record, walk, begin, end, carried)
     steps.begin[0], steps.end[0] = begin, end
     with nogil:

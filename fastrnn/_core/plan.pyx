@@ -1,8 +1,8 @@
 """How work is cut: threads, their parts, blocks that fit the caches. Every tuned number of the loops is here.
 
 References such as (CL-38) are rows of `docs/internals/log/`. Numbers in bytes are compared with the caches of this
-machine, which are read at import. Nothing here changes a bit of a result but GRADIENT_ROWS and GRADIENT_NUMBERS, which say
-how the terms of weight gradients are grouped: they are the same on every machine.
+machine, which are read at import. GRADIENT_ROWS and GRADIENT_NUMBERS say how the terms of weight gradients are grouped,
+so bits depend on them: they are the same on every machine. Nothing else here changes a bit.
 """
 
 from fastrnn._core.kernels cimport FR_GROUP
@@ -13,8 +13,8 @@ from fastrnn._core.weights cimport Layer
 # Packed weights of at most so many bytes are read from L2 for the most part, although they and some lines fill it.
 l2_bytes = cache_bytes(2) // 32 * 33
 
-# Bytes of gate buffer that one thread projects ahead of the recurrence. With fewer rows than PROJECTED_ROWS it is half as
-# many rows as the input has features, where that is more: reading the weights again costs more than the gates (CL-38).
+# Bytes of gate buffer that one thread projects ahead of the recurrence. It is half as many rows as the input has
+# features where that is more: with fewer, reading the weights again costs more than the gates (CL-38).
 cdef Py_ssize_t PROJECTED_BYTES = min(196608, l2_bytes * 3 // 8)
 # The most rows for that, which is as many as a product of any ISA takes before it reads its weights again.
 cdef Py_ssize_t PROJECTED_ROWS = 256
@@ -49,7 +49,7 @@ cdef Py_ssize_t few_rows(const Layer *w) noexcept nogil:
 
 cdef Py_ssize_t recurrent_terms(const Layer *w) noexcept nogil:
     """Multiply-adds of a gate column and row with the state, the projection's shared out among the columns."""
-    return w.P + w.projection.K * w.P // w.row
+    return w.P + (w.H * w.P // w.row if w.projected else 0)
 
 
 cdef double step_work(const Layer *w, Py_ssize_t rows, Py_ssize_t terms) noexcept nogil:
@@ -87,7 +87,7 @@ cdef Grid grid_of(const Layer *w, Py_ssize_t rows, int threads) noexcept nogil:
     cdef int wanted = <int> max((threads + grid.row_parts - 1) // grid.row_parts, shares)
     # What a step reads of weights, and what its rows add to that in time.
     cdef Py_ssize_t read = w.recurrent_bytes * max(<Py_ssize_t> FEW_ROWS, rows // grid.row_parts) // FEW_ROWS
-    cdef int most = <int> min(w.Hp // FR_GROUP, read // (w.cell.stages * STAGE_BYTES))
+    cdef int most = <int> min(w.Hp // FR_GROUP, read // (w.stages * STAGE_BYTES))
     if wanted > 1 and most > 1 and grid.row_parts <= FR_MAX_TEAM:
         threads = min(threads, FR_MAX_TEAM)
         grid.row_parts = max(1, min(grid.row_parts, threads // min(wanted, most)))
@@ -135,7 +135,7 @@ cdef Py_ssize_t groups_at_once(const Layer *w, int stage, Py_ssize_t rows) noexc
     """
     if rows > FEW_ROWS:
         return WHOLE_GROUPS if w.Hp <= WHOLE_GROUPS * FR_GROUP else 4
-    return max(<Py_ssize_t> 4, SWEEP_BYTES // (w.cell.stage[stage].count * w.P * FR_GROUP * w.size) // 4 * 4)
+    return max(<Py_ssize_t> 4, SWEEP_BYTES // (w.stage[stage].count * w.P * FR_GROUP * w.size) // 4 * 4)
 
 
 cdef Py_ssize_t steps_at_once(const Layer *w, Py_ssize_t T, Py_ssize_t rows) noexcept nogil:

@@ -13,9 +13,9 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.gradients cimport LayerGradients, Targets
+from fastrnn._core.gradients cimport Gradients, Targets
 from fastrnn._core.layer cimport run_backward, run_forward
-from fastrnn._core.loop cimport Walk
+from fastrnn._core.walk cimport Walk
 from fastrnn._core.plan cimport backward_work, forward_work, work_between_looks
 from fastrnn._core.tape cimport LayerTape, PackedBatch, copy_rows, new
 from fastrnn._core.team cimport check_signals
@@ -45,37 +45,6 @@ cdef bint plain(array, cnp.dtype dtype, cnp.npy_intp a, cnp.npy_intp b, cnp.npy_
         and (b == 0 or cnp.PyArray_DIM(array, 1) == b or (b < 0 and cnp.PyArray_DIM(array, 1) > 0))
         and cnp.PyArray_DIM(array, axes - 1) == c
     )
-
-
-cdef class Gradients:
-    """Where the gradients of one direction of a layer are added: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr."""
-
-    cdef list arrays
-    cdef LayerGradients into
-
-    def __init__(self, weight_ih, weight_hh, bias_ih=None, bias_hh=None, weight_hr=None):
-        self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]
-        for array in self.arrays:
-            if array is not None and not (array.flags.c_contiguous and array.flags.writeable):
-                raise ValueError("Gradients: an array is not C-contiguous or not writable; expected arrays that are")
-        self.into.weight_ih, self.into.bias_ih = self.pointer(0), self.pointer(1)
-        self.into.weight_hh, self.into.bias_hh = self.pointer(2), self.pointer(3)
-        self.into.weight_hr = self.pointer(4)
-
-    cdef char *pointer(self, int i) except? NULL:
-        return NULL if self.arrays[i] is None else cnp.PyArray_BYTES(<cnp.ndarray> self.arrays[i])
-
-    cdef bint fits(self, const Layer *w):
-        """Whether the arrays have the sizes of the layer's weights."""
-        cdef Py_ssize_t rows = w.cell.gates * w.H
-        sizes = (rows * w.inputs, rows, rows * w.P, rows, w.P * w.H)
-        return all([array is None or (array.size == n and array.itemsize == w.size)
-                    for array, n in zip(self.arrays, sizes)]) and (
-            self.arrays[0] is not None and self.arrays[2] is not None and (self.arrays[4] is not None or not w.projection.K))
-
-    cdef list copies(self, bint indices):
-        """(array, copy) of all that a backward run changes; with indices it changes two at its very end alone."""
-        return [(array, array.copy()) for array in self.arrays[2 if indices else 0:] if array is not None]
 
 
 cdef class Stack:
@@ -117,17 +86,16 @@ cdef class Stack:
         return plain(dy, self.dtype, T, B, self.y_width())
 
     cdef bint takes_kind(self, array, int kind, Py_ssize_t B):
-        return self.same_widths[kind] and plain(array, self.dtype, len(self.weights) * self.directions, B,
-                                          self.width_of(kind, 0))
+        cdef Py_ssize_t parts = len(self.weights) * self.directions
+        return self.same_widths[kind] and plain(array, self.dtype, parts, B, self.width_of(kind, 0))
 
     def takes_state(self, state, Py_ssize_t B):
         """The kinds of a state that needs no check and no copy, or None."""
         if self.states == 1:
             return [state] if self.takes_kind(state, 0, B) else None
-        if type(state) is tuple and len(state) == 2 and self.takes_kind(state[0], 0, B) and (
-                self.takes_kind(state[1], 1, B)):
-            return list(state)
-        return None
+        if type(state) is not tuple or len(state) != 2:
+            return None
+        return list(state) if self.takes_kind(state[0], 0, B) and self.takes_kind(state[1], 1, B) else None
 
     cdef bint fits(self, list state, Py_ssize_t B):
         """Whether the kinds of a state, if there is one, have its shapes."""
@@ -179,11 +147,11 @@ cdef class Stack:
     # -------------------------------------------------------------------------------------- forward
 
     def forward(self, cnp.ndarray x, list initial, bint tape, float drop, rng, int num_threads,
-                PackedBatch packed=None, Py_ssize_t checkpoint=0):
+                PackedBatch packed=None, Py_ssize_t checkpoint=0, bint reusable=False):
         """y, the final state's kinds, and the layers' tapes.
 
         x (T, B, I) in the layers' dtype or (T, B) int64, with `packed` (N, I) or (N,); y in the same form
-        drop: the share dropped between layers; checkpoint: see LayerTape
+        drop: the share dropped between layers; checkpoint, reusable: see LayerTape
         Where a signal's handler raises, or there is no memory, rng is as before.
         """
         cdef Py_ssize_t layer, last = len(self.weights) - 1, B
@@ -204,6 +172,7 @@ cdef class Stack:
         try:
             for layer in range(last + 1):
                 record = LayerTape(x, self.weights[layer], self.merge, packed, tape, checkpoint)
+                record.reusable = reusable
                 self.forward_layer(record, layer, initial, final, num_threads)
                 records.append(record)
                 work += self.directions * forward_work(self.layer(layer), &record.batch, indices)
@@ -226,7 +195,8 @@ cdef class Stack:
             weights = (<tuple> self.weights[layer])[direction]
             if weights.is_stale(copies):
                 weights.refresh_copies(copies)
-            record.start(direction, self.part_of(initial, 0, layer, direction), self.part_of(initial, 1, layer, direction))
+            record.start(direction, self.part_of(initial, 0, layer, direction),
+                         self.part_of(initial, 1, layer, direction))
         run_forward(record, num_threads)
         for direction in range(self.directions):
             record.finish(direction, self.part_of(final, 0, layer, direction), self.part_of(final, 1, layer, direction))

@@ -7,7 +7,8 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.loop cimport Span, Walk, run_alone, run_span
+from fastrnn._core.loop cimport Span, run_alone, run_span
+from fastrnn._core.walk cimport Walk
 from fastrnn._core.plan cimport Batch, Plan, forward_plan, forward_work, work_between_looks
 from fastrnn._core.team cimport check_signals
 from fastrnn._core.weights cimport Layer, RecurrentWeights, Version, copies_for_forward
@@ -53,7 +54,7 @@ cdef class LayerState:
         self.walk.h, self.walk.gates = cnp.PyArray_BYTES(self.h), cnp.PyArray_BYTES(<cnp.ndarray> gates)
         self.walk.c = cnp.PyArray_BYTES(self.c) if w.cell.states == 2 else NULL
         self.walk.aux = cnp.PyArray_BYTES(<cnp.ndarray> aux) if w.cell.aux else NULL
-        self.walk.m = cnp.PyArray_BYTES(<cnp.ndarray> m) if w.projection.K else NULL
+        self.walk.m = cnp.PyArray_BYTES(<cnp.ndarray> m) if w.projected else NULL
         self.long_step = B * w.row * (w.inputs + w.P) > LONG_STEP
         self.bytes = B * w.P * w.size
 

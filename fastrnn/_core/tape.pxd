@@ -1,6 +1,6 @@
 cimport numpy as cnp
 
-from fastrnn._core.loop cimport Walk
+from fastrnn._core.walk cimport Walk
 from fastrnn._core.plan cimport Batch
 from fastrnn._core.weights cimport Layer, RecurrentWeights
 
@@ -22,6 +22,7 @@ cdef class LayerTape:
     cdef list kept                  # every other array that the walks point into
     cdef list outputs               # a direction's h after each step, (N, P); made where a merge needs it
     cdef readonly object dropped    # None, or the share and the key that make the same mask again
+    cdef bint reusable              # backward leaves the gates as they are
     cdef Py_ssize_t checkpoint      # 0, or steps of a segment whose gates are computed again
     # Of each direction: the segments' begins and ends, c before each, the one whose gates are at hand (layer.pyx)
     cdef list segments, carried, segment

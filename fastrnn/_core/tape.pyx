@@ -3,8 +3,8 @@
 Legend: N packed rows of all T steps, B rows of the widest step (plan.pxd), P the width of h, D directions.
 
 Design
-a) The arrays of h have B rows more than N, for the initial state: in front where time runs forwards, behind where it runs
-   backwards (loop.pyx, row_before). So the h after each step are y, and nothing is copied.
+a) The arrays of h have B rows more than N, for the initial state: in front where time runs forwards, behind where it
+   runs backwards (walk.pxd, row_before). So the h after each step are y, and nothing is copied.
 b) Two directions that are concatenated lie in one array (T + 2, B, 2P), whose first and last step hold the two initial
    states: y is what is between. Where rows end early, or outputs are merged otherwise, each has an array of its own.
 c) For inference c, aux and m have one step, gates a block of steps.
@@ -18,7 +18,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.plan cimport Batch, offset_at, steps_at_once
+from fastrnn._core.plan cimport steps_at_once
 from fastrnn._core.weights cimport Layer, RecurrentWeights
 
 from fastrnn._core.elementwise import dropout, take_rows
@@ -96,7 +96,8 @@ cdef class PackedBatch:
 cdef class LayerTape:
     """One layer's arrays in a run: kept for backward where it is taped, else only buffers."""
 
-    def __init__(self, cnp.ndarray x, tuple weights, object merge, PackedBatch packed, bint taped, Py_ssize_t checkpoint):
+    def __init__(self, cnp.ndarray x, tuple weights, object merge, PackedBatch packed, bint taped,
+                 Py_ssize_t checkpoint):
         """x (T, B, I) or indices (T, B); (N, I) or (N,) where packed is given. merge: None for one direction."""
         cdef int direction
         cdef Layer *w = &(<RecurrentWeights> weights[0]).layer
@@ -111,8 +112,9 @@ cdef class LayerTape:
         self.T, self.B, self.rows = self.batch.T, self.batch.B, self.batch.rows
         self.checkpoint = 0
         if taped and checkpoint:
-            # As many steps between two kept states that these and the gates of one segment need least memory together.
-            self.checkpoint = checkpoint if checkpoint > 0 else <Py_ssize_t> sqrt(<double> self.T * w.H / (w.row + 2 * w.H)) + 1
+            self.checkpoint = checkpoint
+            if checkpoint < 0:  # the steps for which the kept states and one segment's gates are least together
+                self.checkpoint = 1 + <Py_ssize_t> sqrt(<double> self.T * w.H / (w.row + 2 * w.H))
         self.kept = []
         self.states = self.new_states(w)
         for direction in range(self.directions):
@@ -165,7 +167,7 @@ cdef class LayerTape:
             walk.c = self.keep(self.B + self.rows if taped else self.B, w.H)
         if w.cell.aux:
             walk.aux = self.keep(rows, w.H)
-        if w.projection.K:
+        if w.projected:
             walk.m = self.keep(rows, w.H)
         walk.dy = walk.dh = walk.dc = walk.daux = walk.dm = walk.dprojected = NULL
 

@@ -121,6 +121,7 @@ def adagrad(
                 params[i] -= rate * grads[i] / (root(square_sum[i]) + least)
 
 
+# Ten arguments: the buffers and numbers of the rule, under the names of its paper.
 def adam(
     real[::1] params not None,  # IN and OUT (N)
     const real[::1] grads not None,  # IN (N)

@@ -136,13 +136,9 @@ cdef class RecurrentWeights(PackedWeights):
         w.input = w.table.layout(w.inputs, w.cell.gates * w.Hp)
         w.input_transposed = w.table.layout(w.cell.gates * w.Hp, w.inputs)
         w.input_bytes, w.recurrent_bytes = bytes_of(&w.input), 0
-        for s in range(w.cell.stages):
-            w.recurrent[s] = w.table.layout(w.P, w.cell.stage[s].count * w.Hp)
-            w.recurrent_transposed[s] = w.table.layout(w.cell.stage[s].count * w.Hp, w.P)
-            w.recurrent_bytes += bytes_of(&w.recurrent[s])
-        if weight_hr is not None:
-            w.projection, w.projection_transposed = w.table.layout(w.H, w.P), w.table.layout(w.P, w.H)
-            w.recurrent_bytes += bytes_of(&w.projection)
+        self.write_program()
+        for s in range(w.stages):
+            w.recurrent_bytes += bytes_of(&w.stage[s].matrix)
 
     cdef find_cell(self, str name):
         cdef bytes wanted = name.encode()
@@ -152,6 +148,28 @@ cdef class RecurrentWeights(PackedWeights):
                 self.layer.cell = table.cells[i]
                 return
         raise ValueError(f"RecurrentWeights: there is no compiled cell {name!r}")
+
+    cdef write_program(self):
+        """What a step does: the cell's stages, and with a projection h = m @ weight_hr.T."""
+        cdef Layer *w = &self.layer
+        cdef const fr_stage *given
+        cdef Stage *stage
+        cdef int s, i
+        w.projected = self.weight_hr is not None
+        w.stages = w.cell.stages + w.projected
+        for s in range(w.cell.stages):
+            given, stage = &w.cell.stage[s], &w.stage[s]
+            stage.source, stage.target = FROM_AUX if given.from_aux else FROM_H, TO_GATES
+            stage.first, stage.count = given.first, given.count
+            stage.forward, stage.backward = given.forward, given.backward
+            for i in range(given.count):
+                stage.gates[i] = given.gates[i]
+            stage.matrix = w.table.layout(w.P, given.count * w.Hp)
+            stage.transposed = w.table.layout(given.count * w.Hp, w.P)
+        if w.projected:
+            stage = &w.stage[w.cell.stages]
+            stage.source, stage.target, stage.forward, stage.backward = FROM_M, TO_H, NULL, NULL
+            stage.matrix, stage.transposed = w.table.layout(w.H, w.P), w.table.layout(w.P, w.H)
 
     def refresh(self, bint indices):
         """Pack what a forward call (of indices or of vectors) reads, if the weights have changed."""
@@ -179,7 +197,7 @@ cdef class RecurrentWeights(PackedWeights):
         cdef Layer *w = &self.layer
         cdef const char *first
         cdef const char *second
-        cdef const fr_stage *stage
+        cdef const Stage *stage
         cdef char *total
         cdef int slot, s
         if self.bias_memory is None:
@@ -189,7 +207,7 @@ cdef class RecurrentWeights(PackedWeights):
             first = gate_of(self.bias_ih, w.cell.input_gates[slot], w.H) if slot < w.cell.gates else NULL
             second = NULL
             for s in range(w.cell.stages):
-                stage = &w.cell.stage[s]
+                stage = &w.stage[s]
                 if 0 <= slot - stage.first < stage.count:
                     second = gate_of(self.bias_hh, stage.gates[slot - stage.first], w.H)
             total = <char *> w.bias + slot * w.Hp * w.size
@@ -209,42 +227,42 @@ cdef class RecurrentWeights(PackedWeights):
 
     cdef pack_recurrent(self):
         cdef Layer *w = &self.layer
-        cdef const fr_stage *stage
+        cdef Stage *stage
         cdef char *at = self.room_for(RECURRENT, w.recurrent_bytes, False)
         cdef int s, i
-        for s in range(w.cell.stages):
-            stage = &w.cell.stage[s]
-            w.recurrent[s].at = at
-            at += bytes_of(&w.recurrent[s])
+        for s in range(w.stages):
+            stage = &w.stage[s]
+            stage.matrix.at = at
+            at += bytes_of(&stage.matrix)
+            if stage.target == TO_H:
+                # matrix = weight_hr.T
+                w.table.pack(&stage.matrix, 0, 0, w.H, w.P, gate_of(self.weight_hr, 0, 0), 1, w.H)
+                continue
             for i in range(stage.count):
-                # recurrent[stage][slot] = weight_hh[gate].T
-                w.table.pack(&w.recurrent[s], 0, i * w.Hp // FR_GROUP, w.P, w.H,
+                # matrix[:, slot] = weight_hh[gate].T
+                w.table.pack(&stage.matrix, 0, i * w.Hp // FR_GROUP, w.P, w.H,
                              gate_of(self.weight_hh, stage.gates[i], w.H), 1, w.P)
-        if w.projection.K:
-            # projection = weight_hr.T
-            w.projection.at = at
-            w.table.pack(&w.projection, 0, 0, w.H, w.P, gate_of(self.weight_hr, 0, 0), 1, w.H)
 
     cdef pack_recurrent_transposed(self):
         cdef Layer *w = &self.layer
-        cdef const fr_stage *stage
-        cdef Py_ssize_t bytes = bytes_of(&w.projection_transposed)
+        cdef Stage *stage
+        cdef Py_ssize_t bytes = 0
         cdef char *at
         cdef int s, i
-        for s in range(w.cell.stages):
-            bytes += bytes_of(&w.recurrent_transposed[s])
+        for s in range(w.stages):
+            bytes += bytes_of(&w.stage[s].transposed)
         at = self.room_for(RECURRENT_TRANSPOSED, bytes, True)
-        for s in range(w.cell.stages):
-            stage = &w.cell.stage[s]
-            w.recurrent_transposed[s].at = at
-            at += bytes_of(&w.recurrent_transposed[s])
+        for s in range(w.stages):
+            stage = &w.stage[s]
+            stage.transposed.at = at
+            at += bytes_of(&stage.transposed)
+            if stage.target == TO_H:
+                w.table.pack(&stage.transposed, 0, 0, w.P, w.H, gate_of(self.weight_hr, 0, 0), w.H, 1)
+                continue
             for i in range(stage.count):
                 # Lines slot*Hp + unit of a stage's panels = weight_hh[gate]; the padding's lines stay 0.
-                w.table.pack(&w.recurrent_transposed[s], i * w.Hp, 0, w.H, w.P,
+                w.table.pack(&stage.transposed, i * w.Hp, 0, w.H, w.P,
                              gate_of(self.weight_hh, stage.gates[i], w.H), w.P, 1)
-        if w.projection.K:
-            w.projection_transposed.at = at
-            w.table.pack(&w.projection_transposed, 0, 0, w.P, w.H, gate_of(self.weight_hr, 0, 0), w.H, 1)
 
     cdef pack_input_transposed(self):
         cdef Layer *w = &self.layer

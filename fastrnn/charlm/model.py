@@ -23,7 +23,7 @@ _LAYERS: dict[str, Callable[..., Recurrent]] = {cell: getattr(fastrnn, row.name)
 
 
 class CharacterModel:
-    """Predicts the next character of B texts from those before it.
+    """Predicts the next character of B texts from those before it, in float32: its files have no other dtype.
 
     Parameters
     ----------
