@@ -31,6 +31,16 @@ class Steps(NamedTuple):
     zero_output_for_mask: Any = None
 
 
+def is_single(x: Any) -> bool:
+    """Whether x is one sequence without the batch's axis, (T, I) or integers (T,)."""
+    return isinstance(x, np.ndarray) and x.ndim == (1 if _check.is_index(x) else 2) and x.dtype != bool
+
+
+def without_batch(kinds: Kinds) -> Kinds:
+    """A state of one row without the batch's axis."""
+    return [[part[:, 0] for part in kind] if isinstance(kind, list) else kind[:, 0] for kind in kinds]
+
+
 class Dense:
     """One array of sequences of equal length: time first, batch first, or a single sequence without the batch's axis."""
 
@@ -72,13 +82,13 @@ class Dense:
 
     def state(self, kinds: Kinds) -> Kinds:
         """A state, or its gradient, in the caller's form."""
-        if not self._single:
-            return kinds
-        return [[part[:, 0] for part in kind] if isinstance(kind, list) else kind[:, 0] for kind in kinds]
+        return without_batch(kinds) if self._single else kinds
 
 
 class Ragged:
     """Rows of different lengths, one array or a list of one array a row; rows with masked steps and resets.
+
+    A single sequence with a mask or resets is a batch of one row.
 
     Parameters
     ----------
@@ -89,6 +99,7 @@ class Ragged:
     def __init__(self, layer: Recurrent, who: str, x: Any, steps: Steps) -> None:
         self._layer = layer
         self._listed = isinstance(x, list)
+        self._single = not self._listed and is_single(x := _check.plain(who, "x", x))
         rows = self._take_list(who, x, steps) if self._listed else self._take_array(who, x, steps)
         zero = layer.bidirectional
         if steps.zero_output_for_mask is not None:
@@ -105,10 +116,14 @@ class Ragged:
 
     def _take_array(self, who: str, x: Any, steps: Steps) -> Array:
         """The caller's rows, all places one after the other."""
-        layer = self._layer
-        x = _check.padded_sequence(who, x, layer._axes, layer.input_size, dtype=layer.dtype)
+        layer, axes = self._layer, self._layer._axes
+        if self._single:
+            x, axes = x[:, None], ("T", "1")
+            if steps.lengths is not None:
+                raise ValueError(f"{who}: lengths are given with a single sequence (T, ...); expected lengths=None")
+        x = _check.padded_sequence(who, x, axes, layer.input_size, dtype=layer.dtype)
         self._lead = x.shape[:2]
-        swapped = layer.batch_first
+        swapped = layer.batch_first and not self._single
         self._T, self._B = (self._lead[1], self._lead[0]) if swapped else self._lead
         places = np.arange(self._T * self._B).reshape(self._lead)
         self._places = np.ascontiguousarray(places.T) if swapped else places
@@ -131,6 +146,8 @@ class Ragged:
         """(T, B) of a mask or of resets."""
         if value is None:
             return None
+        if self._single:
+            return _check.flags(who, name, value, (self._T,), "(T,)")[:, None]
         if not self._listed:
             flags = _check.flags(who, name, value, self._lead, f"({', '.join(self._layer._axes)})")
             return flags.T if self._layer.batch_first else flags
@@ -138,7 +155,7 @@ class Ragged:
         for b, own in enumerate(_check.list_of(who, name, value, self._B, "one array (T_i,) for each of x's")):
             length = int(self._lengths[b])
             result[:length, b] = _check.flags(who, f"{name}[{b}]", own, (length,), "(T_i,)")
-        return result
+        return without_batch(result) if self._single else result
 
     def _indices(self, who: str) -> None:
         """Integers that stand for one-hots: those that are read are in their range."""
@@ -151,7 +168,7 @@ class Ragged:
         """What has a row a place in the caller's form."""
         if self._listed:
             return [rows[start : start + n] for start, n in zip(self._starts[:-1], self._lengths, strict=True)]
-        return rows.reshape(*self._lead, *rows.shape[1:])
+        return rows if self._single else rows.reshape(*self._lead, *rows.shape[1:])
 
     # ------------------------------------------------------------------------------------------- forward
 
@@ -162,7 +179,7 @@ class Ragged:
 
     def initial(self, who: str, name: str, state: Any) -> Kinds | None:
         """The kinds (L*D, sequences, width) of a state, None for zeros."""
-        self._start = self._layer._checked_state(who, name, state, self._B)
+        self._start = self._layer._checked_state(who, name, state, None if self._single else self._B)
         if self._start is None or self.batch is None:
             return None
         return self._each(self._packing.initial_states, self._start)
@@ -193,6 +210,8 @@ class Ragged:
                 _check.shape(who, f"dy[{b}]", part, (int(n), width), f"(T_i, {letters})", dtype=dtype)
                 for b, (part, n) in enumerate(zip(parts, self._lengths, strict=True))
             ])
+        elif self._single:
+            rows = _check.shape(who, "dy", dy, (self._T, width), f"(T, {letters})", dtype=self._layer.dtype)
         else:
             meaning = f"({', '.join(self._layer._axes)}, {letters})"
             given = _check.shape(who, "dy", dy, (*self._lead, width), meaning, dtype=self._layer.dtype)
@@ -210,7 +229,7 @@ class Ragged:
 
     def final(self, who: str, name: str, state: Any) -> Kinds | None:
         """The gradient of the sequences' final states of that of the rows'."""
-        self._end = self._layer._checked_state(who, name, state, self._B)
+        self._end = self._layer._checked_state(who, name, state, None if self._single else self._B)
         if self._end is None or self.batch is None:
             return None
         return self._each(self._packing.final_gradients, self._end)
@@ -241,4 +260,4 @@ class Ragged:
                 ])
             else:
                 result.append(unpack(own, past, shapes, self._layer.dtype))
-        return result
+        return without_batch(result) if self._single else result

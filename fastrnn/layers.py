@@ -16,7 +16,7 @@ from fastrnn._core.memory import view_of
 from fastrnn._core.run import Gradients, Stack
 from fastrnn._core.tape import LayerTape
 from fastrnn._core.weights import RecurrentWeights
-from fastrnn.borders import Dense, Ragged, Steps
+from fastrnn.borders import Dense, Ragged, Steps, is_single
 from fastrnn.cells import CELLS, Cell
 from fastrnn.module import FloatArray, Initialiser, Keys, Module, SetOnce
 from fastrnn.stream import Stream
@@ -224,10 +224,10 @@ class Recurrent(Module):
             that after each row's own last step, and the reverse direction starts at each row's own end.
         mask : (T, B) bool, like x's first axes, optional
             False: the row does not take this step. Its state stays as it is, and y is that of the step before, in the
-            direction's own order; 0 before the first one. With a list, a list of arrays (T_i,).
+            direction's own order; 0 before the first one. With a list, a list of arrays (T_i,); of a single sequence (T,).
         reset : (T, B) bool, like x's first axes, optional
-            True: nothing passes from the step before, the state is 0 before this step (an episode begins). With a list, a
-            list of arrays (T_i,).
+            True: nothing passes from the step before, the state is 0 before this step (an episode begins). With a list,
+            a list of arrays (T_i,); of a single sequence (T,).
         zero_output_for_mask : bool, optional
             Whether y is 0 at masked steps instead, as it always is in Keras's Bidirectional: by default with two
             directions.
@@ -330,7 +330,7 @@ class Recurrent(Module):
     def _dense(self, who: str, x: Any) -> tuple[NDArray[Any], Dense | None]:
         """x as (T, B, ...), and its form, None for time first."""
         x = _check.plain(who, "x", x)
-        single = isinstance(x, np.ndarray) and x.ndim == (1 if _check.is_index(x) else 2) and x.dtype != bool
+        single = is_single(x)
         swapped = self.batch_first and not single
         if single:
             given = _check.sequence(who, x[:, None], ("T", "1"), self.input_size, dtype=self.dtype)

@@ -6,6 +6,8 @@ strided      (T, B, ...): every array a view backwards into a larger one, whose 
 list         an array of its own for each row, of its own length
 """
 
+import pickle
+
 import numpy as np
 from compiled_problems import cast
 
@@ -73,9 +75,11 @@ def run(problem, layer, form="array", *, state=True, upstream=True, forward=None
     x = given(problem, form, cast(problem.arrays["x"], layer.dtype))
     dy = given(problem, form, cast(problem.upstream["y"], layer.dtype))
     own = steps(problem, form)
+    before = pickle.dumps((x, initial, dy, dfinal, own))
     y, final, tape = layer.forward(x, initial, **own, **(forward or {}), num_threads=threads)
     layer.zero_grad()
     dx, dinitial = layer.backward(tape, dy, dfinal, num_threads=threads)
+    assert pickle.dumps((x, initial, dy, dfinal, own)) == before, "an argument has changed"
     results = {"y": back(problem, form, y)} | problem.by_name(final)
     results |= {"dx": back(problem, form, dx)} | problem.by_name(dinitial, "d")
     return results | {f"d{name}": grad.copy() for name, grad in layer.grads.items()}

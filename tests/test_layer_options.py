@@ -161,23 +161,46 @@ def test_dropout_is_between_layers_on_the_merged_outputs(name, steps, merge):
 # -------------------------------------------------------------------------------------- forms of one batch
 
 
+SINGLE = {
+    "whole": {},
+    "reset": {"reset": RESET[:, :1]},
+    "mask": {"mask": MASK[:, 2:3], "reset": RESET[:, :1], "zero_output_for_mask": False},
+    "no step": {"mask": np.zeros_like(MASK[:, :1])},
+}
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("integers", [False, True])
 @pytest.mark.parametrize("merge", [None, "concat", "sum"])
+@pytest.mark.parametrize("steps", SINGLE.values(), ids=SINGLE)
 @pytest.mark.parametrize("name", ["lstmp", "gru"])
-def test_a_single_sequence_is_a_batch_of_one_without_its_axis(name, merge, integers, batch_first):
-    problem = Problem(name, batch=1, widths=(5, 3), merge=merge, integers=integers)
+def test_a_single_sequence_is_a_batch_of_one_without_its_axis(name, steps, merge, integers, batch_first):
+    problem = Problem(name, batch=1, widths=(5, 3), merge=merge, integers=integers, **steps)
     layer = layer_of(problem, batch_first=batch_first)
     initial, dfinal = (parts(problem.as_states(arrays), lambda part: part[:, 0]) for arrays in
                        (problem.arrays, problem.upstream))
     x = problem.arrays["x"][:, 0]
-    y, final, tape = layer.forward(x, initial)
+    own = {key: value[:, 0] if isinstance(value, np.ndarray) else value for key, value in steps.items()}
+    y, final, tape = layer.forward(x, initial, **own)
     dx, dinitial = layer.backward(tape, problem.upstream["y"][:, 0], dfinal)
     final, dinitial = (parts(state, lambda part: part[:, None]) for state in (final, dinitial))
     results = {"y": y[:, None], "dx": None if integers else dx[:, None]}
     results |= problem.by_name(final) | problem.by_name(dinitial, "d")
     assert_same(results | {f"d{key}": grad for key, grad in layer.grads.items()}, problem.run())
-    np.testing.assert_array_equal(layer(x, initial)[0], y)
+    np.testing.assert_array_equal(layer(x, initial, **own)[0], y)
+
+
+def test_a_single_sequence_has_no_lengths_and_flags_of_one_axis():
+    layer, x = fastrnn.GRU(2, 3, seed=0), np.ones((5, 2), np.float32)
+    with pytest.raises(ValueError, match=r"GRU: lengths are given with a single sequence \(T, ...\); expected"):
+        layer(x, lengths=[5])
+    with pytest.raises(ValueError, match=re.escape("GRU: reset has shape (5, 1); expected (T,) = (5,)")):
+        layer(x, reset=np.ones((5, 1), bool))
+    tape = layer.forward(x, reset=np.ones(5, bool))[2]
+    with pytest.raises(ValueError, match=re.escape("dy has shape (5, 1, 3); expected (T, H) = (5, 3)")):
+        layer.backward(tape, np.ones((5, 1, 3), np.float32))
+    with pytest.raises(ValueError, match=re.escape("dstate has shape (1, 1, 3); expected (layers, H) = (1, 3)")):
+        layer.backward(tape, None, np.ones((1, 1, 3), np.float32))
 
 
 def parts(state, change):

@@ -127,6 +127,57 @@ def test_whole_and_chunks_and_stream_give_the_same_bits(name):
     assert_same_bits({"y": outputs} | problem.by_name(stream.state), {"y": whole} | problem.by_name(final))
 
 
+@pytest.mark.parametrize("merge", [None, "concat"])
+@every_cell
+def test_a_row_of_nan_stays_by_itself(name, merge):
+    """In x, dy and both states; the others' bits do not change."""
+    problem = ragged(name, merge, lengths=np.full(BATCH, TIME), reset=EVERYTHING["reset"])
+    layer, others = layer_of(problem, "float32"), np.delete(np.arange(BATCH), 2)
+    expected = taken(per_row(run(problem, layer)), others)
+    for arrays in (problem.arrays, problem.upstream):
+        for key in [key for key in ("x", "y", *problem.states()) if key in arrays]:
+            arrays[key][(slice(None), 2) if key in ("x", "y") else 2] = np.nan
+    results = per_row(run(problem, layer))
+    assert np.isnan(results["y"][:, 2]).any()
+    assert_same_bits(taken(results, others), expected)
+
+
+@every_steps
+@every_merge
+@pytest.mark.parametrize("name", ["lstmp", "gru"])
+def test_none_is_zeros_bit_for_bit(name, merge, steps):
+    """Of the state and both gradients; without `input_gradient` all but dx is the same."""
+    problem = ragged(name, merge, **steps)
+    layer = layer_of(problem, "float32")
+    for arrays in (problem.arrays, problem.upstream):
+        arrays |= {state: np.zeros_like(arrays[state]) for state in problem.states()}
+    assert_same_bits(run(problem, layer, state=False, upstream=False), run(problem, layer))
+    x, steps = cast(problem.arrays["x"], "float32"), {**steps, "lengths": LENGTHS}
+    dstate = cast(problem.as_states(problem.arrays | ragged(name, merge, 5).upstream), "float32")
+    results = []
+    for dy, wanted in ((None, True), (None, False), (np.zeros_like(layer(x, **steps)[0]), True)):
+        layer.zero_grad()
+        dx, dinitial = layer.backward(layer.forward(x, **steps)[2], dy, dstate, input_gradient=wanted)
+        results.append({"dx": dx, "dflat": layer.flat_grads.copy()} | problem.by_name(dinitial, "d"))
+    assert results[1].pop("dx") is None
+    assert_same_bits(results[0], results[2])
+    assert_same_bits(results[1], {key: value for key, value in results[0].items() if key != "dx"})
+
+
+@every_steps
+def test_gradients_are_in_the_form_of_the_forward_run(steps):
+    """Also where `batch_first` has been set in between."""
+    problem = ragged("gru", "concat", **steps)
+    layer = layer_of(problem, "float32")
+    expected = run(problem, layer)
+    x, dy = (cast(array, "float32") for array in (problem.arrays["x"], problem.upstream["y"]))
+    start, dfinal = (cast(problem.as_states(arrays), "float32") for arrays in (problem.arrays, problem.upstream))
+    tape = layer.forward(x, start, LENGTHS, **steps)[2]
+    layer.batch_first = True
+    dx, _ = layer.backward(tape, dy, dfinal)
+    assert_same_arrays([dx], [expected["dx"]])
+
+
 # ---------------------------------------------------------------------------------------------- padding
 
 
