@@ -1,7 +1,7 @@
 """What cannot be set, taken out or written through: attributes, entries of a dict, parameters outside of editing."""
 
 import numpy as np
-from error_rows import B, H, I, L, Rows, V, assert_fails_cleanly, each_of
+from error_rows import H, I, L, Rows, V, assert_fails_cleanly, each_of
 from runs import floats
 
 import fastrnn
@@ -27,7 +27,6 @@ for owner, get, name, current, value in (
     ("RNN", lambda w: w.rnn, "nonlinearity", "tanh", "relu"),
     ("Linear", lambda w: w.head, "in_features", H, 9),
     ("Linear", lambda w: w.head, "out_features", V, 9),
-    ("Stream", lambda w: w.stream, "batch_size", B, 9),
     ("Stream", lambda w: w.stream, "num_threads", 1, 2),
     ("Windows", lambda w: windows(), "batch_size", 1, 3),
     ("Windows", lambda w: windows(), "seq_length", 2, 3),
@@ -104,6 +103,7 @@ ROWS.add(
     lambda w: fastrnn.Stream(w.head, 2, 1),
 )
 ROWS.add_sizes("GRU.stream", "batch_size", lambda w, n: fastrnn.Stream(w.gru, n))
+ROWS.add_sizes("LSTM.stream", "batch_size", lambda w, n: setattr(w.stream, "batch_size", n))
 ROWS.add_sizes("GRU.stream", "num_threads", lambda w, n: fastrnn.Stream(w.gru, 1, n))
 
 # ---------------------------------------------------------------------------------------- entries of a dict

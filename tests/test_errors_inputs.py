@@ -207,7 +207,8 @@ def state_rows(who, name, lstm, gru):
         )
     wrong = [(), (H,), (B, H), (1, B, H), (L, B + 1, H), (L, B, H - 1), (L, B, H, 1), (1, L, B, H, 1), (L, 0, H)]
     expected = f"(layers, B, H) = {(L, B, H)}"
-    ROWS.add_shapes(f"GRU{who}", name, wrong, expected, gru)
+    of_any_batch = [(L, B + 1, H)] if who == ".stream.state" else []  # which that takes
+    ROWS.add_shapes(f"GRU{who}", name, [shape for shape in wrong if shape not in of_any_batch], expected, gru)
     ROWS.add_shapes(f"LSTM{who}", f"{name}[0] (h)", wrong, expected, lambda w, h: lstm(w, (h, w.c)))
     ROWS.add_shapes(f"LSTM{who}", f"{name}[1] (c)", wrong, expected, lambda w, c: lstm(w, [w.h, c]))
     ROWS.add(
@@ -240,6 +241,44 @@ state_rows(
     lambda w, state: set_state(w.stream, state),
     lambda w, state: set_state(w.gru.stream(B), state),
 )
+
+# ------------------------------------------------------------------------------------------------- streams
+
+ROWS.add(
+    "a stream of two directions",
+    ValueError,
+    "GRU.stream: the layer is bidirectional, and its reverse direction starts at the end of the sequence, which a "
+    "stream does not know; expected bidirectional=False, or calls of the layer on whole sequences",
+    lambda w: fastrnn.GRU(I, H, bidirectional=True, seed=0).stream(),
+)
+for name in ("mask", "reset"):
+    ROWS.add(
+        f"stream {name} of a wrong dtype",
+        TypeError,
+        f"LSTM.stream.step: {name} has dtype int64; expected booleans ({name} != 0)",
+        lambda w, name=name: w.stream.step(w.x[0], **{name: np.ones(B, np.int64)}),
+    )
+    ROWS.add(
+        f"stream {name} of a wrong shape",
+        ValueError,
+        f"LSTM.stream.step: {name} has shape {(B + 1,)}; expected (B,) = {(B,)}",
+        lambda w, name=name: w.stream.step(w.x[0], **{name: np.ones(B + 1, bool)}),
+    )
+ROWS.add(
+    "a chunk of another batch",
+    ValueError,
+    f"LSTM.stream.run: x is a batch of {B + 1}; expected batch_size={B} (stream.batch_size = {B + 1} changes that)",
+    lambda w: w.stream.run(np.zeros((T, B + 1, I), np.float32)),
+)
+for rows, error, expected in (
+    ([], ValueError, "rows is [], no row at all; expected one or more"),
+    ([[0]], TypeError, "rows is [[0]]; expected integers, a slice or a mask (B,)"),
+    ([0.5], TypeError, "rows is [0.5]; expected integers, a slice or a mask (B,)"),
+    ([0, B], IndexError, f"rows is [0, {B}]; expected integers in {-B}..{B - 1}"),
+    ([True], ValueError, f"rows has shape (1,); expected a mask (B,) = {(B,)}"),
+):
+    message = f"LSTM.stream.select: {expected}"
+    ROWS.add(f"stream.select {rows}", error, message, lambda w, rows=rows: w.stream.select(rows))
 
 
 @each_of(ROWS)

@@ -42,10 +42,14 @@ def layers(x: Floats, ids: NDArray[np.int64], dy: Floats) -> None:
 
     stream = lstm.stream(batch_size=2)
     assert_type(stream, fastrnn.Stream)
-    assert_type(stream.step(x[0]), Floats)
+    assert_type(stream.step(x[0]), Either)
     stream.step(ids[0], out=dy[0])
     stream.state = None
     stream.reset(rows=[0])
+    stream.step(x[0], reset=np.zeros(2, bool), mask=np.ones(2, bool))
+    stream.run(x, mask=np.ones((5, 2), bool))
+    stream.select([1, 0])
+    stream.batch_size = 3
 
 
 def sequences(x: Floats, each: list[NDArray[Any]], lengths: NDArray[np.int64], flags: NDArray[np.bool_]) -> None:

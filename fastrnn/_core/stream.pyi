@@ -1,28 +1,28 @@
 """One time step a call (see _core/stream.pyx)."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
-from numpy import floating
+from numpy import bool_, int64
 from numpy.typing import NDArray
 
 from fastrnn._core.weights import RecurrentWeights
 
-_Floats = NDArray[floating[Any]]  # float32 or float64
-
 class StreamCore:
-    batch: Final[int]
-    inputs: Final[int]
-    outputs: Final[int]
+    batch: int
+    inputs: int
+    outputs: int
 
     def __init__(
         self,
         weights: list[RecurrentWeights],
         batch: int,
         num_threads: int,
-        check_input: Callable[[Any], NDArray[Any]],
-        check_output: Callable[[Any], _Floats],
-        choosing_step: Callable[[Any, Any, Any, Any], Any] | None,
+        check_input: Callable[[Any, NDArray[bool_] | None], NDArray[Any]],
+        check_output: Callable[[Any], NDArray[Any]],
+        check_flags: Callable[[str, Any], NDArray[bool_]],
     ) -> None: ...
-    def step(self, x_t: Any, out: Any = None, *, reset: Any = None, mask: Any = None) -> Any: ...
-    def states(self) -> tuple[list[_Floats], list[_Floats]]: ...
+    def step(self, x_t: Any, out: Any = None, *, reset: Any = None, mask: Any = None) -> NDArray[Any]: ...
+    def select(self, rows: NDArray[int64], B: int) -> None: ...
+    def rows_shown(self) -> NDArray[bool_]: ...
+    def states(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]: ...

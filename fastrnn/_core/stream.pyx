@@ -1,10 +1,15 @@
-"""One step at a time: a stack of layers that keeps its state and all its buffers between calls."""
+"""One step at a time: a stack of layers that keeps its state and all its buffers between calls.
+
+A step that some rows do not take, or that resets some, runs on copies of the rows that take it, side by side: the bits
+of a row do not depend on the others. The state changes when all layers have run.
+"""
 
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
+cimport cython
 cimport numpy as cnp
 
 from fastrnn._core.loop cimport Span, run_alone, run_span
@@ -27,6 +32,33 @@ cdef fitting(str who, bint fits):
         raise ValueError(f"{who}: the arrays' sizes do not fit each other; expected plain numpy arrays as documented")
 
 
+cdef void take_rows(const char *source, char *to, Py_ssize_t bytes, const int64_t *rows, Py_ssize_t n,
+                    const char *zero) noexcept nogil:
+    """to[i] = source[rows[i]], 0 where zero[rows[i]]; rows of so many bytes."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if zero != NULL and zero[rows[i]]:
+            memset(to + i * bytes, 0, bytes)
+        else:
+            memcpy(to + i * bytes, source + rows[i] * bytes, bytes)
+
+
+cdef void put_rows(const char *source, char *to, Py_ssize_t bytes, const int64_t *rows, Py_ssize_t n) noexcept nogil:
+    """to[rows[i]] = source[i]; rows of so many bytes."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        memcpy(to + rows[i] * bytes, source + i * bytes, bytes)
+
+
+cdef void clear_rows(char *to, Py_ssize_t bytes, Py_ssize_t n, const char *where) noexcept nogil:
+    """to[i] = 0 where where[i]; rows of so many bytes."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if where[i]:
+            memset(to + i * bytes, 0, bytes)
+
+
+@cython.final
 cdef class LayerState:
     """One layer of a stream: the first B rows of h are the state, the next B, which the next layer reads, what a step
     makes of it."""
@@ -36,27 +68,68 @@ cdef class LayerState:
     cdef Walk walk
     cdef bint long_step
     cdef cnp.ndarray h, c
+    cdef cnp.ndarray chosen_h, chosen_c  # of the same sizes, for a step of some rows; None before the first of these
     cdef list kept
-    cdef Py_ssize_t bytes       # of h
+    cdef Py_ssize_t B, h_bytes, c_bytes  # of a row; 0 without c
+    cdef Py_ssize_t bytes                # of all rows' h that a step takes
 
     def __init__(self, RecurrentWeights weights, Py_ssize_t B):
         cdef const Layer *w = &weights.layer
         cdef object dtype = weights.dtype
-        self.weights = weights
-        self.batch.T, self.batch.B, self.batch.rows = 1, B, B
+        self.weights, self.B = weights, B
+        self.batch.T = 1
         self.batch.offset = self.batch.before = NULL
-        self.h, self.c = np.zeros((2 * B, w.P), dtype), np.zeros((B if w.cell.states == 2 else 0, w.H), dtype)
+        self.h_bytes, self.c_bytes = w.P * w.size, w.H * w.size if w.cell.states == 2 else 0
+        self.h, self.c = np.zeros((2 * B, w.P), dtype), np.zeros((B if self.c_bytes else 0, w.H), dtype)
         gates, aux, m = empty((B, w.row), dtype), np.zeros((B, w.H), dtype), np.zeros((B, w.H), dtype)
         self.kept = [gates, aux, m]
         self.walk.w, self.walk.batch, self.walk.reverse, self.walk.taped = w, &self.batch, False, False
         self.walk.at_rest, self.walk.gate_steps, self.walk.x_row, self.walk.h_row = False, 1, w.inputs, w.P
         self.walk.x, self.walk.indices = NULL, NULL
-        self.walk.h, self.walk.gates = cnp.PyArray_BYTES(self.h), cnp.PyArray_BYTES(<cnp.ndarray> gates)
-        self.walk.c = cnp.PyArray_BYTES(self.c) if w.cell.states == 2 else NULL
+        self.walk.gates = cnp.PyArray_BYTES(<cnp.ndarray> gates)
         self.walk.aux = cnp.PyArray_BYTES(<cnp.ndarray> aux) if w.cell.aux else NULL
         self.walk.m = cnp.PyArray_BYTES(<cnp.ndarray> m) if w.projected else NULL
         self.long_step = B * w.row * (w.inputs + w.P) > LONG_STEP
-        self.bytes = B * w.P * w.size
+        self.take_all()
+
+    cdef void run_on(self, cnp.ndarray h, cnp.ndarray c, Py_ssize_t rows) noexcept:
+        """The next steps take the first rows of these states."""
+        self.batch.B = self.batch.rows = rows
+        self.bytes = rows * self.h_bytes
+        self.walk.h = cnp.PyArray_BYTES(h)
+        self.walk.c = cnp.PyArray_BYTES(c) if self.c_bytes else NULL
+
+    cdef void take_all(self) noexcept:
+        """The next steps take all rows."""
+        self.run_on(self.h, self.c, self.B)
+
+    cdef make_room(self):
+        """Allocate what `choose` copies to."""
+        if self.chosen_c is None:
+            self.chosen_h, self.chosen_c = np.empty_like(self.h), np.empty_like(self.c)
+
+    cdef void choose(self, const int64_t *rows, Py_ssize_t n, const char *reset) noexcept:
+        """The next step takes copies of these rows' states, 0 where they are reset."""
+        self.run_on(self.chosen_h, self.chosen_c, n)
+        take_rows(cnp.PyArray_BYTES(self.h), self.walk.h, self.h_bytes, rows, n, reset)
+        if self.c_bytes:
+            take_rows(cnp.PyArray_BYTES(self.c), self.walk.c, self.c_bytes, rows, n, reset)
+
+    cdef void keep(self, const int64_t *rows, Py_ssize_t n, const char *reset) noexcept:
+        """The state is 0 where it is reset, and that of the copies where rows took the step."""
+        if reset != NULL:
+            clear_rows(cnp.PyArray_BYTES(self.h), self.h_bytes, self.B, reset)
+            clear_rows(cnp.PyArray_BYTES(self.c), self.c_bytes, self.B, reset)
+        put_rows(cnp.PyArray_BYTES(self.chosen_h), cnp.PyArray_BYTES(self.h), self.h_bytes, rows, n)
+        put_rows(cnp.PyArray_BYTES(self.chosen_c), cnp.PyArray_BYTES(self.c), self.c_bytes, rows, n)
+
+    def selected(self, rows, Py_ssize_t B):
+        """A layer of B rows: these, then new ones."""
+        cdef LayerState new = LayerState(self.weights, B)
+        new.h[:len(rows)] = self.h[rows]
+        if self.c_bytes:
+            new.c[:len(rows)] = self.c[rows]
+        return new
 
 
 cdef void advance(LayerState layer, int num_threads) noexcept nogil:
@@ -72,15 +145,19 @@ cdef void advance(LayerState layer, int num_threads) noexcept nogil:
     memcpy(layer.walk.h, layer.walk.h + layer.bytes, layer.bytes)
 
 
+@cython.final
 cdef class StreamCore:
-    """The compiled part of `fastrnn.Stream`. Inputs and outputs that are not exactly what a step takes go to
-    `check_input` and `check_output`, which return an array that is, or raise. Steps with resets or masks go to
-    `choosing_step`.
+    """The compiled part of `fastrnn.Stream`. Inputs, outputs and flags that are not exactly what a step takes go to
+    `check_input` (with the mask, or None), `check_output` and `check_flags` (with their name before them), which return
+    an array that is, or raise.
     """
 
     cdef list layers
     cdef cnp.ndarray vectors, integers
-    cdef object check_input, check_output, choosing_step
+    cdef cnp.ndarray rows       # those that take a step
+    cdef cnp.ndarray shown      # whether each row's output is h: it took a step since its state was set; else it is 0
+    cdef bint all_shown         # all do, and `shown` may say something older
+    cdef object check_input, check_output, check_flags
     cdef readonly Py_ssize_t batch, inputs, outputs
     cdef int num_threads, type_num
     cdef Py_ssize_t size
@@ -88,16 +165,44 @@ cdef class StreamCore:
     cdef long long packed[2]  # the version that all layers are packed of, for vectors and for indices
     cdef bint may_end  # a step takes so long that signals are looked at in the middle of it
 
-    def __init__(self, weights, Py_ssize_t batch, int num_threads, check_input, check_output, choosing_step):
+    def __init__(self, weights, Py_ssize_t batch, int num_threads, check_input, check_output, check_flags):
         cdef RecurrentWeights first = weights[0], last = weights[len(weights) - 1]
-        self.layers = [LayerState(one, batch) for one in weights]
-        self.batch, self.inputs, self.outputs = batch, first.layer.inputs, last.layer.P
+        self.inputs, self.outputs = first.layer.inputs, last.layer.P
         self.size, self.type_num = first.layer.size, (<cnp.dtype> first.dtype).type_num
-        self.vectors, self.integers = empty((batch, self.inputs), first.dtype), np.zeros(batch, dtype=np.int64)
         self.num_threads = num_threads
         self.version, self.packed[0], self.packed[1] = first.version, -1, -1
-        self.may_end = self.work() > work_between_looks(&first.layer)
-        self.check_input, self.check_output, self.choosing_step = check_input, check_output, choosing_step
+        self.check_input, self.check_output, self.check_flags = check_input, check_output, check_flags
+        self.lay_out([LayerState(one, batch) for one in weights], np.zeros(batch, bool))
+
+    cdef lay_out(self, list layers, shown):
+        """Take these layers, and buffers for as many rows."""
+        cdef LayerState first = layers[0]
+        dtype = first.weights.dtype
+        vectors, integers = empty((first.B, self.inputs), dtype), np.zeros(first.B, dtype=np.int64)
+        rows = np.zeros(first.B, dtype=np.int64)
+        first.kept += [vectors, integers]  # which a step reads without the GIL
+        self.vectors, self.integers, self.rows = vectors, integers, rows
+        self.layers, self.batch, self.shown, self.all_shown = layers, first.B, shown, False
+        self.may_end = self.work() > work_between_looks(&first.weights.layer)
+
+    def select(self, rows, Py_ssize_t B):
+        """Keep these rows (n,), int64 in 0..B-1, in this order; then new ones with zero state, B in all."""
+        fitting("Stream.select", B >= max(1, len(rows)) and not (
+            len(rows) and (rows.min() < 0 or rows.max() >= self.batch)
+        ))
+        layers = [layer.selected(rows, B) for layer in self.layers]
+        shown = np.zeros(B, bool)
+        shown[:len(rows)] = self.rows_shown()[rows]
+        self.lay_out(layers, shown)
+
+    def rows_shown(self):
+        """A writable view (B,) of which rows took a step since their state was set: those whose output is h, not 0."""
+        if self.all_shown:
+            self.shown[:] = True
+            self.all_shown = False
+        return self.shown
+
+    # -------------------------------------------------------------------------------------------- what is given
 
     cdef bint plain(self, array, Py_ssize_t columns):
         """Whether array is a C-contiguous array (B, columns) of the layers' dtype."""
@@ -107,43 +212,137 @@ cdef class StreamCore:
             and cnp.PyArray_DIM(array, 1) == columns and cnp.PyArray_ISCARRAY_RO(array)
         )
 
+    cdef bint plain_rows(self, array, int type_num):
+        """Whether array is a C-contiguous array (B,) of that type."""
+        return (
+            cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == type_num and cnp.PyArray_NDIM(array) == 1
+            and cnp.PyArray_DIM(array, 0) == self.batch and cnp.PyArray_ISCARRAY_RO(array)
+        )
+
+    cdef cnp.ndarray input_of(self, x, mask):
+        """x_t as (B, I) of the layers' dtype or (B,) int64."""
+        if not self.plain(x, self.inputs):
+            x = self.check_input(x, mask)
+            fitting("Stream.step", self.plain(x, self.inputs) or self.plain_rows(x, cnp.NPY_INT64))
+        return x
+
+    cdef cnp.ndarray output_of(self, out):
+        """Where y_t goes."""
+        cdef cnp.ndarray result
+        if out is None:
+            return cnp.PyArray_EMPTY(2, [self.batch, self.outputs], self.type_num, 0)
+        if self.plain(out, self.outputs) and cnp.PyArray_ISWRITEABLE(out):
+            return out
+        result = self.check_output(out)
+        fitting("Stream.step", cnp.PyArray_TYPE(result) == self.type_num and cnp.PyArray_ISWRITEABLE(result)
+                and cnp.PyArray_NBYTES(result) == self.batch * self.outputs * self.size)
+        return result
+
+    cdef cnp.ndarray flags_of(self, str name, flags):
+        """A mask or resets as (B,) bool, or None."""
+        if flags is None or self.plain_rows(flags, cnp.NPY_BOOL):
+            return flags
+        flags = self.check_flags(name, flags)
+        fitting("Stream.step", self.plain_rows(flags, cnp.NPY_BOOL))
+        return flags
+
+    # -------------------------------------------------------------------------------------------------- a step
+
     def step(self, x_t, out=None, *, reset=None, mask=None):
         """y_t (B, width of y) from x_t (B, I) or (B,) indices; into `out` if given."""
-        cdef bint indices = False
-        cdef cnp.ndarray result
         if reset is not None or mask is not None:
-            return self.choosing_step(x_t, out, reset, mask)
-        x = x_t
-        if not self.plain(x, self.inputs):
-            x = self.check_input(x)
-            indices = cnp.PyArray_NDIM(x) == 1
-            fitting("Stream.step", self.plain(x, self.inputs) or (
-                indices and cnp.PyArray_TYPE(x) == cnp.NPY_INT64 and cnp.PyArray_DIM(x, 0) == self.batch
-                and cnp.PyArray_ISCARRAY_RO(x)
-            ))
-        if out is None:
-            out = result = cnp.PyArray_EMPTY(2, [self.batch, self.outputs], self.type_num, 0)
-        else:
-            if not (self.plain(out, self.outputs) and cnp.PyArray_ISWRITEABLE(out)):
-                result = self.check_output(out)
-            else:
-                result = out
-            fitting("Stream.step", cnp.PyArray_TYPE(result) == self.type_num and cnp.PyArray_ISWRITEABLE(result)
-                    and cnp.PyArray_NBYTES(result) == self.batch * self.outputs * self.size)
+            return self.step_of_some(x_t, out, reset, mask)
+        cdef cnp.ndarray x = self.input_of(x_t, None), result = self.output_of(out)
+        cdef bint indices = cnp.PyArray_NDIM(x) == 1
+        fitting("Stream.step", cnp.PyArray_DIM(x, 0) == self.batch)  # whoever checked `out` may have changed it
         self.take(x, indices)
         if self.may_end:
             self.run_long(indices)
         else:
             self.run(indices)
         cdef LayerState top = self.layers[len(self.layers) - 1]
+        fitting("Stream.step", cnp.PyArray_NBYTES(result) == top.bytes)  # and a signal's handler, too
+        self.all_shown = True
         memcpy(cnp.PyArray_DATA(result), top.walk.h + top.bytes, top.bytes)
-        return out
+        return result if out is None else out
+
+    cdef step_of_some(self, x_t, out, reset, mask):
+        """`step` with resets or a mask: only the rows that take it are read and computed."""
+        cdef cnp.ndarray resets = self.flags_of("reset", reset), taking = self.flags_of("mask", mask)
+        cdef cnp.ndarray x = self.input_of(x_t, taking), result = self.output_of(out)
+        cdef const char *fresh = NULL if resets is None else cnp.PyArray_BYTES(resets)
+        cdef cnp.ndarray rows = self.rows
+        cdef const int64_t *chosen = <const int64_t *> cnp.PyArray_DATA(rows)
+        cdef list layers = self.layers
+        cdef LayerState layer
+        cdef Py_ssize_t n
+        for array in (resets, taking, x):
+            fitting("Stream.step", array is None or cnp.PyArray_DIM(array, 0) == self.batch)
+        n = self.choose(taking)
+        for layer in layers:
+            layer.make_room()
+        if n > 0:
+            self.take_chosen(x, n)
+            try:
+                for layer in layers:
+                    layer.choose(chosen, n, fresh)
+                self.run(cnp.PyArray_NDIM(x) == 1)
+            finally:
+                for layer in layers:
+                    layer.take_all()
+        fitting("Stream.step", layers is self.layers)
+        for layer in layers:
+            layer.keep(chosen, n, fresh)
+        self.show(n, fresh, result)
+        return result if out is None else out
+
+    cdef Py_ssize_t choose(self, cnp.ndarray mask):
+        """How many rows take a step, whose numbers are then in `rows`."""
+        cdef const char *taking = NULL if mask is None else cnp.PyArray_BYTES(mask)
+        cdef int64_t *rows = <int64_t *> cnp.PyArray_DATA(self.rows)
+        cdef Py_ssize_t b, n = 0
+        for b in range(self.batch):
+            if taking == NULL or taking[b]:
+                rows[n] = b
+                n += 1
+        return n
+
+    cdef show(self, Py_ssize_t n, const char *reset, cnp.ndarray result):
+        """The output of every row after n of them took a step: h, or 0 where a row has none since its state was set."""
+        cdef LayerState top = self.layers[len(self.layers) - 1]
+        cdef const int64_t *rows = <const int64_t *> cnp.PyArray_DATA(self.rows)
+        cdef char *y = cnp.PyArray_BYTES(result)
+        cdef char *shown
+        cdef Py_ssize_t b
+        memcpy(y, top.walk.h, top.bytes)
+        if n == self.batch:
+            self.all_shown = True
+            return
+        shown = cnp.PyArray_BYTES(<cnp.ndarray> self.rows_shown())
+        for b in range(self.batch if reset != NULL else 0):
+            if reset[b]:
+                shown[b] = 0
+        for b in range(n):
+            shown[rows[b]] = 1
+        for b in range(self.batch):
+            if not shown[b]:
+                memset(y + b * top.h_bytes, 0, top.h_bytes)
 
     cdef take(self, cnp.ndarray x, bint indices):
         """Copy a step's input and let the first layer read it: x may change, or be `out`."""
         cdef LayerState first = self.layers[0]
         cdef cnp.ndarray own = self.integers if indices else self.vectors
         memcpy(cnp.PyArray_DATA(own), cnp.PyArray_DATA(x), cnp.PyArray_NBYTES(own))
+        first.walk.indices = <const int64_t *> cnp.PyArray_DATA(own) if indices else NULL
+        first.walk.x = NULL if indices else cnp.PyArray_BYTES(own)
+
+    cdef take_chosen(self, cnp.ndarray x, Py_ssize_t n):
+        """`take` of the rows that take the step alone."""
+        cdef bint indices = cnp.PyArray_NDIM(x) == 1
+        cdef LayerState first = self.layers[0]
+        cdef cnp.ndarray own = self.integers if indices else self.vectors
+        take_rows(cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(own), cnp.PyArray_STRIDE(own, 0),
+                  <const int64_t *> cnp.PyArray_DATA(self.rows), n, NULL)
         first.walk.indices = <const int64_t *> cnp.PyArray_DATA(own) if indices else NULL
         first.walk.x = NULL if indices else cnp.PyArray_BYTES(own)
 
@@ -198,5 +397,5 @@ cdef class StreamCore:
         cdef LayerState layer
         return (
             [layer.h[:self.batch] for layer in self.layers],
-            [layer.c for layer in self.layers if layer.walk.c != NULL],
+            [layer.c for layer in self.layers if layer.c_bytes],
         )
