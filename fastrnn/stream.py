@@ -239,7 +239,7 @@ class Stream:
 
     def _kinds(self) -> list[Any]:
         """Copies of the kinds of the state, in the layer's form."""
-        shapes = self._layer._state_shapes(self.batch_size)
+        shapes = self._layer._sizes.state_shapes(self.batch_size)
         return [
             [array[None].copy() for array in layers] if isinstance(shape, list) else np.stack(layers)
             for shape, layers in zip(shapes, filter(None, self._core.states()), strict=True)
@@ -272,7 +272,7 @@ class Stream:
         return indices
 
     def _checked_output(self, out: Any) -> FloatArray:
-        width, letter = self._layer._y_width
+        width, letter = self._layer._sizes.y_width, self._layer._sizes.y_letters
         shape = (self.batch_size, width)
         return _check.output(f"{self._who}.step", "out", out, shape, f"(B, {letter})", dtype=self._layer.dtype)
 

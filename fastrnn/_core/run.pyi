@@ -6,21 +6,12 @@ from numpy import floating
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from fastrnn._core.gradients import Gradients
 from fastrnn._core.tape import LayerTape, PackedBatch
 from fastrnn._core.weights import RecurrentWeights
 
 _Floats = NDArray[floating[Any]]  # float32 or float64
 _Kinds = list[Any]  # of a state: each an array, or a list of one for each layer
-
-class Gradients:
-    def __init__(
-        self,
-        weight_ih: _Floats,
-        weight_hh: _Floats,
-        bias_ih: _Floats | None = None,
-        bias_hh: _Floats | None = None,
-        weight_hr: _Floats | None = None,
-    ) -> None: ...
 
 class Stack:
     def __init__(self, weights: list[tuple[RecurrentWeights, ...]], merge: str | None = None) -> None: ...
@@ -37,6 +28,7 @@ class Stack:
         num_threads: int,
         packed: PackedBatch | None = None,
         checkpoint: int = 0,
+        reusable: bool = False,
     ) -> tuple[_Floats, _Kinds, list[LayerTape]]: ...
     def outputs(self, records: list[LayerTape]) -> list[_Floats]: ...
     def prepare_backward(self, records: list[LayerTape], input_gradient: bool) -> None: ...
