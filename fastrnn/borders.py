@@ -103,6 +103,16 @@ class Sizes:
         return letters
 
 
+def is_single(x: Any) -> bool:
+    """Whether x is one sequence without the batch's axis, (T, I) or integers (T,)."""
+    return isinstance(x, np.ndarray) and x.ndim == (1 if _check.is_index(x) else 2) and x.dtype != bool
+
+
+def without_batch(kinds: Kinds) -> Kinds:
+    """A state of one row without the batch's axis."""
+    return [[part[:, 0] for part in kind] if isinstance(kind, list) else kind[:, 0] for kind in kinds]
+
+
 class Dense:
     """One array of sequences of equal length: time first, batch first, or one sequence without the batch's axis."""
 
@@ -135,13 +145,13 @@ class Dense:
 
     def state(self, kinds: Kinds) -> Kinds:
         """A state, or its gradient, in the caller's form."""
-        if not self._single:
-            return kinds
-        return [[part[:, 0] for part in kind] if isinstance(kind, list) else kind[:, 0] for kind in kinds]
+        return without_batch(kinds) if self._single else kinds
 
 
 class Ragged:
     """Rows of different lengths, one array or a list of one array a row; rows with masked steps and resets.
+
+    A single sequence with a mask or resets is a batch of one row.
 
     Parameters
     ----------
@@ -153,9 +163,10 @@ class Ragged:
     """
 
     def __init__(self, sizes: Sizes, swapped: bool, who: str, x: Any, steps: Steps) -> None:
-        self._sizes, self._swapped = sizes, swapped
-        self._axes = ("B", "T") if swapped else ("T", "B")
         self._listed = isinstance(x, list)
+        self._single = not self._listed and is_single(x := _check.plain(who, "x", x))
+        self._sizes, self._swapped = sizes, swapped and not self._single
+        self._axes = ("B", "T") if self._swapped else ("T", "B")
         rows = self._take_list(who, x, steps) if self._listed else self._take_array(who, x, steps)
         zero = sizes.merge is not None
         if steps.zero_output_for_mask is not None:
@@ -172,7 +183,12 @@ class Ragged:
 
     def _take_array(self, who: str, x: Any, steps: Steps) -> Array:
         """The caller's rows, all places one after the other."""
-        x = _check.padded_sequence(who, x, self._axes, self._sizes.input_size, dtype=self._sizes.dtype)
+        if self._single and steps.lengths is not None:
+            raise ValueError(f"{who}: lengths are given with a single sequence (T, ...); expected lengths=None")
+        check = _check.sequence if self._single else _check.padded_sequence
+        x = check(who, x, self._axes, self._sizes.input_size, dtype=self._sizes.dtype)
+        if self._single:
+            x = x[:, None]
         self._lead = x.shape[:2]
         self._T, self._B = self._lead[::-1] if self._swapped else self._lead
         places = np.arange(self._T * self._B).reshape(self._lead)
@@ -197,6 +213,8 @@ class Ragged:
         """(T, B) of a mask or of resets."""
         if value is None:
             return None
+        if self._single:
+            return _check.flags(who, name, value, (self._T,), "(T,)")[:, None]
         if not self._listed:
             flags = _check.flags(who, name, value, self._lead, f"({', '.join(self._axes)})")
             return flags.T if self._swapped else flags
@@ -217,7 +235,7 @@ class Ragged:
         """What has a row a place in the caller's form."""
         if self._listed:
             return [rows[start : start + n] for start, n in zip(self._starts[:-1], self._lengths, strict=True)]
-        return rows.reshape(*self._lead, *rows.shape[1:])
+        return rows if self._single else rows.reshape(*self._lead, *rows.shape[1:])
 
     # ------------------------------------------------------------------------------------------- forward
 
@@ -228,7 +246,7 @@ class Ragged:
 
     def initial(self, who: str, name: str, state: Any) -> tuple[Kinds | None, Kinds | None]:
         """The initial state of the sequences (L*D, sequences, width) and of the rows, both None for zeros."""
-        given = self._sizes.checked_state(who, name, state, self._B)
+        given = self._sizes.checked_state(who, name, state, None if self._single else self._B)
         return self._each(self._packing.initial_states, given), given
 
     def y(self, y: Array | None, outputs: list[Array]) -> Any:
@@ -256,6 +274,8 @@ class Ragged:
                 _check.shape(who, f"dy[{b}]", part, (int(n), width), f"(T_i, {letters})", dtype=dtype)
                 for b, (part, n) in enumerate(zip(parts, self._lengths, strict=True))
             ])
+        elif self._single:
+            rows = _check.shape(who, "dy", dy, (self._T, width), f"(T, {letters})", dtype=self._sizes.dtype)
         else:
             meaning = f"({', '.join(self._axes)}, {letters})"
             given = _check.shape(who, "dy", dy, (*self._lead, width), meaning, dtype=self._sizes.dtype)
@@ -273,7 +293,7 @@ class Ragged:
 
     def final(self, who: str, name: str, state: Any) -> tuple[Kinds | None, Kinds | None]:
         """The gradient of the final states of the sequences and of the rows, both None for zeros."""
-        given = self._sizes.checked_state(who, name, state, self._B)
+        given = self._sizes.checked_state(who, name, state, None if self._single else self._B)
         return self._each(self._packing.final_gradients, given), given
 
     def dx(self, dx: Array | None) -> Any:
@@ -305,4 +325,4 @@ class Ragged:
                 ])
             else:
                 result.append(unpack(own, past, shapes, self._sizes.dtype))
-        return result
+        return without_batch(result) if self._single else result

@@ -17,7 +17,7 @@ from fastrnn._core.memory import view_of
 from fastrnn._core.run import Stack
 from fastrnn._core.tape import LayerTape
 from fastrnn._core.weights import RecurrentWeights
-from fastrnn.borders import Dense, Ragged, Sizes, Steps
+from fastrnn.borders import Dense, Ragged, Sizes, Steps, is_single
 from fastrnn.cells import CELLS, Cell
 from fastrnn.module import FloatArray, Initialiser, Keys, Module, SetOnce
 from fastrnn.stream import Stream
@@ -234,10 +234,11 @@ class Recurrent(Module):
             is that after each row's own last step, and the reverse direction starts at each row's own end.
         mask : (T, B) bool, like x's first axes, optional
             False: the row does not take this step. Its state stays as it is, and y is that of the step before, in the
-            direction's own order; 0 before the first one. With a list, a list of arrays (T_i,).
+            direction's own order; 0 before the first one. With a list, a list of arrays (T_i,); of a single
+            sequence (T,).
         reset : (T, B) bool, like x's first axes, optional
             True: nothing passes from the step before, the state is 0 before this step (an episode begins). With a list,
-            a list of arrays (T_i,).
+            a list of arrays (T_i,); of a single sequence (T,).
         zero_output_for_mask : bool, optional
             Whether y is 0 at masked steps instead, as it always is in Keras's Bidirectional: by default with two
             directions.
@@ -264,15 +265,15 @@ class Recurrent(Module):
     @overload
     def forward(
         self, x: NDArray[Any], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
-        checkpoint: int | str | None = None,
-        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+        checkpoint: int | str | None = None, *,
+        reusable: bool = False, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
     ) -> tuple[FloatArray, State, Tape]: ...
 
     @overload
     def forward(
         self, x: list[NDArray[Any]], state: State = None, lengths: Any = None, mask: Any = None, reset: Any = None,
-        checkpoint: int | str | None = None,
-        *, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
+        checkpoint: int | str | None = None, *,
+        reusable: bool = False, zero_output_for_mask: bool | None = None, num_threads: int | None = None,
     ) -> tuple[list[FloatArray], State, Tape]: ...
 
     def forward(
@@ -369,7 +370,7 @@ class Recurrent(Module):
         """x as (T, B, ...), and its form, None for time first."""
         axes = ("B", "T") if self.batch_first else ("T", "B")
         x = _check.sequence(who, x, axes, self.input_size, dtype=self.dtype)
-        single = x.ndim == (1 if _check.is_index(x) else 2)
+        single = is_single(x)
         if not single and not self.batch_first:
             return np.ascontiguousarray(x), None
         border = Dense(self._sizes, swapped=not single, single=single)

@@ -11,7 +11,7 @@ KINDS = {name: (getattr(fastrnn, kind), options) for name, kind, options in CELL
 
 
 def layer_of(problem, dtype="float64", **options):
-    """The layer with the problem's weights."""
+    """The layer with the problem's weights; without biases, if it has none."""
     kind, own = KINDS[problem.name]
     if problem.merge is not None:
         own = {**own, "bidirectional": True, "merge": problem.merge}
@@ -21,7 +21,7 @@ def layer_of(problem, dtype="float64", **options):
     layers = {} if isinstance(widths, list) else {"num_layers": len(problem.widths)}
     inputs = problem.arrays["weight_ih_l0"].shape[1]
     layer = kind(inputs, widths, **layers, dtype=dtype, **own, **options)
-    layer.load_state_dict({name: problem.arrays[name].astype(dtype) for name in problem.weights()})
+    layer.load_state_dict({name: problem.arrays[name].astype(dtype) for name in layer.params})
     return layer
 
 

@@ -41,6 +41,7 @@ class Problem:
     mask: np.ndarray | None = None
     zero_output_for_mask: bool | None = None
     reset: np.ndarray | None = None
+    inputs: int = I
     arrays: dict = field(init=False)
     upstream: dict = field(init=False)
     masks: list | None = field(init=False)
@@ -51,13 +52,14 @@ class Problem:
         merged = 2 if self.merge == "concat" else 1
         outputs = [merged * self.columns("h", layer) for layer in range(len(self.widths))]
         lead = (self.time, self.batch)
-        self.arrays = {"x": rng.integers(I, size=lead) if self.integers else rng.normal(size=(*lead, I))}
+        x = rng.integers(self.inputs, size=lead) if self.integers else rng.normal(size=(*lead, self.inputs))
+        self.arrays = {"x": x}
         for layer, suffix in self.runs():
             for kind in self.cell.STATES:
                 shape = (self.batch, self.columns(kind, layer))
                 self.arrays[f"{kind}_l{layer}{suffix}"] = rng.normal(size=shape)
         for layer, suffix in self.runs():
-            for weight, shape in zip(WEIGHTS, self.shapes(layer, [I, *outputs][layer]), strict=False):
+            for weight, shape in zip(WEIGHTS, self.shapes(layer, [self.inputs, *outputs][layer]), strict=False):
                 self.arrays[f"{weight}_l{layer}{suffix}"] = rng.normal(size=shape) * 0.7
         self.upstream = {"y": rng.normal(size=(*lead, outputs[-1]))}
         self.upstream |= {state: rng.normal(size=self.arrays[state].shape) for state in self.states()}

@@ -171,16 +171,37 @@ with_lengths = {"lengths": np.array([T, 1])}
 ROWS.add_shapes(
     "LSTM",
     "x",
-    [(T, I), (I,), (T, B, I + 1)],
+    [(), (I,), (T, B, I + 1)],
     f"(T, B, input_size={I})",
     lambda w, x: w.both(x, **with_lengths),
 )
+for x in (np.zeros((T, I), np.float32), np.zeros(T, int)):
+    ROWS.add(
+        f"lengths and a single sequence of {x.dtype}",
+        ValueError,
+        "LSTM: lengths are given with a single sequence (T, ...); expected lengths=None",
+        lambda w, x=x: w.both(x, **with_lengths),
+    )
+for name in ("mask", "reset"):
+    ROWS.add_shapes(
+        "LSTM",
+        "x",
+        [(T, I + 1)],
+        f"(T, B, input_size={I}), or (T, input_size={I}) of a single sequence",
+        lambda w, x, name=name: w.both(x, **{name: np.zeros(T, bool)}),
+    )
+    ROWS.add(
+        f"a single sequence with {name} of a batch",
+        ValueError,
+        f"LSTM: {name} has shape {(T, 1)}; expected (T,) = {(T,)}",
+        lambda w, name=name: w.both(w.x[:, 0], **{name: np.ones((T, 1), bool)}),
+    )
 ROWS.add(
     "lengths and indices of a wrong rank",
     ValueError,
-    f"LSTM: x holds integers and has shape {(T,)}; expected (T, B) indices below input_size={I}, "
+    f"LSTM: x holds integers and has shape {(T, B, 1)}; expected (T, B) indices below input_size={I}, "
     "or vectors as float32 (x.astype(np.float32))",
-    lambda w: w.both(np.zeros(T, int), **with_lengths),
+    lambda w: w.both(np.zeros((T, B, 1), int), **with_lengths),
 )
 ROWS.add(
     "lengths and no batch",

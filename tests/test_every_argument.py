@@ -448,7 +448,7 @@ CALLS = [
     ),
     Call("LSTM", masked, ZERO),
     Call("LSTM.forward", lambda **given: masked(**given, forward=True), ZERO),
-    Call("LSTM.forward", checkpointed, {"checkpoint": (None, checkpoint)}),
+    Call("LSTM.forward", checkpointed, {"checkpoint": (None, checkpoint), "reusable": (False, flag)}),
     Call(
         "LSTM.backward",
         backward,

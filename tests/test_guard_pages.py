@@ -12,7 +12,7 @@ from guards import guarded, guarded_copy
 from runs import CELLS, floats
 
 import fastrnn
-from fastrnn._core import run, tape, weights
+from fastrnn._core import gradients, run, tape, weights
 
 
 class Drive(NamedTuple):
@@ -72,9 +72,9 @@ def drive(case, own):
     if not case.taped:
         return [y, *final]
     grads = owned(layer.grads)
-    gradients = [tuple(run.Gradients(*arrays) for arrays in both) for both in grads]
+    into = [tuple(gradients.Gradients(*arrays) for arrays in both) for both in grads]
     stack.prepare_backward(records, True)
-    dx, dinitial = stack.backward(records, draw(*y.shape), state(), True, gradients, case.num_threads)
+    dx, dinitial = stack.backward(records, draw(*y.shape), state(), True, into, case.num_threads)
     results = [y, *final, *dinitial, *(array for both in grads for arrays in both for array in arrays)]
     return results if case.integers else [*results, dx]
 

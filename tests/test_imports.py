@@ -56,9 +56,9 @@ class Import(NamedTuple):
 
 @cache
 def modules():
-    """The file of every module, by its dotted name; a compiled one's is its `.pyx`."""
+    """The file of every module, by its dotted name; a compiled one's is its `.pyx`, if it has more than a `.pxd`."""
     found = {}
-    for pattern in ("*.pyx", "*.py"):
+    for pattern in ("*.pxd", "*.pyx", "*.py"):
         for path in PACKAGE.rglob(pattern):
             parts = path.relative_to(ROOT).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = str(path.relative_to(PACKAGE))
