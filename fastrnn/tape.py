@@ -12,7 +12,7 @@ Kept = TypeVar("Kept")
 
 
 class Tape(Generic[Kept]):
-    """A forward run, kept for backward. Made by a layer's `forward`, used up by its `backward` unless it is reusable."""
+    """A forward run, kept for backward. Made by a layer's `forward`, used up by its `backward` unless reusable."""
 
     def __init__(self, layer: Module, version: int, kept: Kept, reusable: bool = False) -> None:
         self._layer = layer
@@ -22,7 +22,7 @@ class Tape(Generic[Kept]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"{type(self).__name__}: a tape can be neither copied nor pickled, its buffers are for backward of one "
+            f"{type(self).__name__}: a tape can be neither copied nor pickled, its buffers are for one backward of one "
             "layer; expected another forward instead"
         )
 
