@@ -101,6 +101,23 @@ def optimised(w):
     w.tape = w.lstm.forward(w.x)[2]
 
 
+def reusable(w):
+    w.tape = w.lstm.forward(w.x, reusable=True)[2]
+
+
+def in_a_handler(w):
+    """What a signal's handler does in the middle of a backward run over a reusable tape."""
+    with w.tape._in_use(w.lstm, "LSTM.backward"):
+        w.lstm.backward(w.tape, w.dy)
+
+
+ROWS.add(
+    "a reusable tape in its own run",
+    ValueError,
+    "LSTM.backward: a backward run over this tape has not ended; expected one run at a time",
+    in_a_handler,
+    reusable,
+)
 ROWS.add(
     "a tape twice",
     ValueError,
