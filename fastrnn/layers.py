@@ -470,9 +470,12 @@ class Recurrent(Module):
                 self._stack.prepare_backward(records, input_gradient)
             dx: Any = None
             initial: Any = None
-            with tape._in_use(self, who):
+            tape._begin(self, who)
+            try:
                 if records:
                     dx, initial = self._stack.backward(records, dy, final, input_gradient, self._gradients, threads)
+            finally:
+                tape._end()
         if isinstance(border, Ragged):
             if input_gradient and not border.holds_indices:
                 dx = border.dx(dx)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Generic, NoReturn, TypeVar
 
 from fastrnn.module import Module
@@ -52,14 +50,12 @@ class Tape(Generic[Kept]):
         if not self._reusable:
             self._kept = None
 
-    @contextmanager
-    def _in_use(self, layer: Module, who: str) -> Iterator[None]:
-        """Under the layer's lock: use the tape up, or a reusable one for the block alone."""
+    def _begin(self, layer: Module, who: str) -> None:
+        """Use the tape up, or a reusable one until `_end`: under the layer's lock."""
         self._use_up(layer, who)
         if self._busy:  # by this very thread: a signal's handler in the middle of a run
             raise ValueError(f"{who}: a backward run over this tape has not ended; expected one run at a time")
         self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
+
+    def _end(self) -> None:
+        self._busy = False

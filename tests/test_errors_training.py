@@ -107,8 +107,11 @@ def reusable(w):
 
 def in_a_handler(w):
     """What a signal's handler does in the middle of a backward run over a reusable tape."""
-    with w.tape._in_use(w.lstm, "LSTM.backward"):
+    w.tape._begin(w.lstm, "LSTM.backward")
+    try:
         w.lstm.backward(w.tape, w.dy)
+    finally:
+        w.tape._end()
 
 
 ROWS.add(

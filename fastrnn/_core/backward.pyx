@@ -7,9 +7,9 @@ traffic saved. From there on the buffer is called `da`. The sums over time follo
 from libc.string cimport memcpy
 
 from fastrnn._core.kernels cimport FR_GROUP, fr_backward_block, fr_panel, fr_product
-from fastrnn._core.plan cimport l2_bytes, offset_at
+from fastrnn._core.plan cimport offset_at
 from fastrnn._core.share cimport Share, begin_work, end_work, rows_of, wait_for_others
-from fastrnn._core.walk cimport Walk, moved, row_after, row_before
+from fastrnn._core.walk cimport Place, Walk, moved, place_of
 from fastrnn._core.weights cimport FROM_AUX, TO_H, Layer, Stage
 
 
@@ -51,7 +51,7 @@ cdef void carry(const Layer *w, const Stage *stage, const fr_backward_block *at,
         M=at.rows, groups=share.state_end - share.state_begin, K=stage.transposed.K,
         a=moved(w, at.gates, stage.first * w.Hp), a_row=w.row,
         w=fr_panel(&stage.transposed, 0, share.state_begin), w_panel=stage.transposed.panel,
-        far=w.recurrent_bytes > l2_bytes, init=init, init_row=w.Pp, c=own, c_row=w.Pp,
+        far=share.far, init=init, init_row=w.Pp, c=own, c_row=w.Pp,
         c_group=FR_GROUP, edge=FR_GROUP,
     )
     w.table.gemm(&product)
@@ -72,7 +72,7 @@ cdef void unproject(const Walk *walk, const Stage *stage, Py_ssize_t t, Py_ssize
     cdef fr_product product = fr_product(
         M=rows, groups=share.end - share.begin, K=w.P, a=projected, a_row=w.P,
         w=fr_panel(&stage.transposed, 0, share.begin), w_panel=stage.transposed.panel,
-        far=w.recurrent_bytes > l2_bytes, init=NULL, init_row=0,
+        far=share.far, init=NULL, init_row=0,
         c=moved(w, walk.dm, share.first * w.Hp + share.begin * FR_GROUP), c_row=w.Hp, c_group=FR_GROUP, edge=FR_GROUP,
     )
     w.table.gemm(&product)
@@ -81,7 +81,8 @@ cdef void unproject(const Walk *walk, const Stage *stage, Py_ssize_t t, Py_ssize
 cdef void backward_share(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, Share *share) noexcept nogil:
     """Steps begin..end-1 for the share's rows and units, the last one first where time runs forwards."""
     cdef const Layer *w = walk.w
-    cdef Py_ssize_t first = share.first, i, t, rows, row, before
+    cdef Py_ssize_t first = share.first, i, t, rows, row
+    cdef Place place
     cdef fr_backward_block at
     at.begin, at.end = share.begin * FR_GROUP, min(share.end * FR_GROUP, w.H)
     at.gates_row, at.slot = w.row, w.Hp
@@ -98,13 +99,15 @@ cdef void backward_share(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, Sha
         rows = rows_of(walk, t, share)
         if rows <= 0:
             continue
-        row, before = offset_at(walk.batch, t) + first, row_before(walk, t) + first
-        at.rows, at.gates, at.h = rows, moved(w, walk.gates, row * w.row), moved(w, walk.h, before * walk.h_row)
+        place = place_of(walk, t)
+        row = place.row + first
+        at.rows, at.gates = rows, moved(w, walk.gates, row * w.row)
+        at.h = moved(w, walk.h, (place.before + first) * walk.h_row)
         at.gates_next = row_of_next(walk, t) + first - row - (rows - 1)
         at.gates_next *= w.row
         if walk.c != NULL:
-            at.c = moved(w, walk.c, before * w.H)
-            at.c_next = moved(w, walk.c, (row_after(walk, t) + first) * w.H)
+            at.c = moved(w, walk.c, (place.before + first) * w.H)
+            at.c_next = moved(w, walk.c, (place.after + first) * w.H)
         recur_backward(walk, t, rows, &at, share)
     end_work(w, walk.batch, share)
 

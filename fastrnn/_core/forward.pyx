@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 from fastrnn._core.kernels cimport FR_GROUP, fr_forward_block, fr_matrix, fr_panel, fr_product
 from fastrnn._core.plan cimport l2_bytes, offset_at, steps_at_once
 from fastrnn._core.share cimport Share, begin_work, end_work, rows_of, wait_for_others
-from fastrnn._core.walk cimport Walk, edge_of, moved, row_after, row_before
+from fastrnn._core.walk cimport Place, Walk, edge_of, moved, place_of
 from fastrnn._core.weights cimport FROM_AUX, TO_GATES, Layer, Stage
 
 
@@ -92,46 +92,54 @@ cdef void project_rows(const Walk *walk, Py_ssize_t first, Py_ssize_t rows, char
         gates = moved(w, gates, w.row)
 
 
-cdef void recur(const Walk *walk, Py_ssize_t t, char *gates, Py_ssize_t rows, Share *share) noexcept nogil:
+cdef fr_forward_block constants_of(const Walk *walk) noexcept nogil:
+    """What is the same for all steps."""
+    cdef const Layer *w = walk.w
+    cdef fr_forward_block at
+    at.gates_row, at.slot, at.state_row = w.row, w.Hp, w.H
+    at.h_row = w.H if walk.m != NULL else walk.h_row
+    at.c = at.c_next = at.aux = NULL
+    return at
+
+
+cdef void recur(const Walk *walk, Py_ssize_t t, fr_forward_block *at, Share *share) noexcept nogil:
     """The states after step t = cell(gates + h @ weight_hh.T, h, c) for the share's units and so many of its rows
 
-    gates: where the step's gates stand, IN projections OUT activations
+    at: rows and gates are the step's, gates IN projections OUT activations
     """
     cdef const Layer *w = walk.w
-    cdef Py_ssize_t before = row_before(walk, t) + share.first, after = row_after(walk, t) + share.first
-    cdef Py_ssize_t row = offset_at(walk.batch, t) + share.first if walk.taped else share.first
-    cdef const char *h = moved(w, walk.h, before * walk.h_row)
-    cdef char *h_next = moved(w, walk.h, after * walk.h_row)
-    cdef fr_forward_block at
+    cdef Place place = place_of(walk, t)
+    cdef Py_ssize_t row = place.row + share.first if walk.taped else share.first
+    cdef char *h_next = moved(w, walk.h, (place.after + share.first) * walk.h_row)
+    cdef const Stage *stage
     cdef int s
-    at.rows, at.gates, at.gates_row, at.slot = rows, gates, w.row, w.Hp
-    at.h, at.h_next, at.h_row, at.state_row = h, h_next, walk.h_row, w.H
-    at.c = at.c_next = at.aux = NULL
+    at.h, at.h_next = moved(w, walk.h, (place.before + share.first) * walk.h_row), h_next
     if walk.c != NULL:
-        at.c = moved(w, walk.c, (before if walk.taped else row) * w.H)
-        at.c_next = moved(w, walk.c, (after if walk.taped else row) * w.H)
+        at.c = moved(w, walk.c, (place.before + share.first if walk.taped else row) * w.H)
+        at.c_next = moved(w, walk.c, (place.after + share.first if walk.taped else row) * w.H)
     if walk.aux != NULL:
         at.aux = moved(w, walk.aux, row * w.H)
     if walk.m != NULL:
-        at.h_next, at.h_row = moved(w, walk.m, row * w.H), w.H
+        at.h_next = moved(w, walk.m, row * w.H)
     for s in range(w.stages):
-        if w.stage[s].target == TO_GATES:
-            run_stage(walk, &w.stage[s], share.at_once[s], t, h, &at, share)
+        stage = &w.stage[s]
+        if stage.target == TO_GATES:
+            run_stage(walk, stage, share.at_once[s], t, at, share)
         else:
-            project_state(walk, &w.stage[s], rows, at.h_next, h_next, share)
+            project_state(walk, stage, at.rows, at.h_next, h_next, share)
         wait_for_others(share)
 
 
-cdef void run_stage(const Walk *walk, const Stage *stage, Py_ssize_t most, Py_ssize_t t, const char *h,
-                    fr_forward_block *at, const Share *share) noexcept nogil:
+cdef void run_stage(const Walk *walk, const Stage *stage, Py_ssize_t most, Py_ssize_t t, fr_forward_block *at,
+                    const Share *share) noexcept nogil:
     """A stage's product, added to its slots of the gates, and its equations: `most` groups of units at a time."""
     cdef const Layer *w = walk.w
     cdef Py_ssize_t own = share.end - share.begin, block, group, width
     cdef Py_ssize_t blocks = 1 if own <= most else (own + most - 1) // most
     cdef bint at_rest = walk.at_rest and t == (walk.batch.T - 1 if walk.reverse else 0)
     cdef fr_product product
-    product.M, product.K, product.far = at.rows, stage.matrix.K, w.recurrent_bytes > l2_bytes
-    product.a, product.a_row = h, walk.h_row
+    product.M, product.K, product.far = at.rows, stage.matrix.K, share.far
+    product.a, product.a_row = at.h, walk.h_row
     if stage.source == FROM_AUX:
         product.a, product.a_row = at.aux, w.H
     product.init_row, product.c_row, product.edge = w.row, w.row, FR_GROUP
@@ -178,7 +186,7 @@ cdef void project_state(const Walk *walk, const Stage *stage, Py_ssize_t rows, c
     cdef fr_product product = fr_product(
         M=rows, groups=share.state_end - share.state_begin, K=stage.matrix.K, a=m, a_row=w.H,
         w=fr_panel(&stage.matrix, 0, share.state_begin), w_panel=stage.matrix.panel,
-        far=w.recurrent_bytes > l2_bytes, init=NULL, init_row=0,
+        far=share.far, init=NULL, init_row=0,
         c=moved(w, h_next, share.state_begin * FR_GROUP), c_row=walk.h_row, c_group=FR_GROUP,
         edge=edge_of(w.P, share.state_end * FR_GROUP == w.Pp),
     )
@@ -190,6 +198,7 @@ cdef void forward_share(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, Shar
     cdef Py_ssize_t span = min(walk.gate_steps, steps_at_once(walk.w, walk.batch.T, share.last - share.first))
     cdef Py_ssize_t done = 0, count, low, i, t, rows
     cdef GateRows gates
+    cdef fr_forward_block at = constants_of(walk)
     begin_work(share)
     while done < end - begin:
         count = min(span, end - begin - done)
@@ -200,6 +209,7 @@ cdef void forward_share(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, Shar
             t = low + (count - 1 - i if walk.reverse else i)
             rows = rows_of(walk, t, share)
             if rows > 0:
-                recur(walk, t, gates_at(walk, &gates, t), rows, share)
+                at.rows, at.gates = rows, gates_at(walk, &gates, t)
+                recur(walk, t, &at, share)
         done += count
     end_work(walk.w, walk.batch, share)

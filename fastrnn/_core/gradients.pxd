@@ -45,6 +45,8 @@ cdef struct LayerGradients:
 cdef class Gradients:
     cdef list arrays            # weight_ih, bias_ih, weight_hh, bias_hh, weight_hr, or None
     cdef LayerGradients into
+    cdef Py_ssize_t sizes[5]    # of the arrays in numbers, 0 for None
+    cdef Py_ssize_t number      # bytes of a number
 
     cdef char *pointer(self, int i) except? NULL
     cdef bint fits(self, const Layer *w)

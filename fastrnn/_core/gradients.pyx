@@ -40,10 +40,13 @@ cdef class Gradients:
     """Where the gradients of one direction of a layer are added: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr."""
 
     def __init__(self, weight_ih, weight_hh, bias_ih=None, bias_hh=None, weight_hr=None):
-        self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]
-        for array in self.arrays:
-            if array is not None and not (array.flags.c_contiguous and array.flags.writeable):
-                raise ValueError("Gradients: an array is not C-contiguous or not writable; expected arrays that are")
+        self.arrays, self.number = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr], weight_ih.itemsize
+        for i, array in enumerate(self.arrays):
+            self.sizes[i] = 0 if array is None else array.size
+            if array is not None and not (array.flags.c_contiguous and array.flags.writeable
+                                          and array.itemsize == self.number):
+                raise ValueError("Gradients: an array is not C-contiguous and writable, or of another type than the "
+                                 "others; expected arrays that are")
         self.into.weight_ih, self.into.bias_ih = self.pointer(0), self.pointer(1)
         self.into.weight_hh, self.into.bias_hh = self.pointer(2), self.pointer(3)
         self.into.weight_hr = self.pointer(4)
@@ -52,17 +55,16 @@ cdef class Gradients:
         return NULL if self.arrays[i] is None else cnp.PyArray_BYTES(<cnp.ndarray> self.arrays[i])
 
     cdef bint fits(self, const Layer *w):
-        """Whether the arrays have the sizes of the layer's weights."""
+        """Whether the arrays have the sizes of the layer's weights; biases may be missing."""
         cdef Py_ssize_t rows = w.cell.gates * w.H
-        sizes = (rows * w.inputs, rows, rows * w.P, rows, w.P * w.H)
-        return all([array is None or (array.size == n and array.itemsize == w.size)
-                    for array, n in zip(self.arrays, sizes)]) and (
-            self.arrays[0] is not None and self.arrays[2] is not None
-            and (self.arrays[4] is not None or not w.projected)
+        return (
+            self.number == w.size and self.sizes[0] == rows * w.inputs and self.sizes[2] == rows * w.P
+            and self.sizes[1] in (0, rows) and self.sizes[3] in (0, rows)
+            and self.sizes[4] == (w.P * w.H if w.projected else 0)
         )
 
     cdef list copies(self, bint indices):
-        """(array, copy) of all that a backward run changes; with indices it changes two at its very end alone."""
+        """(array, copy) of all that a run changes before its end; what indices change is changed at the very end."""
         return [(array, array.copy()) for array in self.arrays[2 if indices else 0:] if array is not None]
 
 

@@ -8,8 +8,6 @@ gates again, by the same loop and so with the same bits.
 
 from libc.string cimport memcpy
 
-import numpy as np
-
 cimport numpy as cnp
 
 from fastrnn._core.gradients cimport Targets, layer_scratch_numbers, shrink_to_window, sum_window
@@ -101,7 +99,7 @@ cdef list start_backward(LayerTape record, int direction):
     cdef cnp.ndarray scratch, projected
     if walk.aux == NULL and walk.m == NULL:
         return []
-    scratch = np.zeros((record.B, w.Hp), dtype=record.dtype)
+    scratch = cnp.PyArray_ZEROS(2, [record.B, w.Hp], (<cnp.dtype> record.dtype).type_num, 0)
     if walk.m == NULL:
         walk.daux = cnp.PyArray_BYTES(scratch)
         return [scratch]

@@ -265,7 +265,7 @@ cdef class Stack:
                 dx[...] = 0
         for direction in range(self.directions):
             walk = &record.walks[direction]
-            carry = np.zeros((self.states, record.B, max(w.Hp, w.Pp)), dtype=self.dtype)
+            carry = cnp.PyArray_ZEROS(3, [self.states, record.B, max(w.Hp, w.Pp)], self.dtype.type_num, 0)
             carried.append(carry)
             walk.dh = cnp.PyArray_BYTES(carry)
             walk.dc = walk.dh + cnp.PyArray_STRIDE(carry, 0) if self.states == 2 else NULL

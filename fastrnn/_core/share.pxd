@@ -11,6 +11,7 @@ cdef struct Share:
     Py_ssize_t at_once[MAX_STAGES]   # groups of each stage to take from product to equations
     fr_member *members                  # NULL for one thread, and for those without a place in the team
     int me, count
+    bint far                            # recurrent weights come from beyond L2
     long stages
     long long ticks                     # at work so far, less the clock's at the start
 
@@ -22,4 +23,9 @@ cdef Share share_of(const Layer *w, const Batch *batch, Py_ssize_t first, Py_ssi
                     const fr_team *team, int member) noexcept nogil
 cdef void begin_work(Share *share) noexcept nogil
 cdef void end_work(const Layer *w, const Batch *batch, const Share *share) noexcept nogil
-cdef void wait_for_others(Share *share) noexcept nogil
+cdef void wait(Share *share) noexcept nogil
+
+cdef inline void wait_for_others(Share *share) noexcept nogil:
+    """A barrier between those who have the same rows."""
+    if share.count > 1:
+        wait(share)

@@ -6,7 +6,7 @@ have the same rows wait for each other after every stage, whose results the next
 """
 
 from fastrnn._core.kernels cimport FR_GROUP
-from fastrnn._core.plan cimport Batch, Grid, few_rows, grid_of, groups_at_once
+from fastrnn._core.plan cimport Batch, Grid, few_rows, grid_of, groups_at_once, l2_bytes
 from fastrnn._core.team cimport fr_barrier, fr_member, fr_team, fr_ticks, part_begin, part_fraction
 from fastrnn._core.weights cimport Layer
 
@@ -41,7 +41,7 @@ cdef Share share_of(const Layer *w, const Batch *batch, Py_ssize_t first, Py_ssi
     share.members, share.me, share.count, share.stages = NULL, 0, 1, 0
     share.first, share.last, share.begin, share.end = first, last, 0, groups
     share.state_begin, share.state_end = 0, state_groups
-    share.ticks = 0
+    share.ticks, share.far = 0, w.recurrent_bytes > l2_bytes
     if threads > 1:  # the one step of a stream has no time for divisions by 1
         grid = grid_of(w, last - first, threads)
         units, part = grid.unit_parts, thread // grid.unit_parts
@@ -82,8 +82,7 @@ cdef void end_work(const Layer *w, const Batch *batch, const Share *share) noexc
         share.members[share.me].ticks += share.ticks + fr_ticks(&share.members[share.me], work, False)
 
 
-cdef void wait_for_others(Share *share) noexcept nogil:
-    """A barrier between those who have the same rows."""
-    if share.count > 1:
-        share.stages += 1
-        share.ticks -= fr_barrier(share.members, share.count, share.me, share.stages)
+cdef void wait(Share *share) noexcept nogil:
+    """Wait until the members who have the same rows have been through as many stages."""
+    share.stages += 1
+    share.ticks -= fr_barrier(share.members, share.count, share.me, share.stages)

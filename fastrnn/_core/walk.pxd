@@ -39,21 +39,23 @@ cdef inline char *moved(const Layer *w, const void *at, Py_ssize_t elements) noe
     """The pointer, so many elements on."""
     return <char *> at + elements * w.size
 
-cdef inline Py_ssize_t row_before(const Walk *walk, Py_ssize_t t) noexcept nogil:
-    """The row of h that step t's first row reads.
+cdef struct Place:
+    # Where a step's arrays begin: its packed row, and the rows of h before and after it
+    Py_ssize_t row, before, after
+
+cdef inline Place place_of(const Walk *walk, Py_ssize_t t) noexcept nogil:
+    """Where step t's arrays begin.
 
     h has B rows more than there are packed rows. Forward, the initial state stands in front and step t writes the rows
     B + offset[t]. Reverse is the mirror image: it reads there and writes where forward would read.
     """
-    if walk.reverse:
-        return walk.batch.B + offset_at(walk.batch, t)
-    return walk.batch.B + offset_at(walk.batch, t - 1) if t else 0
+    cdef Py_ssize_t row = offset_at(walk.batch, t)
+    cdef Py_ssize_t front = walk.batch.B + offset_at(walk.batch, t - 1) if t else 0, back = walk.batch.B + row
+    return Place(row, back, front) if walk.reverse else Place(row, front, back)
 
-cdef inline Py_ssize_t row_after(const Walk *walk, Py_ssize_t t) noexcept nogil:
-    """The row of h that step t's first row writes."""
-    if walk.reverse:
-        return walk.batch.B + offset_at(walk.batch, t - 1) if t else 0
-    return walk.batch.B + offset_at(walk.batch, t)
+cdef inline Py_ssize_t row_before(const Walk *walk, Py_ssize_t t) noexcept nogil:
+    """The row of h that step t's first row reads."""
+    return place_of(walk, t).before
 
 cdef inline Py_ssize_t edge_of(Py_ssize_t columns, bint last) noexcept nogil:
     """Columns of the last group of a product."""
