@@ -43,10 +43,8 @@ cdef class Gradients:
         self.arrays, self.number = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr], weight_ih.itemsize
         for i, array in enumerate(self.arrays):
             self.sizes[i] = 0 if array is None else array.size
-            if array is not None and not (array.flags.c_contiguous and array.flags.writeable
-                                          and array.itemsize == self.number):
-                raise ValueError("Gradients: an array is not C-contiguous and writable, or of another type than the "
-                                 "others; expected arrays that are")
+            if array is not None and not (array.flags.carray and array.itemsize == self.number):
+                raise ValueError("Gradients: an array is not contiguous and writable, or of another type; expected both")
         self.into.weight_ih, self.into.bias_ih = self.pointer(0), self.pointer(1)
         self.into.weight_hh, self.into.bias_hh = self.pointer(2), self.pointer(3)
         self.into.weight_hr = self.pointer(4)
