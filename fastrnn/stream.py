@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from fastrnn import _check, runtime
 from fastrnn._core.stream import StreamCore
 from fastrnn.borders import Steps
-from fastrnn.module import FloatArray, SetOnce
-
-if TYPE_CHECKING:
-    from fastrnn.layers import Recurrent, State
+from fastrnn.module import FloatArray, Module, SetOnce
 
 Flags = NDArray[np.bool_]
 Index = NDArray[np.int64]
@@ -49,10 +46,8 @@ class Stream:
 
     num_threads = SetOnce()
 
-    def __init__(self, layer: Recurrent, batch_size: int = 1, num_threads: int = 1) -> None:
-        from fastrnn.layers import Recurrent  # it imports this module
-
-        if not isinstance(layer, Recurrent):
+    def __init__(self, layer: Any, batch_size: int = 1, num_threads: int = 1) -> None:
+        if not _is_recurrent(layer):
             raise TypeError(f"Stream: layer is a {type(layer).__name__}; expected an LSTM, a GRU, an RNN or a UGRNN")
         self._layer = layer
         if layer.bidirectional:
@@ -174,7 +169,7 @@ class Stream:
     # ------------------------------------------------------------------------------------- state and rows
 
     @property
-    def state(self) -> State:
+    def state(self) -> Any:
         """The state after the steps so far, a copy: h (layers, B, H), or (h, c), as the layer takes and gives it.
 
         With a projection h has P columns. Where layers differ in width, h (or c) is a list of an array (1, B, H) for
@@ -185,7 +180,7 @@ class Stream:
         return self._layer._state(self._kinds())
 
     @state.setter
-    def state(self, value: State) -> None:
+    def state(self, value: Any) -> None:
         rows = _rows_of(value) or self.batch_size
         given = self._layer._checked_state(f"{self._who}.state", "state", value, rows)
         if rows != self.batch_size:
@@ -367,3 +362,8 @@ def _put(y: Any, where: Flags, last: FloatArray, batch_first: bool) -> None:
             rows[where[: len(rows), b]] = last[b]
     else:
         np.copyto(y.swapaxes(0, 1) if batch_first else y, last, where=where[..., None])
+
+
+def _is_recurrent(layer: Any) -> bool:
+    """Whether layer is one of `fastrnn.layers`, which makes streams and so cannot be imported here."""
+    return isinstance(layer, Module) and hasattr(layer, "CELL")

@@ -36,11 +36,6 @@ EXCEPTIONS = {
     ("bench/machine.py", "_core/probe.pyx"): "what the processor can do is measured by kernels",
 }
 
-# Files that import each other, one of them only when called or for its types; each with its reason.
-CIRCLES = {
-    ("layers.py", "stream.py"): "stream() makes a Stream, and Stream takes nothing but a layer",
-}
-
 
 class Import(NamedTuple):
     """One import: the file it is in, the module named, whether Python follows it while the file is imported."""
@@ -235,9 +230,7 @@ def test_nothing_is_imported_in_circles():
 def test_no_file_needs_one_that_needs_it():
     """Also not inside of functions or for types, but for the circles that are known."""
     every = {(item.file, target) for item, target in inside()}
-    for pair in CIRCLES:
-        assert {pair, pair[::-1]} <= every, f"{pair} is no circle any longer"
-    assert not circle(every - {pair[::-1] for pair in CIRCLES})
+    assert not circle(every)
 
 
 # ---------------------------------------------------------------------------------------- in writing

@@ -68,7 +68,7 @@ cdef void run_span(Walk *walks, int directions, const Plan *plan, const Span *sp
 
 
 cdef void run_alone(Walk *walk) noexcept nogil:
-    """All steps of one direction forward on the calling thread, for who has no time to plan."""
+    """All steps of one direction forward on the calling thread, without a plan: for a stream's short steps."""
     cdef unsigned before = fr_flush_begin()
     cdef Share share = share_of(walk.w, walk.batch, 0, walk.batch.B, 0, 1, NULL, 0)
     forward_share(walk, 0, walk.batch.T, &share)

@@ -43,7 +43,7 @@ cdef enum:
 
 
 cdef Py_ssize_t few_rows(const Layer *w) noexcept nogil:
-    """As many rows take as long as one, because weights have to be read."""
+    """The most rows that take as long as one: the weights must be read for either."""
     return FEW_ROWS if w.input_bytes + w.recurrent_bytes <= l2_bytes else 4 * FEW_ROWS
 
 

@@ -31,8 +31,9 @@ cdef struct Walk:
     # IN the gradient of the final state OUT of the initial one, padding 0
     char *dh                    # (B, Pp)
     char *dc                    # (B, Hp)
-    char *daux                  # (B, Hp), only in a step
-    char *dm                    # (B, Hp), only in a step
+    # Scratch of the current step
+    char *daux                  # (B, Hp)
+    char *dm                    # (B, Hp)
     char *dprojected            # (N, P) OUT what the projection's weights have for their gradient
 
 cdef inline char *moved(const Layer *w, const void *at, Py_ssize_t elements) noexcept nogil:

@@ -176,7 +176,7 @@ cdef class RecurrentWeights(PackedWeights):
         self.refresh_copies(copies_for_forward(indices))
 
     def refresh_transposed(self, bint inputs):
-        """Pack what a backward call reads, with or without the gradient of the inputs. For one thread at a time."""
+        """Pack what a backward call reads, with or without the gradient of the inputs. The caller holds the layer's lock."""
         self.refresh_copies(1 << RECURRENT_TRANSPOSED | (1 << INPUT_TRANSPOSED if inputs else 0))
 
     cdef pack(self, int copy):
@@ -305,7 +305,7 @@ cdef class LinearWeights(PackedWeights):
         self.refresh_copies(1 << INPUT)
 
     def refresh_transposed(self):
-        """Pack what a backward call reads, if the weights have changed. For one thread at a time."""
+        """Pack what a backward call reads, if the weights have changed. The caller holds the layer's lock."""
         self.refresh_copies(1 << INPUT_TRANSPOSED)
 
     cdef pack(self, int copy):
