@@ -208,7 +208,7 @@ class Ragged:
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
         self._places = np.arange(self._T)[:, None] + self._starts[:-1]
         if _check.is_index(arrays[0]):
-            return np.concatenate(arrays, dtype=np.int64, casting="unsafe")  # their range is checked where they are read
+            return np.concatenate(arrays, dtype=np.int64, casting="unsafe")  # read ones are checked
         return np.concatenate(arrays)
 
     def _flags(self, who: str, name: str, value: Any) -> NDArray[np.bool_] | None:

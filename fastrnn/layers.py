@@ -444,8 +444,8 @@ class Recurrent(Module):
         ValueError, TypeError
             A wrong shape or dtype, a tape of another layer, used up, or older than the weights. Nothing has changed.
         KeyboardInterrupt, or what another signal's handler raises
-            In the middle of a long call. `grads` is as before the call; the tape is used up unless it is reusable. While
-            dx is brought into another form afterwards, batch first or ragged, the gradients have been added.
+            In the middle of a long call. `grads` is as before the call; the tape is used up unless it is reusable.
+            While dx is brought into another form afterwards, batch first or ragged, the gradients have been added.
         MemoryError
             The same. The tape may be used up, and in short calls of several layers those above may have added their
             gradients.
