@@ -4,6 +4,7 @@ import numpy as np
 
 cimport numpy as cnp
 
+from fastrnn._core.elementwise cimport fitting
 from fastrnn._core.gradients cimport (
     Cut, RowProduct, Sums, add_weight_gradients, multiply_rows, scratch_numbers
 )
@@ -49,12 +50,6 @@ cdef int run_pieces(Job *job, double row_work, int threads) except -1 nogil:
             run_parallel(run_part, job, threads, threads, False)
         job.cut.first = job.cut.last
     return 0
-
-
-cdef fitting(str who, bint fits):
-    """The last look before C: whoever came here with arrays of other sizes would read or write outside them."""
-    if not fits:
-        raise ValueError(f"{who}: the arrays' sizes do not fit each other; expected plain numpy arrays as documented")
 
 
 def linear_forward(LinearWeights weights, const real[:, ::1] x, real[:, ::1] y, int num_threads):

@@ -11,6 +11,7 @@ import numpy as np
 
 cimport numpy as cnp
 
+from fastrnn._core.elementwise cimport fitting
 from fastrnn._core.gradients cimport Gradients, Targets
 from fastrnn._core.layer cimport run_backward, run_forward
 from fastrnn._core.walk cimport Walk
@@ -24,12 +25,6 @@ from fastrnn._core.memory import empty
 from fastrnn._core.tape import unmerged
 
 cnp.import_array()
-
-
-cdef fitting(str who, bint fits):
-    """The last look before C: whoever came here with arrays of other sizes would read or write outside them."""
-    if not fits:
-        raise ValueError(f"{who}: the arrays' sizes do not fit each other; expected plain numpy arrays as documented")
 
 
 cdef bint plain(array, cnp.dtype dtype, cnp.npy_intp a, cnp.npy_intp b, cnp.npy_intp c):

@@ -12,6 +12,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 
+from fastrnn._core.elementwise cimport fitting
 from fastrnn._core.plan cimport forward_work, work_between_looks
 from fastrnn._core.stream_layer cimport LayerState, advance, take_rows
 from fastrnn._core.team cimport check_signals
@@ -20,12 +21,6 @@ from fastrnn._core.weights cimport RecurrentWeights, Version, copies_for_forward
 from fastrnn._core.memory import empty
 
 cnp.import_array()
-
-
-cdef fitting(str who, bint fits):
-    """The last look before C: whoever came here with arrays of other sizes would read or write outside them."""
-    if not fits:
-        raise ValueError(f"{who}: the arrays' sizes do not fit each other; expected plain numpy arrays as documented")
 
 
 @cython.final

@@ -1,0 +1,2 @@
+# The last look before C, for every module that hands it arrays.
+cdef fitting(str who, bint fits)
