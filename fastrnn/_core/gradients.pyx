@@ -44,7 +44,7 @@ cdef class Gradients:
         for i, array in enumerate(self.arrays):
             self.sizes[i] = 0 if array is None else array.size
             if array is not None and not (array.flags.carray and array.itemsize == self.number):
-                raise ValueError("Gradients: an array is not contiguous and writable, or of another type; expected both")
+                raise ValueError("Gradients: an array is not contiguous, writable and of one type; expected all three")
         self.into.weight_ih, self.into.bias_ih = self.pointer(0), self.pointer(1)
         self.into.weight_hh, self.into.bias_hh = self.pointer(2), self.pointer(3)
         self.into.weight_hr = self.pointer(4)
