@@ -176,7 +176,8 @@ cdef class RecurrentWeights(PackedWeights):
         self.refresh_copies(copies_for_forward(indices))
 
     def refresh_transposed(self, bint inputs):
-        """Pack what a backward call reads, with or without the gradient of the inputs. The caller holds the layer's lock."""
+        """Pack what a backward call reads, with or without the gradient of the inputs. The caller holds the layer's
+        lock."""
         self.refresh_copies(1 << RECURRENT_TRANSPOSED | (1 << INPUT_TRANSPOSED if inputs else 0))
 
     cdef pack(self, int copy):
