@@ -56,3 +56,12 @@ const fr_kernels *fr_select(const char *limit, int size)
     if (!best) return NULL;
     return size == sizeof(float) ? best->floats : best->doubles;
 }
+
+int fr_has_openmp(void)
+{
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}

@@ -140,5 +140,7 @@ const fr_kernels *fr_available(int i);
 /* The best table of elements of `size` bytes that can run here and `limit` (a name or NULL) allows; NULL when the limit
  * names nothing that can run here. */
 const fr_kernels *fr_select(const char *limit, int size);
+/* Whether this build has threads. */
+int fr_has_openmp(void);
 
 #endif

@@ -169,3 +169,21 @@ print(peak() - before)
 def test_a_hundred_thousand_steps_train_within_300_mib(kind):
     """Above what the import takes; x, y, dy and dx alone are 207 MiB of it."""
     assert float(output(LONG.format(kind=kind))) < 300
+
+
+@pytest.mark.parametrize("checkpoint", [None, 4])
+@pytest.mark.parametrize("lengths", [False, True])
+def test_a_row_s_gradient_does_not_depend_on_how_many_windows_the_others_make(lengths, checkpoint):
+    """Backward sums after windows of some 256 rows here: four of them for 40 rows, one for a single row."""
+    rng = np.random.default_rng(0)
+    layer = fastrnn.LSTM(8, 512, bidirectional=True, seed=0)
+    x = rng.standard_normal((24, 40, 8), dtype=np.float32)
+    own = rng.integers(1, 25, 40) if lengths else None
+    y, _, tape = layer.forward(x, lengths=own, checkpoint=checkpoint)
+    dy = rng.standard_normal(y.shape, dtype=np.float32)
+    dx, _ = layer.backward(tape, dy)
+    for row in (0, 17, 39):
+        alone = np.ascontiguousarray(x[:, row : row + 1])
+        _, _, tape = layer.forward(alone, lengths=None if own is None else own[row : row + 1])
+        dx_alone, _ = layer.backward(tape, np.ascontiguousarray(dy[:, row : row + 1]))
+        np.testing.assert_array_equal(dx[:, row], dx_alone[:, 0])

@@ -60,7 +60,6 @@ cdef struct Targets:
     # Where all sums of one direction go
     LayerGradients weights
     char *dx                    # (N, I), or NULL where it is not wanted
-    bint dx_begun               # dx is added to
     char *index_sums            # (I, gates * Hp) where x is of indices, else NULL
     Scratch scratch
 

@@ -335,7 +335,6 @@ cdef int sum_window(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, const Ta
     if into.dx != NULL:
         # dx = da[input slots] @ weight_ih
         job.dx.y = into.dx + job.sums.first * w.inputs * w.size
-        job.dx.init = job.dx.y if into.dx_begun else NULL
     pieces = pieces_of(w, job.sums.K, <double> w.row * (w.P + (0 if walk.x == NULL else 2 * w.inputs)), threads)
     job.cut.blocks, job.cut.turns, job.cut.first = pieces.blocks, pieces.turns, 0
     while job.cut.first < pieces.blocks:

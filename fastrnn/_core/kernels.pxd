@@ -77,6 +77,7 @@ cdef extern from "kernels.h":
 
     const fr_kernels *fr_select(const char *limit, int size) nogil
     const fr_kernels *fr_available(int i) nogil
+    int fr_has_openmp() nogil
     unsigned fr_flush_begin() noexcept nogil
     void fr_flush_end(unsigned before) noexcept nogil
 

@@ -4,16 +4,6 @@ import os
 
 import numpy as np
 
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-    enum { built_with_openmp = 1 };
-    #else
-    enum { built_with_openmp = 0 };
-    #endif
-    """
-    int built_with_openmp
-
 
 def available():
     """Names of the instruction sets this machine can run, from the plainest to the best."""
@@ -55,7 +45,7 @@ def isa(dtype=np.float32):
 
 def openmp():
     """Whether the build has threads."""
-    return bool(built_with_openmp)
+    return bool(fr_has_openmp())
 
 
 def cells():

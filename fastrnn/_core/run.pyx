@@ -253,11 +253,10 @@ cdef class Stack:
         cdef Targets targets[2]
         cdef list dys = dy if type(dy) is list else self.dy_of_directions(record, dy)
         cdef list carried = [], sums = []
-        cdef cnp.ndarray dx = None, carry
+        cdef cnp.ndarray carry
+        cdef list dxs = []  # of each direction: their sum has one order, however the directions' windows alternate
         if input_gradient and record.walks[0].x != NULL:
-            dx = empty((<object> record.x).shape, self.dtype)
-            if self.directions == 2:
-                dx[...] = 0
+            dxs = [empty((<object> record.x).shape, self.dtype) for _ in range(self.directions)]
         for direction in range(self.directions):
             walk = &record.walks[direction]
             carry = cnp.PyArray_ZEROS(3, [self.states, record.B, max(w.Hp, w.Pp)], self.dtype.type_num, 0)
@@ -270,10 +269,10 @@ cdef class Stack:
                           self.width_of(kind, layer) * w.size, walk.dc if kind else walk.dh,
                           (w.Hp if kind else w.Pp) * w.size)
             targets[direction].weights = (<Gradients> gradients[direction]).into
-            targets[direction].dx, targets[direction].dx_begun = NULL, self.directions == 2
+            targets[direction].dx = NULL
             targets[direction].index_sums = NULL
-            if dx is not None:
-                targets[direction].dx = cnp.PyArray_BYTES(dx)
+            if dxs:
+                targets[direction].dx = cnp.PyArray_BYTES(<cnp.ndarray> dxs[direction])
             if walk.indices != NULL:
                 sums.append(np.zeros((w.inputs, w.cell.gates * w.Hp), dtype=self.dtype))
                 targets[direction].index_sums = cnp.PyArray_BYTES(<cnp.ndarray> sums[direction])
@@ -289,7 +288,9 @@ cdef class Stack:
         for direction in range(len(sums)):
             arrays = (<Gradients> gradients[direction]).arrays
             add_index_gradient(w, sums[direction], arrays[0], arrays[1])
-        return dx
+        if len(dxs) == 2:
+            np.add(dxs[0], dxs[1], out=dxs[0])
+        return dxs[0] if dxs else None
 
     cdef list dy_of_directions(self, LayerTape record, dy):
         """The gradient of each direction's output."""
