@@ -31,6 +31,16 @@ def folder(tmp_path, monkeypatch):
     fastrnn.set_num_threads(before)
 
 
+@pytest.fixture
+def torch_on_one_thread():
+    """PyTorch's pool spins beside ours, and the shapes of tests are small."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 # Tests that take long: by default one case of so many runs, of 0 none. `pytest -m ""` runs all.
 ONE_CASE_OF = {
     "test_bits.py::test_bits_are_those_of_every_version_before": 3,

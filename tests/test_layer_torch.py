@@ -19,18 +19,12 @@ KINDS = {
     "gru": ("GRU", {}),
 }
 every_cell = pytest.mark.parametrize("name", KINDS)
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+pytestmark = [
+    pytest.mark.usefixtures("torch_on_one_thread"),
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
+]
 TIME, BATCH = 7, 6
 LENGTHS = np.array([2, 7, 1, 4, 7, 3])  # PyTorch takes any order, but no 0
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """PyTorch's pool spins beside ours, and these shapes are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def torch_layer(problem, **options):

@@ -9,6 +9,7 @@ import fastrnn
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.usefixtures("torch_on_one_thread")
 CASES = [
     pytest.param("rnn", {"nonlinearity": "tanh"}, id="rnn"),
     pytest.param("rnn_relu", {"nonlinearity": "relu"}, id="rnn_relu"),
@@ -16,15 +17,6 @@ CASES = [
     pytest.param("gru", {}, id="gru"),
 ]
 SHAPES = [(6, 3, 4, 5), (9, 13, 40, 70)]  # (T, B, I, H)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """PyTorch's pool spins beside ours, and these shapes are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def double(array):

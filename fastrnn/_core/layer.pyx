@@ -12,10 +12,10 @@ cimport numpy as cnp
 
 from fastrnn._core.gradients cimport Targets, layer_scratch_numbers, shrink_to_window, sum_window
 from fastrnn._core.loop cimport Span, run_span
-from fastrnn._core.walk cimport Walk, row_before
 from fastrnn._core.plan cimport Batch, Plan, backward_plan, forward_plan, gradient_rows, offset_at, rows_at
 from fastrnn._core.tape cimport LayerTape, new
 from fastrnn._core.team cimport Watch, check_signals, watch_begin, watch_end
+from fastrnn._core.walk cimport Walk, row_before
 from fastrnn._core.weights cimport Layer
 
 from fastrnn._core.memory import empty
@@ -110,21 +110,21 @@ cdef list start_backward(LayerTape record, int direction):
 
 cdef run_backward(LayerTape record, Targets *targets, bint may_end, int num_threads):
     """All steps of a layer, whose dy, dh and dc are set, and the sums over them; uses up the gates, or a copy."""
-    cdef Walk before[2]
+    cdef char *before[2]
     cdef int direction
     cdef list copies = []
     if not record.reusable or record.checkpoint:
         run_windows(record, targets, may_end, num_threads)
         return
     for direction in range(record.directions):
-        before[direction] = record.walks[direction]
+        before[direction] = record.walks[direction].gates
     try:
         for direction in range(record.directions):
             copies.append(copy_gates(record, direction))
         run_windows(record, targets, may_end, num_threads)
     finally:
         for direction in range(record.directions):
-            record.walks[direction].gates = before[direction].gates
+            record.walks[direction].gates = before[direction]
 
 
 cdef cnp.ndarray copy_gates(LayerTape record, int direction):
@@ -193,7 +193,6 @@ cdef list segments_of(const Walk *walk, Py_ssize_t steps):
     cdef Py_ssize_t begin = 0, end = walk.batch.T, low, high, first
     cdef list segments = []
     while begin < end:
-        low, high = begin, end
         first = begin if walk.reverse else end
         while begin < end and abs((begin if walk.reverse else end) - first) < steps:
             low, high = begin, end

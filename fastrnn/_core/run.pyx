@@ -14,10 +14,10 @@ cimport numpy as cnp
 from fastrnn._core.elementwise cimport fitting
 from fastrnn._core.gradients cimport Gradients, Targets
 from fastrnn._core.layer cimport run_backward, run_forward
-from fastrnn._core.walk cimport Walk
 from fastrnn._core.plan cimport backward_work, forward_work, work_between_looks
 from fastrnn._core.tape cimport LayerTape, PackedBatch, copy_rows, new
 from fastrnn._core.team cimport check_signals
+from fastrnn._core.walk cimport Walk
 from fastrnn._core.weights cimport Layer, RecurrentWeights, copies_for_forward
 
 from fastrnn._core.elementwise import dropout
@@ -144,7 +144,7 @@ cdef class Stack:
         """y, the final state's kinds, and the layers' tapes.
 
         x (T, B, I) in the layers' dtype or (T, B) int64, with `packed` (N, I) or (N,); y in the same form
-        drop: the share dropped between layers; checkpoint, reusable: see LayerTape
+        drop: the share dropped between layers; checkpoint: see LayerTape; reusable: backward uses copies of gates up
         Where a signal's handler raises, or there is no memory, rng may have been drawn from.
         """
         cdef Py_ssize_t layer, last = len(self.weights) - 1, B

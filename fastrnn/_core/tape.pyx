@@ -82,8 +82,8 @@ cdef class PackedBatch:
             raise ValueError("PackedBatch: lengths do not fall; expected (B,) integers >= 1, the longest first")
         self.T, self.B = lengths[0], len(lengths)
         counts = np.searchsorted(-lengths, -np.arange(self.T), side="left").astype(np.int64)
-        self.offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self.before = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self.offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
+        self.before = np.concatenate([[0], np.cumsum(lengths)]).astype(np.intp)
         self.rows = self.offset[self.T]
         self.last_rows = self.B + self.offset[lengths - 1] + np.arange(self.B)
         first = np.concatenate([[0], self.B + self.offset[:self.T - 1]])
@@ -98,7 +98,11 @@ cdef class LayerTape:
 
     def __init__(self, cnp.ndarray x, tuple weights, object merge, PackedBatch packed, bint taped,
                  Py_ssize_t checkpoint):
-        """x (T, B, I) or indices (T, B); (N, I) or (N,) where packed is given. merge: None for one direction."""
+        """x (T, B, I) or indices (T, B); (N, I) or (N,) where packed is given. merge: None for one direction.
+
+        checkpoint: at least so many steps lie between two kept states, and backward computes their gates again; 0 to
+        keep all gates, negative for the number that needs least memory
+        """
         cdef int direction
         cdef Layer *w = &(<RecurrentWeights> weights[0]).layer
         self.x, self.packed, self.merge, self.directions = x, packed, merge, len(weights)

@@ -99,6 +99,7 @@ cdef class PackedWeights:
                     self.made_of[copy] = now
 
     cdef pack(self, int copy):
+        """Make one copy: what each kind of layer does in its own way."""
         raise NotImplementedError
 
     cdef char *room_for(self, int copy, Py_ssize_t bytes, bint zero) except NULL:
