@@ -37,10 +37,7 @@ cdef Py_ssize_t layer_scratch_numbers(const Layer *w, bint indices) noexcept nog
 
 
 cdef class Gradients:
-    """Where the gradients of one direction of a layer are added: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr.
-
-    Without any array: nowhere, the weights are frozen.
-    """
+    """Where the gradients of one direction of a layer are added; without arrays the weights are frozen."""
 
     def __init__(self, weight_ih=None, weight_hh=None, bias_ih=None, bias_hh=None, weight_hr=None):
         self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]

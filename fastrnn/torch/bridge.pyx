@@ -27,6 +27,7 @@ from fastrnn._core.tape cimport PackedBatch
 from fastrnn._core.workspace cimport Workspace, borrow, give_back
 
 from fastrnn._core.memory import empty
+from fastrnn.packing import packing
 
 cnp.import_array()
 
@@ -143,10 +144,24 @@ cdef class Operator:
     def attempt(self, tuple arguments):
         """The result, or None where torch's own operator is to compute it; counted either way."""
         cdef Call call = Call(self)
+        return call.run() if self.count(call.take(arguments)) else None
+
+    def with_resets(self, tuple arguments, reset):
+        """As `attempt`, with the state 0 before the steps that reset (T, B), bool, says; of one direction."""
+        cdef Call call = Call(self)
         cdef str reason = call.take(arguments)
-        key = "fastrnn" if reason is None else "torch: " + reason
-        self.counts[key] = self.counts.get(key, 0) + 1
-        return None if reason is not None else call.run()
+        if reason is None and (self.form != INPUT or call.directions != 1 or call.dropout > 0):
+            reason = "resets with two directions or dropout"
+        if not self.count(reason):
+            return None
+        call.take_resets(reset)
+        return call.run()
+
+    cdef bint count(self, str reason):
+        """Whether there is no reason against computing here."""
+        cdef str way = "fastrnn" if reason is None else "torch: " + reason
+        self.counts[way] = self.counts.get(way, 0) + 1
+        return reason is None
 
     def by_torch(self, tuple arguments):
         """What torch's own operator returns, as if this one were not here."""
@@ -176,6 +191,8 @@ cdef class Call:
     cdef int directions
     cdef double dropout
     cdef PackedBatch packed
+    cdef object packing         # of a batch with resets (fastrnn.packing), or None
+    cdef object reset           # and those, (T, B)
 
     def __init__(self, Operator operator):
         self.operator = operator
@@ -278,7 +295,7 @@ cdef class Call:
         cdef Py_ssize_t inputs = self.x.shape[2 if self.operator.form == INPUT else 1]
         if len(self.weights) != each * self.layers * self.directions:
             return False
-        for layer in range(self.layers):
+        for _ in range(self.layers):
             for _ in range(self.directions):
                 expected = [(rows, inputs), (rows, self.P)] + [(rows,)] * (2 * self.biases)
                 if self.projected:
@@ -289,6 +306,16 @@ cdef class Call:
                     i += 1
             inputs = self.P * self.directions
         return True
+
+    cdef take_resets(self, reset):
+        """Cut the batch's rows where reset (T, B) says."""
+        T = self.x.shape[1 if self.batch_first else 0]
+        places = np.arange(T * self.B).reshape((self.B, T) if self.batch_first else (T, self.B))
+        if self.batch_first:
+            places = np.ascontiguousarray(places.T)
+        self.reset = reset
+        self.packing = packing(places, T * self.B, np.full(self.B, T), None, reset, True, 1)
+        self.packed = self.packing.batch
 
     cdef bint needs_gradient(self):
         for tensor in (self.x, *self.states, *self.weights):
@@ -354,14 +381,22 @@ cdef class Call:
 
     cdef cnp.ndarray rows_of(self, tensor):
         """x, y or a gradient of one as the engine takes it: (T, B, columns), or (N, columns) where it is packed."""
-        cdef cnp.ndarray array = array_of(tensor.transpose(0, 1) if self.batch_first else tensor)
+        cdef cnp.ndarray array
+        if self.packing is not None:
+            array = array_of(tensor)
+            return self.packing.pack(array.reshape(-1, cnp.PyArray_DIM(array, 2)))
+        array = array_of(tensor.transpose(0, 1) if self.batch_first else tensor)
         if self.operator.form == INPUT or self.packed is not None:
             return array
         columns = cnp.PyArray_DIM(array, 1)
         return array.reshape(cnp.PyArray_DIM(array, 0) // self.B, self.B, columns)
 
     cdef tensor_of_rows(self, cnp.ndarray array):
-        """The other way: in the form of the operator's x or y, without a copy."""
+        """The other way: in the form of the operator's x or y, without a copy but where there are resets."""
+        if self.packing is not None:
+            T = len(self.packing.target) // self.B
+            rows = self.packing.unpack(array)
+            return from_numpy(rows.reshape(self.B if self.batch_first else T, -1, cnp.PyArray_DIM(array, 1)))
         if self.operator.form != INPUT and self.packed is None:
             array = array.reshape(-1, array.shape[2])
         return from_numpy(array.swapaxes(0, 1) if self.batch_first else array)
@@ -380,14 +415,21 @@ cdef class Call:
 
     cdef tuple forward(self, x, states, weights, bint taped):
         """y, the final states, and what the engine keeps for backward."""
-        cdef list initial = self.kinds_of(states)
+        cdef list given = self.kinds_of(states), initial = given
         cdef cnp.ndarray rows = self.rows_of(x)
         cdef Workspace workspace = self.workspace(arrays_of(weights))
+        if self.packing is not None:
+            initial = [self.packing.initial_states(kind) for kind in given]
         try:
             y, final, records = workspace.stack.forward(
                 rows, initial, taped, 0.0, None, threads_of_torch(), self.packed)
         finally:
             give_back(workspace)
+        if self.packing is not None:
+            final = [
+                self.packing.final_states(kind, own, (<object> own).shape, own.dtype)
+                for kind, own in zip(final, given)
+            ]
         return self.tensor_of_rows(y), self.tensors_of_kinds(final), records
 
     cdef list backward(self, records, weights, dy, dfinal, needs):
@@ -398,6 +440,9 @@ cdef class Call:
         cdef cnp.ndarray rows = None if dy is None else self.rows_of(dy)
         cdef Py_ssize_t first = 1 + len(dfinal)
         into = [zeros_like(array) for array in arrays] if any(needs[first:]) else None
+        given = kinds
+        if self.packing is not None and kinds is not None:
+            kinds = [self.packing.final_gradients(kind) for kind in kinds]
         workspace = self.workspace(arrays)
         try:
             workspace.stack.prepare_backward(records, wants_x)
@@ -405,6 +450,8 @@ cdef class Call:
                 records, rows, kinds, wants_x, self.gradients(into), threads_of_torch())
         finally:
             give_back(workspace)
+        if self.packing is not None:
+            dinitial = self.through_resets(dinitial, given)
         result = [self.tensor_of_rows(dx) if wants_x else None]
         result += [
             gradient if wanted else None
@@ -413,6 +460,16 @@ cdef class Call:
         if into is None:
             return result + [None] * len(arrays)
         return result + [from_numpy(array) if wanted else None for array, wanted in zip(into, needs[first:])]
+
+    cdef list through_resets(self, list dinitial, list dfinal):
+        """The gradients of the rows' initial states of those of the sequences', and of the final ones."""
+        if dfinal is None:
+            dfinal = [None] * len(dinitial)
+        return [
+            self.packing.initial_gradients(
+                kind, own, (cnp.PyArray_DIM(kind, 0), self.B, cnp.PyArray_DIM(kind, 2)), kind.dtype)
+            for kind, own in zip(dinitial, dfinal)
+        ]
 
     cdef list gradient_kinds(self, dfinal):
         """The gradients of the final states as arrays, or None where there is none at all."""
@@ -428,7 +485,7 @@ cdef class Call:
 
     cdef list gradients(self, list into):
         """Gradients for each layer and direction, over these arrays in the order of the weights."""
-        cdef Py_ssize_t each = 2 + 2 * self.biases + self.projected, i, layer
+        cdef Py_ssize_t each = 2 + 2 * self.biases + self.projected, i
         cdef list flat = []
         for i in range(0, each * self.layers * self.directions, each):
             if into is None:
@@ -488,6 +545,26 @@ cdef list gradients_of(ctx, dy, tuple dfinal):
     return call.backward(records, tensors[first:], dy, dfinal, needs)
 
 
+def with_resets_by_torch(operator, tuple arguments, reset):
+    """What `Operator.with_resets` returns, of torch's operator: it runs from one reset to the next.
+
+    arguments: of `lstm.input` or its like, for one direction; reset (T, B), bool, an array
+    """
+    x, state, *options, batch_first = arguments
+    if batch_first:
+        x = x.transpose(0, 1)
+    single = not isinstance(state, (list, tuple))
+    states, ys = ([state] if single else list(state)), []
+    begins = [t for t in range(len(x)) if t == 0 or reset[t].any()]
+    for begin, end in zip(begins, [*begins[1:], len(x)]):
+        kept = torch.from_numpy(~reset[begin])[:, None]
+        states = [torch.where(kept, one, torch.zeros_like(one)) for one in states]
+        y, *states = operator((x[begin:end], states[0] if single else states, *options, False))
+        ys.append(y)
+    y = torch.cat(ys)
+    return (y.transpose(0, 1) if batch_first else y, *states)
+
+
 cdef list gradients_by_torch(Call call, tuple tensors, tuple dout, tuple needs):
     """The gradients as torch's own operators give them, from the beginning; they may be differentiated again."""
     cdef Py_ssize_t first = 1 + call.operator.states
@@ -496,8 +573,11 @@ cdef list gradients_by_torch(Call call, tuple tensors, tuple dout, tuple needs):
         if not again:
             tensors = tuple(
                 [tensor.detach().requires_grad_(wanted) for tensor, wanted in zip(tensors, needs)])
-        outputs = call.operator.by_torch(
-            call.operator.arguments_for(call, tensors[0], list(tensors[1:first]), list(tensors[first:])))
+        arguments = call.operator.arguments_for(call, tensors[0], list(tensors[1:first]), list(tensors[first:]))
+        if call.reset is None:
+            outputs = call.operator.by_torch(arguments)
+        else:
+            outputs = with_resets_by_torch(call.operator.by_torch, arguments, call.reset)
         if call.operator.form == CELL:
             final = outputs if call.operator.states == 2 else (outputs,)
             outputs, dout = final, dout[1:]
