@@ -587,10 +587,7 @@ cdef list gradients_by_torch(Call call, tuple tensors, tuple dout, tuple needs):
     cdef bint again = grad_enabled()
     with torch.enable_grad():
         # Where one tensor is given twice or made of another, each is to get the gradient of its own place alone.
-        tensors = tuple([
-            (tensor.view_as(tensor) if again else tensor.detach().requires_grad_()) if wanted else tensor.detach()
-            for tensor, wanted in zip(tensors, needs)
-        ])
+        tensors = tuple([tensor.view_as(tensor) if wanted else tensor.detach() for tensor, wanted in zip(tensors, needs)])
         arguments = call.operator.arguments_for(call, tensors[0], list(tensors[1:first]), list(tensors[first:]))
         if call.reset is None:
             outputs = call.operator.by_torch_twice_differentiable(arguments)
