@@ -50,4 +50,4 @@ def test_every_sample_and_its_gradients(name, dtype, training):
             expected = reference(module, *given.args, **given.kwargs)
             torch.testing.assert_close(ours[0], expected)
         count += 1
-    assert count >= 4, "torch has samples of it"
+    assert count >= 2, "torch has samples of it"
