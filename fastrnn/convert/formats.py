@@ -3,7 +3,7 @@
 A format is a module with
 
     NAME, EXTENSIONS                      its name in words, and what its files' names end in
-    recognise(path, head) -> bool         by the first bytes `head`, then by the name
+    recognise(path, head) -> bool         by content, of which `head` is the beginning; then names decide
     read(path, ...) -> Model              arguments by keyword say what the files leave open
     write(model, path)                    absent where it is read only
     written_here(path) -> bool            whether `write` made a file that is recognised; absent for "never"
@@ -19,6 +19,7 @@ import os
 import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +30,7 @@ from fastrnn.convert.model import Model, Row
 AnyPath = str | os.PathLike[str]
 Format = Any  # a module
 
-# In the order in which they are asked: those with a magic number before those that look at names.
+# In the order in which they are asked: those with a magic number first.
 _FORMATS = {
     "keras": "fastrnn.convert.keras",
     "npz": "fastrnn.convert.npz",
@@ -44,7 +45,10 @@ _HEAD = 65_536
 _MOST_NAMES = 8  # in a message
 
 # What readers raise on a file that is cut off or scrambled, besides the ValueErrors that say what it is.
-_DAMAGE = (KeyError, IndexError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, struct.error)
+_DAMAGE = (
+    *(KeyError, IndexError, TypeError, AttributeError, EOFError, OverflowError, RuntimeError, NotImplementedError),
+    *(struct.error, zlib.error),
+)
 
 
 def _formats() -> Iterator[Format]:
@@ -71,7 +75,9 @@ def recognise(path: AnyPath) -> Format | None:
     if path.is_file():
         with path.open("rb") as file:
             head = file.read(_HEAD)
-    return next((one for one in _formats() if one.recognise(path, head)), None)
+    by_content = (one for one in _formats() if one.recognise(path, head))
+    by_name = (one for one in _formats() if path.name.lower().endswith(tuple(one.EXTENSIONS)))
+    return next(by_content, None) or next(by_name, None)
 
 
 def read(path: AnyPath, **assume: Any) -> Model:

@@ -24,10 +24,8 @@ _KNOWN = ("layers", "in_shape", record.KEY)
 
 
 def recognise(path: Path, head: bytes) -> bool:
-    """JSON, an object, with layers or with weights; or that and the name."""
-    if not head.lstrip().startswith(b"{"):
-        return False
-    return b'"layers"' in head or b"weight" in head or path.name.lower().endswith(EXTENSIONS)
+    """JSON, an object, with layers or with weights."""
+    return head.lstrip().startswith(b"{") and (b'"layers"' in head or b"weight" in head)
 
 
 def read(path: Path) -> Model:

@@ -21,10 +21,8 @@ _TRAINING = ("optimizer.", "state.")  # what begins names of such a file that on
 
 
 def recognise(path: Path, head: bytes) -> bool:
-    """A header's length, and the header, which is JSON; or the name."""
-    return (len(head) > 8 and int.from_bytes(head[:8], "little") < 100_000_000 and head[8:9] == b"{") or (
-        path.name.lower().endswith(EXTENSIONS)
-    )
+    """A header's length, and the header, which is JSON."""
+    return len(head) > 8 and int.from_bytes(head[:8], "little") < 100_000_000 and head[8:9] == b"{"
 
 
 def read(path: Path, *, nonlinearity: str | None = None, merge: str | None = None, linear: str = "") -> Model:
