@@ -24,7 +24,7 @@ def random_layer(kind, name, inputs, width, seed=0, **options):
 
 def random_model(*layers, **notes):
     made = [random_layer(*words, seed=place, **options) for place, (*words, options) in enumerate(layers)]
-    return Model(made, "", notes)
+    return Model(made, "", notes, chain=True)
 
 
 def run(model, x):

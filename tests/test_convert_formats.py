@@ -119,6 +119,18 @@ def test_layers_that_do_not_follow_each_other_are_no_chain(tmp_path):
     convert.write(model, tmp_path / "m.npz")
 
 
+def test_models_are_written_only_of_layers_that_are_said_to_follow_each_other(tmp_path):
+    np.savez(tmp_path / "m.npz", **MODELS["plain"].state_dict())
+    with pytest.raises(ValueError, match=r"nothing says that its layers follow each other.*order=lstm_0,gru_1,dense_2"):
+        convert.convert(tmp_path / "m.npz", tmp_path / "m.json")
+    convert.convert(tmp_path / "m.npz", tmp_path / "again.npz")
+    with pytest.raises(ValueError, match="order is 'lstm_0,gru_1'; expected all of lstm_0, gru_1, dense_2"):
+        convert.read(tmp_path / "m.npz", order="lstm_0,gru_1")
+    convert.convert(tmp_path / "m.npz", tmp_path / "m.json", order="lstm_0,gru_1,dense_2")
+    x = random_array(np.random.default_rng(5), 2, 7, 5)
+    np.testing.assert_allclose(run(convert.read(tmp_path / "m.json"), x), run(MODELS["plain"], x), atol=1e-6)
+
+
 def test_layers_that_are_wrong_are_refused_by_name():
     good = random_layer("LSTM", "x", 5, 4)
     for changes, words in (
@@ -143,10 +155,10 @@ def test_character_models_are_read_without_their_training(tmp_path):
     trainer = trained(steps=3)
     trainer.save(tmp_path / "m.safetensors")
     model = convert.read(tmp_path / "m.safetensors")
-    assert [(layer.kind, layer.name) for layer in model.layers] == [("Linear", "head"), ("LSTM", "recurrent")]
+    assert [(layer.kind, layer.name) for layer in model.layers] == [("LSTM", "recurrent"), ("Linear", "head")]
     assert not model.rest
     theirs = trainer.model.recurrent.state_dict()
-    for name, array in model.layers[1].tensors.items():
+    for name, array in model.layers[0].tensors.items():
         np.testing.assert_array_equal(array, theirs[name])
 
 
@@ -154,9 +166,13 @@ def test_a_damaged_record_is_refused(tmp_path):
     import safetensors.numpy
 
     tensors = fastrnn.Linear(3, 2, seed=0).state_dict()
-    for record in ("{", "[]", '{"layers": [{"kind": "Conv", "name": "", "options": {}}], "notes": {}}',
-                   '{"layers": [{"kind": "Linear", "name": "", "options": {"bias": [1]}}], "notes": {}}',
-                   '{"layers": [], "notes": []}'):  # fmt: skip
+    for record in (
+        "{",
+        "[]",
+        '{"layers": [{"kind": "Conv", "name": "", "options": {}}], "notes": {}, "chain": true}',
+        '{"layers": [{"kind": "Linear", "name": "", "options": {"bias": [1]}}], "notes": {}, "chain": true}',
+        '{"layers": [], "notes": [], "chain": true}',
+    ):
         safetensors.numpy.save_file(tensors, tmp_path / "m.safetensors", {"fastrnn": record})
         with pytest.raises(ValueError, match="the record 'fastrnn'"):
             convert.read(tmp_path / "m.safetensors")

@@ -168,6 +168,30 @@ def test_options_that_fastrnn_has_not_are_refused_by_name(tmp_path):
             convert.read(path)
 
 
+def test_activations_that_follow_layers_stay_and_what_ends_a_chain_is_not_lost(tmp_path):
+    source, target = tmp_path / "source.h5", tmp_path / "target.keras"
+    theirs = network(
+        *(L.LSTM(4, return_sequences=True), L.Activation("relu"), L.Dropout(0.5)),
+        *(L.Dense(3), L.ReLU(), L.Dense(3), L.Softmax()),
+    )
+    theirs.save(source)
+    convert.convert(source, target)
+    x = x_of(theirs)
+    again = keras.saving.load_model(target)
+    np.testing.assert_allclose(again.predict(x, verbose=0), theirs.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    inputs = keras.Input((None, 5))
+    one, two = (L.LSTM(5, return_sequences=True)(inputs) for _ in range(2))
+    for model, words in (
+        (network(L.LSTM(4, return_sequences=True), L.Reshape((-1, 2, 2)), L.Dense(2)), "order=lstm"),
+        (network(L.Masking(-1.0), L.LSTM(4, return_sequences=True), L.Dense(2)), "order=lstm"),
+        (keras.Model(inputs, L.Add()([one, two])), "order=lstm"),
+        (network(L.Bidirectional(L.LSTM(4)), L.Dense(2)), "order=bidirectional"),
+    ):
+        model.save(source)
+        with pytest.raises(ValueError, match=words):
+            convert.convert(source, target)
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_weights_of_other_layers_are_left_over_and_refused(tmp_path, file):
     theirs = network(L.Conv1D(4, 3), L.BatchNormalization(), L.LSTM(4, return_sequences=True))

@@ -13,6 +13,7 @@ and is imported when a file calls for it, as is the package that reads its files
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import os
@@ -43,6 +44,7 @@ _FORMATS = {
 }
 _HEAD = 65_536
 _MOST_NAMES = 8  # in a message
+_WEIGHTS_ALONE = (".npz", ".safetensors", ".h5", ".hdf5")  # what these hold need not be a chain
 
 # What readers raise on a file that is cut off or scrambled, besides the ValueErrors that say what it is.
 _DAMAGE = (
@@ -87,7 +89,8 @@ def read(path: AnyPath, **assume: Any) -> Model:
     ----------
     path : path
     **assume
-        What files of some formats do not say: nonlinearity="relu", merge="sum", reset_after=False, forget_bias=1.0,
+        order="body,head" says that these are all layers, and follow each other so. The others are what files of some
+        formats do not say: nonlinearity="relu", merge="sum", reset_after=False, forget_bias=1.0,
         recurrent_activation="sigmoid", linear="decoder,head". Each format has its own; another one's is an error.
 
     Returns
@@ -107,13 +110,18 @@ def read(path: AnyPath, **assume: Any) -> Model:
     form = recognise(path)
     if form is None:
         raise ValueError(f"{os.fspath(path)}: of no format that fastrnn reads; expected one of {_listed(_formats())}")
+    order = assume.pop("order", None)
     _check_assumptions(form, assume)
     try:
         model: Model = form.read(Path(path), **assume)
         model.check()
+        if order is not None:
+            model.put_in_order(str(order).split(","))
     except (ValueError, zipfile.BadZipFile) as error:
         raise _about(path, error) from error
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one comes of a place that is none
+            raise
         raise ValueError(
             f"{os.fspath(path)}: not a whole file of the format {form.NAME} ({type(error).__name__}: {error})"
         ) from error
@@ -131,7 +139,7 @@ def _check_assumptions(form: Format, assume: dict[str, Any]) -> None:
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for name in assume:
         if name not in known:
-            expected = ", ".join(known) or "none"
+            expected = ", ".join([*known, "order"])
             raise TypeError(f"{form.NAME}: nothing is left open that {name} could say; expected {expected}")
 
 
@@ -151,6 +159,12 @@ def write(model: Model, path: AnyPath) -> None:
         raise ValueError(
             f"{len(model.rest)} tensors of layers that fastrnn has not: {names}; expected none, or to be told to leave "
             "them out (--leave-out, leave_out=True)"
+        )
+    if len(model.layers) > 1 and not model.chain and not path.name.lower().endswith(_WEIGHTS_ALONE):
+        names = ",".join(layer.name for layer in model.layers)
+        raise ValueError(
+            f"nothing says that its layers follow each other, as those of a {form.NAME} file ({path.suffix}) do; "
+            f"expected that it is said: order={names} or another order"
         )
     with tempfile.TemporaryDirectory(prefix=".fastrnn-", dir=path.parent) as folder:
         beside = Path(folder) / path.name

@@ -59,13 +59,14 @@ def read(
     """
     arrays = _arrays(path)
     text = _comment(path)
-    records, notes = record.parse(text) if text else ([], {})
+    said = record.parse(text) if text else record.Record()
     cells, arrays = tf1.layers_of(arrays, forget_bias=forget_bias, kind=kind, nonlinearity=nonlinearity)
     tensors, sources = _long_names(arrays)
     layers, rest = layers_of(
-        tensors, sources=sources, nonlinearity=nonlinearity, merge=merge, linear=linear, records=records
+        tensors, sources=sources, nonlinearity=nonlinearity, merge=merge, linear=linear, records=said.layers
     )
-    return Model([*cells, *layers], "npz", notes, {sources[name]: array for name, array in rest.items()})
+    left = {sources[name]: array for name, array in rest.items()}
+    return Model([*cells, *layers], "npz", said.notes, left, said.chain)
 
 
 def _arrays(path: Path) -> dict[str, Array]:
