@@ -136,6 +136,30 @@ def test_layers_that_fastrnn_has_not_are_left_over_by_name(tmp_path):
     assert set(model.rest) == wanted
 
 
+@pytest.mark.parametrize("root", ["layers", "_layer_checkpoint_dependencies"])
+def test_new_files_of_weights_have_numbers_for_names(tmp_path, root):
+    values, path = arrays(4), tmp_path / "m.weights.h5"
+    with h5py.File(path, "w") as file:
+        for number, array in enumerate(values):
+            file[f"{root}/lstm_3/cell/vars/{number}"] = array
+        file[f"{root}/dropout/seed_generator/vars/0"] = np.zeros(2, "uint32")
+        file["optimizer/vars/0"] = np.ones(3, "f")
+    model = convert.read(path)
+    assert [(layer.kind, layer.name) for layer in model.layers] == [("LSTM", "lstm_3")]
+    assert model.notes["optimizer"] == "its state is left out" and not model.rest
+    np.testing.assert_allclose(run(model, X), lstm(X, *values), atol=1e-6)
+    with h5py.File(path, "a") as file:
+        file["vars/0"] = np.ones(3, "f")  # a weight of the model's own
+    assert list(convert.read(path).rest) == ["vars/0"]
+
+
+def test_hdf5_files_of_others_are_refused(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["data"] = np.ones(3)
+    with pytest.raises(ValueError, match="an HDF5 file, but not one of Keras"):
+        convert.read(tmp_path / "m.h5")
+
+
 def test_wrong_shapes_are_named(tmp_path):
     kernel, recurrent, bias = arrays(4)
     for values, words in (

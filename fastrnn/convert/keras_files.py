@@ -20,7 +20,7 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 Config = dict[str, Any]  # "class_name" and "config" of a layer
 
-_ROOTS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3; the first files of that kind, of Keras 2.12
+_ROOTS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3; the first files of that kind, of Keras 2.12 and 2.13
 _INNER = re.compile(r"(?:(?P<side>forward_layer|backward_layer|layer)/)?(?:cell/)?vars/(?P<number>\d+)")
 _SEEDS = "seed_generator"  # the random state of dropout
 
@@ -102,11 +102,12 @@ def open_content(path: Path) -> Content:
 def _of_hdf5(file: Any) -> Content:
     mark: dict[str, Any] = json.loads(file.attrs[KEY]) if KEY in file.attrs else {"layers": {}, "chain": False}
     chain, said = mark["chain"] is True, mark["layers"]
-    if any(root in file for root in _ROOTS):
-        return Content(list(_new(file, _root(file), None, "")), "3", _notes(file), chain, said)
     config = json.loads(file.attrs["model_config"]) if "model_config" in file.attrs else None
     group = file.get("model_weights", file)
-    if "layer_names" not in group.attrs and "layer_names0" not in group.attrs:
+    old = "layer_names" in group.attrs or "layer_names0" in group.attrs
+    if not old and any(root in file for root in _ROOTS):
+        return Content(list(_new(file, _root(file), None, "")), "3", _notes(file), chain, said)
+    if not old:
         raise ValueError("an HDF5 file, but not one of Keras: it has neither layer_names nor a group called layers")
     version = _text(group.attrs.get("keras_version", file.attrs.get("keras_version", "")))
     return Content(list(_old(group, config)), version, _notes(file), is_sequential(config) or chain, said)

@@ -57,6 +57,8 @@ def read(path: Path, *, nonlinearity: str | None = None, merge: str | None = Non
         A pickle that holds anything but tensors and plain values, several state_dicts, a damaged file.
     """
     if not zipfile.is_zipfile(path):
+        if path.read_bytes()[:1] != b"\x80":
+            raise ValueError("no zip archive as torch.save writes it, or cut off; expected a whole one")
         raise ValueError(f"a bare pickle, which could run code when it is read; {_MEND}")
     with zipfile.ZipFile(path) as archive:
         content = _Unpickler(archive).load()

@@ -73,17 +73,6 @@ def _of_character_model(metadata: dict[str, str]) -> record.Record:
     return record.Record([body, ("Linear", "head", {})], notes, True)
 
 
-def is_character_model(path: Path) -> bool:
-    """Whether `fastrnn train` wrote the file."""
-    import safetensors
-
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return bool((file.metadata() or {}).get("format") == CHARACTER_MODEL)
-    except (OSError, safetensors.SafetensorError):
-        return False
-
-
 def write(model: Model, path: Path) -> None:
     """Write a state_dict, and each layer's kind and options in the metadata."""
     import safetensors.numpy
