@@ -26,7 +26,8 @@ ROOMS = {
     "torch/": ["_core/", "torch/", OTHERS],
     "charlm/": ["charlm/", "__init__.py", "cells.py", OTHERS],
     "bench/": ["bench/", "charlm/__init__.py", "reference/", "__init__.py", "cells.py", OTHERS],
-    "cli/": ["_core/", "bench/", "charlm/", "cli/", "__init__.py", "cells.py", OTHERS],
+    "convert/": ["convert/", "cells.py", OTHERS],
+    "cli/": ["_core/", "bench/", "charlm/", "cli/", "convert/", "__init__.py", "cells.py", OTHERS],
     "__main__.py": ["cli/"],
 }
 
