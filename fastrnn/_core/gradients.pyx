@@ -37,7 +37,7 @@ cdef Py_ssize_t layer_scratch_numbers(const Layer *w, bint indices) noexcept nog
 
 
 cdef class Gradients:
-    """Where gradients of one direction are added: nowhere without arrays (frozen weights). fresh: see LayerGradients."""
+    """Where gradients of one direction are added; without arrays (frozen) nowhere. fresh: see LayerGradients."""
 
     def __init__(self, weight_ih=None, weight_hh=None, bias_ih=None, bias_hh=None, weight_hr=None, bint fresh=False):
         self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]

@@ -5,9 +5,9 @@ a) A caller lends its arrays for one run. Nothing keeps them afterwards.
 b) A workspace is a stack of given sizes with the memory of its packed copies. It is found by its sizes, used by one run
    at a time, and kept for the next run of those sizes.
 c) Packed copies serve again only if the weights have the same bits as when the copies were made. All of them are
-   compared: no address and no version tells whether an array has changed. First comes a sample of a few numbers,
-   because after a training step it nearly always differs. The whole is copied, for comparison, only where a sample came
-   out equal: a loop that trains never pays for it.
+   compared: no address and no version tells whether an array has changed. First comes a sample of a few numbers:
+   after a training step it nearly always differs. The whole is copied, for comparison, only where a sample came
+   out equal, so a loop that trains never pays for it.
 d) The copy for comparison is made before the packed ones. A write by somebody else in between makes the next comparison
    fail, so the weights are packed again.
 e) A backward run names the stamp of its forward run. Where a workspace still has it, its copies are of those values, and
