@@ -8,8 +8,8 @@ c) Packed copies serve again only if the weights have the same bits as when the 
    compared: no address and no version tells whether an array has changed. First comes a sample of a few numbers:
    after a training step it nearly always differs. The whole is copied, for comparison, only where a sample came
    out equal, so a loop that trains never pays for it.
-d) The copy for comparison is made before the packed ones. A write by somebody else in between makes the next comparison
-   fail, so the weights are packed again.
+d) The copy for comparison is made before the packed ones. A write by somebody else in between makes the next
+   comparison fail, so the weights are packed again.
 e) A backward run names the stamp of its forward run. Where a workspace still has it, its copies are of those values, and
    nothing is compared.
 """
