@@ -114,7 +114,8 @@ def ends(layers: Sequence[Layer]) -> tuple[int, np.dtype[Any]]:
         "dtype": [next(iter(layer.tensors.values())).dtype.name for layer in layers],
     }.items():
         if len(set(values)) > 1:
-            raise ValueError(f"ONNX: {name} is {' and '.join(map(str, values))}; expected the same of all layers")
+            got = " and ".join(map(str, dict.fromkeys(values)))
+            raise ValueError(f"ONNX: {name} is {got}; expected the same of all layers")
     names = [layer.name for layer in layers]
     if len(set(names)) < len(names):
         raise ValueError(f"ONNX: the layers' names are {', '.join(map(repr, names))}; expected one of its own for each")
