@@ -81,7 +81,7 @@ def chain(
             value = writer.linear(layer, value)
         else:
             value = writer.recurrent(layer, value, axes[0] if batch_first else axes[1], states)
-    writer.output(writer.node("Identity", [value], ["y"]), (*axes, width), first=True)
+    writer.output(value, "y", (*axes, width), first=True)
     return writer.model()
 
 
@@ -116,7 +116,12 @@ class Writer:
         self._inputs.append(self._value(name, shape, dtype or self._dtype))
         return name
 
-    def output(self, name: str, shape: tuple[Axis, ...], first: bool = False) -> None:
+    def output(self, value: str, name: str, shape: tuple[Axis, ...], first: bool = False) -> None:
+        """Let a node's output be one of the graph's, under that name."""
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                renamed = [name if one == value else one for one in names]
+                names[:] = renamed
         self._outputs.insert(0 if first else len(self._outputs), self._value(name, shape, self._dtype))
 
     def constant(self, name: str, array: Array) -> str:
@@ -228,6 +233,7 @@ class Writer:
         name, D = layer.full_name(kind), len(suffixes(layer))
         if len(set(widths)) > 1:
             for k, (part, H) in enumerate(zip(parts, widths, strict=True)):
-                self.output(self.node("Identity", [part], [f"{name}_l{k}"]), (D, batch, H))
+                self.output(part, f"{name}_l{k}", (D, batch, H))
         else:
-            self.output(self.node("Concat", parts, [name], axis=0), (D * len(parts), batch, widths[0]))
+            whole = self.node("Concat", parts, axis=0) if len(parts) > 1 else parts[0]
+            self.output(whole, name, (D * len(parts), batch, widths[0]))
