@@ -539,7 +539,7 @@ class Recurrent(Module):
         names = ("num_layers", "bias", "batch_first", "bidirectional", "proj_size", "merge", "reset_after")
         options = {name: getattr(self, name) for name in (*names, "nonlinearity") if hasattr(self, name)}
         axes = (batch, time) if self.batch_first else (time, batch)
-        return writing.one(self.NAME, self.params, options, path, opset, states, axes)
+        return writing.one(self.NAME, self.state_dict(), options, path, opset, states, axes)
 
 
 def _no_place(who: str, dropout: float) -> str:

@@ -169,4 +169,4 @@ class Linear(Module):
         """
         from fastrnn.convert.onnx import writing
 
-        return writing.one("Linear", self.params, {"bias": self._bias}, path, opset, False, tuple(axes))
+        return writing.one("Linear", self.state_dict(), {"bias": self._bias}, path, opset, False, tuple(axes))

@@ -213,6 +213,19 @@ def test_layers_that_onnx_has_not_are_refused_by_name():
             fastrnn.LSTM(I, H).to_onnx(opset=opset)
 
 
+def test_arguments_of_to_onnx_are_checked(tmp_path):
+    layer = fastrnn.LSTM(I, H)
+    for wrong in (17.0, True, "17"):
+        with pytest.raises(ValueError, match=f"ONNX: opset is {wrong!r}; expected 7 to 25"):
+            layer.to_onnx(opset=wrong)
+    with pytest.raises(TypeError, match="ONNX: states is 1; expected True or False"):
+        layer.to_onnx(states=1)
+    for wrong in ("", 0, -1, 2.5, None, True):
+        with pytest.raises(ValueError, match=f"ONNX: an axis is {wrong!r}; expected a name, or a length of at least 1"):
+            layer.to_onnx(tmp_path / "layer.onnx", time=wrong)
+    assert not list(tmp_path.iterdir())
+
+
 def changed(place, **changes):
     def change(layers):
         layers[place] = Layer(**{**vars(layers[place]), **changes})

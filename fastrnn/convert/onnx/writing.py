@@ -33,8 +33,7 @@ def one(
     axes: Sequence[Axis],
 ) -> Any:
     """A layer alone as a ModelProto, written to `path` if there is one."""
-    plain = {name: np.asarray(array) for name, array in tensors.items()}
-    model = chain([Layer(kind, "", plain, options)], opset, states, axes)
+    model = chain([Layer(kind, "", dict(tensors), options)], opset, states, axes)
     if path is not None:
         save(model, path)
     return model
@@ -60,8 +59,10 @@ def chain(
     ValueError
         What is no chain, or what ONNX has not.
     """
-    if not OLDEST <= opset <= NEWEST:
-        raise ValueError(f"ONNX: opset is {opset}; expected {OLDEST} to {NEWEST}")
+    if isinstance(opset, bool) or not isinstance(opset, int) or not OLDEST <= opset <= NEWEST:
+        raise ValueError(f"ONNX: opset is {opset!r}; expected {OLDEST} to {NEWEST}")
+    if not isinstance(states, bool):
+        raise TypeError(f"ONNX: states is {states!r}; expected True or False")
     for layer in layers:
         check(layer)
     width, dtype = ends(layers)
@@ -69,6 +70,9 @@ def chain(
     batch_first = any(layer.options.get("batch_first", False) for layer in recurrent)
     if axes is None:
         axes = ("B", "T") if batch_first else ("T", "B")
+    for axis in axes:
+        if not (axis and isinstance(axis, str)) and not (type(axis) is int and axis > 0):
+            raise ValueError(f"ONNX: an axis is {axis!r}; expected a name, or a length of at least 1")
     writer = Writer(opset, dtype)
     if layers[0].kind == "Embedding":
         value = writer.input("ids", tuple(axes), np.dtype(np.int64))
