@@ -172,3 +172,44 @@ def test_a_tensor_that_no_layer_takes_is_refused(read_model):
     with pytest.raises(ValueError, match=r"model.onnx: no layer takes the tensor 'scale' of shape \(5,\)"):
         read_model(nodes, {"W": W, "R": R, "scale": floats(H)})
     assert read_model(nodes, {"W": W, "R": R, "scale": np.float32(2)}).notes["between"] == "Mul"
+
+
+def test_nodes_that_differ_are_layers_of_their_own(read_model):
+    def stacked(**second):
+        nodes = [
+            node("GRU", ["x", "W0", "R"], ["Y0"], "/rnn/GRU", linear_before_reset=1),
+            node("Squeeze", ["Y0", "one"], ["y0"]),
+            node("GRU", ["y0", "W1", "R"], ["y"], second.pop("name", "/rnn/GRU_1"), **second),
+        ]
+        constants = {"W0": W, "R": R, "W1": floats(1, 3 * H, H), "one": np.array([1])}
+        return [(layer.name, layer.options.get("num_layers", 1)) for layer in read_model(nodes, constants).layers]
+
+    assert stacked(linear_before_reset=1) == [("rnn", 2)]
+    assert stacked(linear_before_reset=0) == [("rnn", 1), ("rnn_1", 1)]
+    assert stacked(linear_before_reset=1, name="/other/GRU") == [("rnn", 1), ("other", 1)]
+
+
+@pytest.mark.parametrize("perm, batch_first", [([1, 0, 2], True), ([2, 1, 0], False)])
+def test_a_layer_is_batch_first_where_x_is_turned_and_y_turned_back(perm, batch_first, read_model):
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("GRU", ["t", "W", "R"], ["Y"], linear_before_reset=1),
+        node("Squeeze", ["Y", "one"], ["s"]),
+        node("Transpose", ["s"], perm=perm),
+    ]
+    (layer,) = read_model(nodes, {"W": W, "R": R, "one": np.array([1])}).layers
+    assert layer.options == {"bias": False} | ({"batch_first": True} if batch_first else {})
+
+
+@pytest.mark.parametrize("factor, merge", [(0.5, "ave"), (0.25, "sum")])
+def test_directions_that_are_added_and_halved_are_averaged(factor, merge, read_model):
+    nodes = [
+        node("RNN", ["x", "W", "R"], ["Y"], direction="bidirectional"),
+        node("Gather", ["Y", "zero"], ["f"], axis=1),
+        node("Gather", ["Y", "one"], ["b"], axis=1),
+        node("Add", ["f", "b"], ["s"]),
+        node("Mul", ["s", "factor"]),
+    ]
+    constants = {"zero": np.array(0), "one": np.array(1), "factor": np.float32(factor)}
+    (layer,) = read_model(nodes, constants | {"W": floats(2, H, I), "R": floats(2, H, H)}).layers
+    assert layer.options == {"bias": False, "bidirectional": True, "merge": merge}
