@@ -30,6 +30,19 @@ def model(nodes, feeds, outputs, constants=None, opset=17):
     return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=version)
 
 
+def session(model):
+    """ONNX Runtime with a model; a skip where it is not installed, or too old for the model's opset."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own class
+        if "official support" not in str(error) and "IR version" not in str(error):
+            raise
+    pytest.skip("the ONNX Runtime installed here is too old for the opset")
+
+
 @dataclass
 class Case:
     """A recurrent node, what goes in, and which parts of it are constants of the model."""

@@ -68,7 +68,10 @@ def assert_close(got, wanted):
 
 @pytest.mark.parametrize(
     "name, opset",
-    [*((name, 17) for name in CASES), *((name, opset) for name in ("lstm-batch-first", "rnn-relu-2") for opset in (9, 13))],
+    [
+        *((name, 17) for name in CASES),
+        *((name, opset) for name in ("lstm-batch-first", "rnn-relu-2") for opset in (9, 13)),
+    ],
 )
 def test_exported_models_agree_with_torch_and_keep_their_names(name, opset, tmp_path):
     kind, options = CASES[name]

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from onnx_models import Case, onnx, random_case, specified, value
+from onnx_models import Case, onnx, random_case, session, specified, value
 
 from fastrnn.convert.onnx import Runner
 
@@ -25,43 +25,37 @@ def assert_agree(case, expected, tolerance, seed):
         np.testing.assert_allclose(array, expected[name], rtol=0, atol=tolerance * scale, err_msg=f"{seed} {name}")
 
 
-def session(case):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(case.model().SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
 def newest_of_onnxruntime():
     """The newest opset of ours that the ONNX Runtime installed here reads."""
     for opset in range(25, 7, -1):
         case = random_case(0, 7)
         case.opset = opset
-        with suppress(Exception):  # its own class; it says that the opset is too new
-            session(case)
+        with suppress(pytest.skip.Exception):
+            session(case.model())
             return opset
     raise AssertionError("expected one")
 
 
+def compare_with_onnx_runtime(seeds):
+    pytest.importorskip("onnxruntime")
+    newest = newest_of_onnxruntime()
+    for seed in seeds:
+        case = random_case(seed, newest)
+        if case.op == "RNN" and "lens" in case.arrays:  # of length 0 some versions return what was in the memory
+            case.arrays["lens"] = np.maximum(case.arrays["lens"], 1)
+        names = [name for name in case.outputs if name]
+        expected = dict(zip(names, session(case.model()).run(names, case.feeds()), strict=True))
+        assert_agree(case, expected, 2 * TOLERANCE[np.float32], seed)
+
+
 @seeds(300)
 def test_random_models_agree_with_onnx_runtime(first):
-    newest = newest_of_onnxruntime()
-    for seed in range(first, first + CHUNK):
-        case = random_case(seed, newest)
-        run = session(case)
-        names = [name for name in case.outputs if name]
-        expected = dict(zip(names, run.run(names, case.feeds()), strict=True))
-        assert_agree(case, expected, 2 * TOLERANCE[np.float32], seed)
+    compare_with_onnx_runtime(range(first, first + CHUNK))
 
 
 @pytest.mark.slow
 def test_many_random_models_agree_with_onnx_runtime():
-    newest = newest_of_onnxruntime()
-    for seed in range(1000, 3000):
-        case = random_case(seed, newest)
-        names = [name for name in case.outputs if name]
-        expected = dict(zip(names, session(case).run(names, case.feeds()), strict=True))
-        assert_agree(case, expected, 2 * TOLERANCE[np.float32], seed)
+    compare_with_onnx_runtime(range(1000, 3000))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -1,10 +1,11 @@
 """Layers written as ONNX give what they give here, in ONNX Runtime and in our runner, and are read back bit for bit."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
-from onnx_models import onnx
+from onnx_models import onnx, session
 
 import fastrnn
 from fastrnn.convert import Layer, Model
@@ -67,14 +68,6 @@ def fed(layer, x, state):
     return {"x": x} | dict(zip(("h0", "c0"), flat((x, state))[1:], strict=False)) if state is not None else {"x": x}
 
 
-def in_onnx_runtime(model, feeds):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)
-
-
 @pytest.mark.parametrize("opset", [7, 11, 13, 18, 22])
 @every_layer
 def test_a_written_layer_runs_in_onnx_runtime(kind, options, opset):
@@ -83,7 +76,7 @@ def test_a_written_layer_runs_in_onnx_runtime(kind, options, opset):
         model = layer.to_onnx(opset=opset, states=states)
         onnx.checker.check_model(model, full_check=True)
         x, state = given(layer, states)
-        for got, wanted in zip(in_onnx_runtime(model, fed(layer, x, state)), flat(layer(x, state)), strict=True):
+        for got, wanted in zip(session(model).run(None, fed(layer, x, state)), flat(layer(x, state)), strict=True):
             assert got.shape == wanted.shape
             np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
 
@@ -154,7 +147,7 @@ def test_a_linear_layer_is_written(axes, bias, tmp_path):
     model = layer.to_onnx(path, axes=axes)
     onnx.checker.check_model(model, full_check=True)
     x = floats(*(2, 3, 4)[: len(axes)], I)
-    for got in (in_onnx_runtime(model, {"x": x})[0], Runner(model).run({"x": x})["y"]):
+    for got in (session(model).run(None, {"x": x})[0], Runner(model).run({"x": x})["y"]):
         np.testing.assert_allclose(got, layer(x), rtol=0, atol=1e-5)
     (found,) = read(path).layers
     assert found.kind == "Linear" and found.options == ({} if bias else {"bias": False})
@@ -191,7 +184,7 @@ def test_a_chain_is_written_and_read_back(batch_first, tmp_path):
     wanted = [second(first(hidden)), h, c, last]
     outputs = Runner(path).run({"ids": ids})
     assert list(outputs) == ["y", "encoder.lstm.h_n", "encoder.lstm.c_n", "encoder.gru.h_n"]
-    for got, ort, want in zip(outputs.values(), in_onnx_runtime(onnx.load(path), {"ids": ids}), wanted, strict=True):
+    for got, ort, want in zip(outputs.values(), session(onnx.load(path)).run(None, {"ids": ids}), wanted, strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
         np.testing.assert_allclose(ort, want, rtol=0, atol=1e-5)
     again = read(path)
@@ -224,6 +217,15 @@ def test_arguments_of_to_onnx_are_checked(tmp_path):
         with pytest.raises(ValueError, match=f"ONNX: an axis is {wrong!r}; expected a name, or a length of at least 1"):
             layer.to_onnx(tmp_path / "layer.onnx", time=wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_the_package_onnx_an_error_says_how_to_get_it(monkeypatch, tmp_path):
+    layer, path = fastrnn.LSTM(I, H), tmp_path / "layer.onnx"
+    layer.to_onnx(path)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    for call in (layer.to_onnx, lambda: read(path), lambda: Runner(path)):
+        with pytest.raises(ImportError, match=r"the package onnx is missing; expected `pip install 'fastrnn\[onnx\]'`"):
+            call()
 
 
 def changed(place, **changes):

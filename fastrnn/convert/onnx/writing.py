@@ -94,6 +94,8 @@ class Writer:
 
     def __init__(self, opset: int, dtype: np.dtype[Any]) -> None:
         self._onnx, self._opset, self._dtype = library(), opset, dtype
+        if opset > (newest := self._onnx.defs.onnx_opset_version()):
+            raise ValueError(f"ONNX: opset is {opset}, the package onnx here knows {newest}; expected a newer package")
         self._nodes: list[Any] = []
         self._tensors: dict[str, Any] = {}
         self._inputs: list[Any] = []
