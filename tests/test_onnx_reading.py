@@ -172,6 +172,9 @@ def test_a_tensor_that_no_layer_takes_is_refused(read_model):
     with pytest.raises(ValueError, match=r"model.onnx: no layer takes the tensor 'scale' of shape \(5,\)"):
         read_model(nodes, {"W": W, "R": R, "scale": floats(H)})
     assert read_model(nodes, {"W": W, "R": R, "scale": np.float32(2)}).notes["between"] == "Mul"
+    nodes.insert(0, node("Constant", [], ["scale"], value=onnx.numpy_helper.from_array(floats(H))))
+    with pytest.raises(ValueError, match=r"no layer takes the tensor 'scale' of shape \(5,\)"):
+        read_model(nodes, {"W": W, "R": R})
 
 
 def test_nodes_that_differ_are_layers_of_their_own(read_model):

@@ -75,7 +75,7 @@ class Graph:
     constants : dict
         Arrays by name: initialisers, and after `folded` whatever depends on them alone.
     origins : dict
-        For each constant the names of the initialisers that it is made of.
+        For each constant the names of the initialisers, or of the Constant nodes' outputs, that it is made of.
     inputs : tuple of Input
         What a caller gives.
     outputs : tuple of str

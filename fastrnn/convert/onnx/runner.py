@@ -59,7 +59,7 @@ def folded(graph: Graph) -> Graph:
         results = outputs_of(node, OPERATORS[node.op].run, constants)
         constants |= results
         origin = frozenset[str]().union(*(origins[name] for name in given))
-        origins |= dict.fromkeys(results, origin)
+        origins |= {name: origin if given else frozenset([name]) for name in results}
     return replace(graph, nodes=tuple(nodes), constants=constants, origins=origins)
 
 
