@@ -193,7 +193,9 @@ class _Reader:
         return layer
 
     def _source(self, name: str) -> str:
-        return " ".join(sorted(self._origins[name])) or name
+        """The tensors of the file that a constant is made of, without integers such as axes."""
+        found = [origin for origin in self._origins[name] if self._constants[origin].dtype.kind == "f"]
+        return " ".join(sorted(found)) or name
 
     def _name(self, node: Node, sources: dict[str, str]) -> str:
         """What stands before .weight in the file, else the node's name without its operator, and one of its own."""
