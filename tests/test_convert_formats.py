@@ -224,9 +224,10 @@ def test_rtneural_takes_a_state_dict_of_pytorch_s(tmp_path):
     stack = fastrnn.GRU(5, 4, 3, seed=0)
     path = tmp_path / "m.json"
     path.write_text(json.dumps({f"gru.{name}": array.tolist() for name, array in stack.state_dict().items()}))
-    layer = convert.read(path).layers[0]
+    model = convert.read(path)
+    layer = model.layers[0]
     assert (layer.kind, layer.name, layer.options) == ("GRU", "gru", {"num_layers": 3})
-    np.testing.assert_array_equal(layer.build().flat_params, stack.flat_params)
+    np.testing.assert_array_equal(model.build()["gru"].flat_params, stack.flat_params)
 
 
 # ------------------------------------------------------------------------------------------------ damage

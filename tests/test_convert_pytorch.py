@@ -72,7 +72,7 @@ def test_the_one_state_dict_of_a_checkpoint(tmp_path):
     checkpoint = {"epoch": 3, "state_dict": net.state_dict(), "optimizer": optimizer.state_dict(), "loss": 0.5}
     model = convert.read(saved(tmp_path / "m.ckpt", checkpoint))
     assert model.notes == {"entry": "state_dict"}
-    assert model.layers[0].build().dtype == np.float64
+    assert next(iter(model.build().values())).dtype == np.float64
     two = {"ema": net.state_dict(), "net": net.state_dict()}
     with pytest.raises(ValueError, match="has 2 entries that are state_dicts"):
         convert.read(saved(tmp_path / "m.ckpt", two))

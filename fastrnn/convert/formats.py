@@ -26,7 +26,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fastrnn.convert.model import Model, Row
+from fastrnn.convert.layer import Row
+from fastrnn.convert.model import Model
 
 AnyPath = str | os.PathLike[str]
 Format = Any  # a module

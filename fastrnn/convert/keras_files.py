@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.convert.model import Array
+from fastrnn.convert.layer import Array
 from fastrnn.convert.record import KEY
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastrnn.convert.keras_files import Config, Content, Saved, shape_words
-from fastrnn.convert.model import Layer, Model
+from fastrnn.convert.layer import Layer
+from fastrnn.convert.model import Model
 from fastrnn.convert.orders import KERAS, Part, from_keras, kind_of, layer_of
 
 _RECURRENT = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastrnn.convert.keras_files import CONFIG, METADATA, WEIGHTS, library, snake_case
-from fastrnn.convert.model import Array, Layer, Model
+from fastrnn.convert.layer import Array, Layer
+from fastrnn.convert.model import Model
 from fastrnn.convert.orders import parts, to_keras
 from fastrnn.convert.record import KEY
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.convert.model import Array, Layer
+from fastrnn.convert.layer import Array, Layer
 from fastrnn.convert.orders import kind_of
 from fastrnn.convert.shapes import tensor_name
 

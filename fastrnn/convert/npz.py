@@ -11,7 +11,8 @@ import numpy as np
 
 from fastrnn.convert import record, tf1
 from fastrnn.convert.archives import names_in
-from fastrnn.convert.model import Array, Model
+from fastrnn.convert.layer import Array
+from fastrnn.convert.model import Model
 from fastrnn.convert.names import layers_of
 
 NAME = "NumPy npz"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn.cells import CELLS
-from fastrnn.convert.model import Array, Layer
+from fastrnn.convert.layer import Array, Layer
 from fastrnn.convert.shapes import tensor_name
 
 Part = dict[str, Array]

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn.convert.archives import names_in
-from fastrnn.convert.model import Array, Model
+from fastrnn.convert.layer import Array
+from fastrnn.convert.model import Model
 from fastrnn.convert.names import layers_of
 
 NAME = "PyTorch"

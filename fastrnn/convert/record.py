@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastrnn.convert.model import KINDS, Model
+from fastrnn.convert.layer import KINDS
+from fastrnn.convert.model import Model
 
 KEY = "fastrnn"
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fastrnn.convert import record
-from fastrnn.convert.model import Array, Layer, Model
+from fastrnn.convert.layer import Array, Layer
+from fastrnn.convert.model import Model
 from fastrnn.convert.names import layers_of
 from fastrnn.convert.orders import from_keras, layer_of, parts, to_keras
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.convert.model import Array, Layer
+from fastrnn.convert.layer import Array, Layer
 from fastrnn.convert.orders import TF1_LSTM, Part, layer_of, reordered
 
 _NAME = re.compile(r"(?:(?P<scope>.*)/)?(?P<what>kernel|bias)(?::0)?", re.DOTALL)

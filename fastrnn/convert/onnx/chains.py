@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn.cells import CELLS
-from fastrnn.convert.model import RECURRENT, Layer
+from fastrnn.convert.layer import RECURRENT, Layer
 
 OPTIONS = {
     **dict.fromkeys(RECURRENT, ("num_layers", "bias", "batch_first", "bidirectional", "proj_size", "merge", "dtype")),

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.convert.model import Layer, Model
+from fastrnn.convert.layer import Layer
+from fastrnn.convert.model import Model
 from fastrnn.convert.onnx import recurrent
 from fastrnn.convert.onnx.graph import Array, Graph, Node, load
 from fastrnn.convert.onnx.operators import scaled

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn.cells import CELLS
-from fastrnn.convert.model import RECURRENT, Layer
+from fastrnn.convert.layer import RECURRENT, Layer
 from fastrnn.convert.onnx.chains import check, ends, inputs_of, matrix, merge_of, suffixes
 from fastrnn.convert.onnx.graph import NEWEST, OLDEST, Array
 from fastrnn.convert.onnx.library import library
