@@ -11,9 +11,10 @@ from pathlib import Path
 
 from fastrnn.convert.model import Model
 from fastrnn.convert.onnx import reading, writing
+from fastrnn.convert.onnx.library import library
 from fastrnn.convert.onnx.runner import Runner
 
-__all__ = ["EXTENSIONS", "NAME", "Runner", "read", "recognise", "write"]
+__all__ = ["EXTENSIONS", "NAME", "Runner", "read", "recognise", "write", "written_here"]
 
 NAME = "onnx"
 EXTENSIONS = (".onnx",)
@@ -55,4 +56,11 @@ def write(model: Model, path: str | PathLike[str]) -> None:
     ValueError
         The layers are no chain, or one has what ONNX has not.
     """
-    writing.save(writing.chain(model.layers), path)
+    suffix = ".activation"
+    following = {name.removesuffix(suffix): value for name, value in model.notes.items() if name.endswith(suffix)}
+    writing.save(writing.chain(model.layers, following=following), path)
+
+
+def written_here(path: Path) -> bool:
+    """Whether `write` or `to_onnx` made the file."""
+    return str(library().load(str(path)).producer_name) == writing.PRODUCER

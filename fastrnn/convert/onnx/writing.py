@@ -15,6 +15,10 @@ from fastrnn.convert.onnx.graph import NEWEST, OLDEST, Array
 from fastrnn.convert.onnx.library import library
 
 OPSET = 17  # old enough for the runtimes in use
+PRODUCER = "fastrnn"
+ACTIVATIONS = {
+    name.lower(): name for name in ("Relu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh")
+}
 
 Axis = str | int
 
@@ -40,7 +44,11 @@ def one(
 
 
 def chain(
-    layers: Sequence[Layer], opset: int = OPSET, states: bool = False, axes: Sequence[Axis] | None = None
+    layers: Sequence[Layer],
+    opset: int = OPSET,
+    states: bool = False,
+    axes: Sequence[Axis] | None = None,
+    following: Mapping[str, str] | None = None,
 ) -> Any:
     """A ModelProto of layers one after the other.
 
@@ -53,6 +61,8 @@ def chain(
         Whether recurrent layers have inputs h0, and c0 of an LSTM, (layers * directions, B, H).
     axes : sequence of str or int
         Of the input but for its features: names of axes of any length, or lengths.
+    following : dict, optional
+        The activation behind a layer, by the layer's name.
 
     Raises
     ------
@@ -85,6 +95,8 @@ def chain(
             value = writer.linear(layer, value)
         else:
             value = writer.recurrent(layer, value, axes[0] if batch_first else axes[1], states)
+        if following and layer.name in following:
+            value = writer.activation(layer, following[layer.name], value)
     writer.output(value, "y", (*axes, width), first=True)
     return writer.model()
 
@@ -110,7 +122,7 @@ class Writer:
         opsets = [helper.make_opsetid("", self._opset)]
         # From version 4 of the format on weights need not be inputs.
         version = max(4, helper.find_min_ir_version_for(opsets))
-        return helper.make_model(graph, opset_imports=opsets, ir_version=version, producer_name="fastrnn")
+        return helper.make_model(graph, opset_imports=opsets, ir_version=version, producer_name=PRODUCER)
 
     # ------------------------------------------------------------------------------------------ values
 
@@ -155,6 +167,12 @@ class Writer:
         if "bias" not in layer.tensors:
             return y
         return self.node("Add", [y, self.constant(layer.full_name("bias"), layer.tensors["bias"])])
+
+    def activation(self, layer: Layer, name: str, x: str) -> str:
+        if name not in ACTIVATIONS:
+            raise ValueError(f"{layer.name}: activation {name!r}; expected one of {', '.join(ACTIVATIONS)}")
+        axis = {"axis": 2} if name == "softmax" else {}  # before opset 13 it is also where x is cut in two
+        return self.node(ACTIVATIONS[name], [x], name=f"/{layer.name}/{ACTIVATIONS[name]}", **axis)
 
     def recurrent(self, layer: Layer, x: str, batch: Axis, states: bool) -> str:
         turned = layer.options.get("batch_first", False)
