@@ -1,4 +1,4 @@
-"""What several of these programs need: files of packages, plain pickles, layers from them, the best way through tags."""
+"""What several of these programs need: files of installed packages, plain pickles, the best way through tags."""
 
 import pickle
 import sys
@@ -6,8 +6,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
-
-import fastrnn
 
 
 def located(package, file):
@@ -30,18 +28,6 @@ class Plain(pickle.Unpickler):
 
     def find_class(self, module, name):
         raise pickle.UnpicklingError(f"the file wants {module}.{name}; expected numbers, texts, lists and dicts alone")
-
-
-def layer(read):
-    """The layer of fastrnn that a `fastrnn.convert.Layer` describes, with its weights."""
-    tensors = read.tensors
-    if read.kind == "Linear":
-        made = fastrnn.Linear(*tensors["weight"].shape[::-1], **read.options)
-    else:
-        sizes = tensors["weight_ih_l0"].shape[1], tensors["weight_hh_l0"].shape[1]
-        made = getattr(fastrnn, read.kind)(*sizes, **read.options)
-    made.load_state_dict(tensors)
-    return made
 
 
 def viterbi(scores, first, steps, last):

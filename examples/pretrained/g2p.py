@@ -12,12 +12,12 @@ import sys
 import numpy as np
 from common import located
 
-import fastrnn
+from fastrnn import convert
 
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
-VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
-CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
-SOUNDS = sorted([vowel + stress for vowel in VOWELS for stress in "012"] + CONSONANTS + ["UW"])  # ARPAbet
+VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW"  # of ARPAbet
+OTHERS = "B CH D DH F G HH JH K L M N NG P R S SH T TH UW V W Y Z ZH"
+SOUNDS = sorted([vowel + stress for vowel in VOWELS.split() for stress in "012"] + OTHERS.split())
 PHONEMES = ["<pad>", "<unk>", "<s>", "</s>", *SOUNDS]
 BEGIN, END = PHONEMES.index("<s>"), PHONEMES.index("</s>")
 LONGEST = 20
@@ -27,27 +27,19 @@ class Speller:
     """Words to phonemes."""
 
     def __init__(self):
-        self.weights = dict(np.load(located("g2p-en", "g2p_en/checkpoint20.npz")))
-        self.encoder, self.decoder = self.gru("enc"), self.gru("dec")
-        self.head = fastrnn.Linear(256, len(PHONEMES))
-        self.head.load_state_dict({"weight": self.weights["fc_w"], "bias": self.weights["fc_b"]})
-
-    def gru(self, name):
-        """One of the two, whose weights are in PyTorch's order and shapes."""
-        gru = fastrnn.GRU(256, 256)
-        gates = {"weight_ih_l0": "w_ih", "weight_hh_l0": "w_hh", "bias_ih_l0": "b_ih", "bias_hh_l0": "b_hh"}
-        gru.load_state_dict({ours: self.weights[f"{name}_{theirs}"] for ours, theirs in gates.items()})
-        return gru
+        layers = convert.read(located("g2p-en", "g2p_en/checkpoint20.npz")).build()
+        self.letters, self.encoder = layers["enc_emb"], layers["enc"]
+        self.sounds, self.decoder, self.head = layers["dec_emb"], layers["dec"], layers["fc"]
 
     def __call__(self, word):
         """The phonemes of a word, and the logits (steps, 74) that they are the largest of."""
         letters = [LETTERS.index(letter) if letter in LETTERS else 1 for letter in word.lower()]
-        _, state = self.encoder(self.weights["enc_emb"][[*letters, LETTERS.index("</s>")]])
+        _, state = self.encoder(self.letters[[*letters, LETTERS.index("</s>")]])
         stream = self.decoder.stream(batch_size=1)
         stream.state = state[:, None]
         phonemes, logits = [BEGIN], []
         while len(phonemes) <= LONGEST:
-            h = stream.step(self.weights["dec_emb"][phonemes[-1:]])
+            h = stream.step(self.sounds[phonemes[-1:]])
             logits.append(self.head(h)[0])
             phonemes.append(int(logits[-1].argmax()))
             if phonemes[-1] == END:

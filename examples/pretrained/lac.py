@@ -3,8 +3,8 @@
     pip install --no-deps jieba
     python examples/pretrained/lac.py 我来到北京清华大学
 
-Two layers of bidirectional GRUs and a CRF (MIT licence). jieba's `enable_paddle()` needs a Paddle of 2020; its files are
-read as they are. Their GRU resets before the product.
+Two layers of bidirectional GRUs, which reset before the product, and a CRF (MIT licence). jieba's own way to it,
+`enable_paddle()`, needs a Paddle of 2020.
 """
 
 import sys
@@ -13,6 +13,7 @@ import numpy as np
 from common import located, viterbi
 
 import fastrnn
+from fastrnn import convert
 from fastrnn.convert import paddle
 
 WIDTH, TAGS = 128, 57
@@ -32,7 +33,7 @@ class Segmenter:
         folder = located("jieba", "jieba/lac_small")
         self.places = {character: place for place, character in pairs(folder / "word.dic").items()}
         self.tags = pairs(folder / "tag.dic")
-        self.weights = paddle.tensors(folder / "model_baseline")
+        self.weights = convert.read(folder / "model_baseline").rest
         self.gru = fastrnn.GRU(WIDTH, WIDTH, 2, bidirectional=True, reset_after=False)
         suffixes = ["_l0", "_l0_reverse", "_l1", "_l1_reverse"]
         self.gru.load_state_dict(

@@ -12,9 +12,8 @@ import wave
 import numpy as np
 from common import located
 from numpy.lib.stride_tricks import sliding_window_view
-from safetensors.numpy import load_file
 
-import fastrnn
+from fastrnn import convert
 
 RATE, FRAME, CONTEXT = 16_000, 512, 64
 STRIDES = {"conv1": 1, "conv2": 2, "conv3": 2, "conv4": 1}
@@ -37,10 +36,9 @@ class Detector:
     """Takes a sound in frames of 512 samples, gives the probability that someone speaks in each."""
 
     def __init__(self):
-        self.weights = load_file(located("silero-vad", "silero_vad/data/silero_vad_16k.safetensors"))
-        lstm = fastrnn.LSTM(128, 128)
-        lstm.load_state_dict({name: self.weights[f"lstm_cell.{name[:-3]}"] for name in lstm.params})
-        self.stream = lstm.stream(batch_size=1)
+        model = convert.read(located("silero-vad", "silero_vad/data/silero_vad_16k.safetensors"))
+        self.stream = model.build()["lstm_cell"].stream(batch_size=1)
+        self.weights = model.rest  # the convolutions, which are NumPy's here
         self.context = np.zeros(CONTEXT, np.float32)
 
     def __call__(self, frame):
