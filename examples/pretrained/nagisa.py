@@ -18,7 +18,6 @@ from fastrnn import convert
 
 TYPES = [re.compile(kind) for kind in ("[぀-ゟ]", "[ァ-ヺ]", "[一-龥]", "[a-zA-Z]", "[0-9]", "")]  # of characters
 END, SINGLE, START, STOP = 2, 3, 4, 5  # tags of characters
-LONGEST = 8
 
 
 def places(keys, vocabulary):
@@ -45,8 +44,8 @@ class Tagger:
         n, text, (of_character, of_pair, of_word, of_type, *_) = len(text), text.lower(), self.vectors
         pairs = [text[i : i + 2] if i + 1 < n else text[i] + "<E>" for i in range(n)]
         types = [next(i for i, kind in enumerate(TYPES) if kind.search(character)) for character in text]
-        begin = [[text[i : j + 1] for j in range(i, min(i + LONGEST, n))] for i in range(n)]
-        end = [[text[i : j + 1] for i in range(max(j - LONGEST + 1, 0), j + 1)] for j in range(n)]
+        begin = [[text[i : j + 1] for j in range(i, min(i + 8, n))] for i in range(n)]  # up to 8 characters
+        end = [[text[i : j + 1] for i in range(max(j - 7, 0), j + 1)] for j in range(n)]
         known = [[word for word in words if word in self.words] or ["oov"] for words in begin + end]
         sums = np.reshape([of_word[places(words, self.words)].sum(axis=0) for words in known], (2, n, -1))
         looked_up = (of_character, places(text, self.characters), 1), (of_pair, places(pairs, self.pairs), 1)
