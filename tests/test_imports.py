@@ -25,7 +25,8 @@ ROOMS = {
     "__init__.py": ["_command.py", OTHERS],
     "charlm/": ["charlm/", "__init__.py", "cells.py", OTHERS],
     "bench/": ["bench/", "charlm/__init__.py", "reference/", "__init__.py", "cells.py", OTHERS],
-    "cli/": ["_core/", "bench/", "charlm/", "cli/", "__init__.py", "cells.py", OTHERS],
+    "convert/": ["convert/", "cells.py", OTHERS],
+    "cli/": ["_core/", "bench/", "charlm/", "cli/", "convert/", "__init__.py", "cells.py", OTHERS],
     "__main__.py": ["cli/"],
 }
 

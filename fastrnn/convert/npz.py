@@ -1,0 +1,128 @@
+"""NumPy's npz: arrays under PyTorch's names, under short ones (`enc_w_ih`, `fc_b`), or under TensorFlow 1's."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from fastrnn.convert import record, tf1
+from fastrnn.convert.model import Array, Model
+from fastrnn.convert.names import layers_of
+
+NAME = "NumPy npz"
+EXTENSIONS = (".npz",)
+
+_SHORT = (
+    (re.compile(r"(?:(?P<prefix>.+)_)?w_(?P<part>ih|hh)"), "weight_{part}"),
+    (re.compile(r"(?:(?P<prefix>.+)_)?b_(?P<part>ih|hh)"), "bias_{part}"),
+    (re.compile(r"(?P<prefix>.+)_w"), "weight"),
+    (re.compile(r"(?P<prefix>.+)_b"), "bias"),
+    (re.compile(r"(?P<prefix>(?:.+_)?emb(?:edding)?)"), "weight"),
+)
+_MOST_COMMENT = 65_535  # bytes, of a zip archive
+
+
+def recognise(path: Path, head: bytes) -> bool:
+    """A zip archive of .npy files; or the name."""
+    if not head.startswith(b"PK"):
+        return path.name.lower().endswith(EXTENSIONS)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".npy") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return path.name.lower().endswith(EXTENSIONS)
+
+
+def read(
+    path: Path,
+    *,
+    nonlinearity: str | None = None,
+    merge: str | None = None,
+    linear: str = "",
+    forget_bias: float | None = None,
+    kind: str | None = None,
+) -> Model:
+    """The layers of a file.
+
+    Parameters
+    ----------
+    nonlinearity, merge, linear
+        As in `names.layers_of`.
+    forget_bias : float, optional
+        What TensorFlow 1's LSTM cells add to the forget gate at run time; its files need it said (1.0 is its default).
+    kind : {"lstm", "rnn", "dense"}, optional
+        Of TensorFlow 1's `kernel` and `bias` under names that say no cell.
+
+    Raises
+    ------
+    ValueError
+        An array of Python objects, which is a pickle; a damaged file.
+    """
+    arrays = _arrays(path)
+    text = _comment(path)
+    records, notes = record.parse(text) if text else ([], {})
+    cells, arrays = tf1.layers_of(arrays, forget_bias=forget_bias, kind=kind, nonlinearity=nonlinearity)
+    tensors, sources = _long_names(arrays)
+    layers, rest = layers_of(
+        tensors, sources=sources, nonlinearity=nonlinearity, merge=merge, linear=linear, records=records
+    )
+    return Model([*cells, *layers], "npz", notes, {sources[name]: array for name, array in rest.items()})
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except ValueError as error:
+        if "pickle" not in str(error):
+            raise
+        raise ValueError(
+            "holds Python objects as a pickle, which could run code when it is read; "
+            "expected plain arrays, as numpy.savez writes them"
+        ) from None
+
+
+def _long_names(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays by PyTorch's names, and each one's name in the file."""
+    tensors: dict[str, Array] = {}
+    sources: dict[str, str] = {}
+    for name, array in arrays.items():
+        long = _long_name(name)
+        if long in tensors or (long != name and long in arrays):
+            raise ValueError(f"{name}: means {long}, which is there as well; expected one of the two")
+        tensors[long], sources[long] = array, name
+    return tensors, sources
+
+
+def _long_name(name: str) -> str:
+    for pattern, long in _SHORT:
+        if found := pattern.fullmatch(name):
+            prefix = found.groupdict().get("prefix")
+            part = long.format(**found.groupdict())
+            return f"{prefix}.{part}" if prefix else part
+    return name
+
+
+def _comment(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        comment = archive.comment
+    text = comment.decode("utf-8", "replace")
+    return text if text.startswith("{") and "layers" in text else ""
+
+
+def write(model: Model, path: Path) -> None:
+    """Write arrays under PyTorch's names; kinds and options are in the archive's comment."""
+    comment = record.of(model).encode()
+    if len(comment) > _MOST_COMMENT:
+        raise ValueError(f"{len(comment)} bytes say the layers' options; expected {_MOST_COMMENT} at most")
+    with path.open("wb") as file:
+        np.savez(file, **model.state_dict())  # type: ignore[arg-type]
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = comment
+
+
+def written_here(path: Path) -> bool:
+    return bool(_comment(path))
