@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from fastrnn.convert.model import Array, Layer, Model
+from fastrnn.convert.orders import reordered
 
 NAME = "DyNet text"
 EXTENSIONS = (".dynet",)
@@ -170,7 +171,7 @@ def _add_direction(layer: Layer, suffix: str, given: Mapping[str, Array], forget
     if bias.shape != (4 * width,) or hidden.shape != (4 * width, width) or inputs.shape[0] != 4 * width:
         shapes = ", ".join(f"{source} {array.shape}" for source, array in given.items())
         raise ValueError(f"{shapes}; expected (4*H, I), (4*H, H) and (4*H,) of an LSTM without layer normalisation")
-    arrays = [np.concatenate([np.split(array, 4)[gate] for gate in _GATES]) for array in (inputs, hidden, bias)]
+    arrays = [reordered(array, _GATES) for array in (inputs, hidden, bias)]
     arrays[2][width : 2 * width] += np.float32(forget_bias)
     arrays.append(np.zeros_like(bias))  # DyNet has one bias
     for part, array, source in zip(
