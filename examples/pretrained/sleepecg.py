@@ -46,10 +46,10 @@ class Stager:
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    features = np.load(sys.argv[1])
+    stager, features = Stager(), np.load(sys.argv[1])
     if features.ndim != 2 or features.shape[1] != 36:
         sys.exit(f"sleepecg.py: {sys.argv[1]} has shape {features.shape}; expected (half minutes, 36)")
-    for row, chances in enumerate(Stager()(features)):
+    for row, chances in enumerate(stager(features)):
         print(f"{row // 2:4}:{row % 2 * 30:02}  {STAGES[chances.argmax()]:9}", *(f"{chance:.3f}" for chance in chances))
 
 

@@ -43,4 +43,4 @@ class Comparison:
         if not self.numbers or not self.largest <= self.tolerance:
             sys.exit(f"{self.name}: {self.numbers} numbers, apart by {self.largest:.2g}; expected {self.tolerance:.2g}")
         results = f", {self.equal} results the same" if self.equal else ""
-        print(f"{self.name:12} {self.numbers:9} numbers, largest difference {self.largest:.1e}{results}; against {against}")
+        print(f"{self.name:12} {self.numbers:7} numbers, apart by {self.largest:.1e}{results}; against {against}")

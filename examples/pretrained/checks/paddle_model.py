@@ -1,6 +1,6 @@
-"""jieba's LAC against Paddle: what jieba's `nets.py` defines, of Paddle's own operators, which load its files themselves.
+"""jieba's LAC against Paddle: what jieba's `nets.py` defines, put together of Paddle's operators, which load its files.
 
-`nets.py` asks for `paddle.fluid`, which Paddle has no more; the operators that it put together are still there.
+`nets.py` itself asks for `paddle.fluid`, which Paddle has no more; the operators are still there.
 """
 
 import random
@@ -11,7 +11,8 @@ import paddle
 from comparing import Comparison, example
 from paddle import base
 
-SENTENCES = ["我来到北京清华大学", "这是一个伸手不见五指的黑夜。我叫孙悟空，我爱北京，我爱Python和C++。", "今天天气不错", "好"]
+SENTENCES = ["我来到北京清华大学", "我叫孙悟空,我爱北京,我爱Python和C++。", "今天天气不错", "好"]
+UNWANTED = ("BatchGate", "BatchResetHiddenPrev", "BatchHidden")  # of a GRU's outputs
 
 
 class Network:
@@ -54,10 +55,9 @@ class Network:
         return self.operator("elementwise_add", "Out", {"axis": 1}, X=product, Y=self.weight(f"fc_{number}.b_0", width))
 
     def gru(self, x, number, is_reverse):
-        return self.operator(
-            "gru", "Hidden", {"is_reverse": is_reverse, "origin_mode": False}, ("BatchGate", "BatchResetHiddenPrev", "BatchHidden"),
-            Input=x, Weight=self.weight(f"gru_{number}.w_0", 128, 384), Bias=self.weight(f"gru_{number}.b_0", 1, 384),
-        )  # fmt: skip
+        weight, bias = self.weight(f"gru_{number}.w_0", 128, 384), self.weight(f"gru_{number}.b_0", 1, 384)
+        attributes = {"is_reverse": is_reverse, "origin_mode": False}
+        return self.operator("gru", "Hidden", attributes, UNWANTED, Input=x, Weight=weight, Bias=bias)
 
     def __call__(self, places):
         """The emissions (characters, tags) and the best tags."""
