@@ -1,6 +1,6 @@
 """Who speaks when? Silero's voice detector, one frame of 32 ms at a time, as a microphone would give them.
 
-    pip install --no-deps silero-vad safetensors
+    pip install --no-deps silero-vad
     espeak-ng -w hello.wav "Hello. This is a test." && python examples/pretrained/silero.py hello.wav
 
 An LSTM under four convolutions (MIT licence). The state goes on in a `Stream`; the weights are its safetensors file.
