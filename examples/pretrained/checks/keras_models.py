@@ -12,6 +12,8 @@ from comparing import Comparison, example
 os.environ.setdefault("KERAS_BACKEND", "torch")
 import keras
 
+keras.utils.disable_interactive_logging()
+
 KERAS = f"Keras {keras.__version__} on {keras.backend.backend()}"
 FEATURES = {  # as info.yml beside the network says
     "feature_selection": ["hrv-time", "hrv-frequency", "recording_start_time", "age", "gender"],

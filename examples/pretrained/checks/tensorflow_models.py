@@ -11,6 +11,8 @@ from comparing import Comparison, example
 os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="3")
 import tensorflow
 
+tensorflow.keras.utils.disable_interactive_logging()
+
 TENSORFLOW = f"its code on TensorFlow {tensorflow.__version__} with Keras 2"
 HEBREW = ["שלום עולם", "בראשית ברא אלהים את השמים ואת הארץ", 'הוא אמר: "לא" [3 פעמים] \u2013 ABC \u05f2ד…']
 
