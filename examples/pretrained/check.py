@@ -53,7 +53,7 @@ def run(*command, **options):
 
 
 def made(folder, name, wheel):
-    """The Python of an environment, which is made if it is not there."""
+    """The Python of an environment, which is made if it is not there, with today's fastrnn."""
     python = folder / name / "bin" / "python"
     if not (folder / name / "done").exists():
         environment = ENVIRONMENTS[name]
@@ -61,6 +61,7 @@ def made(folder, name, wheel):
         run(python, "-m", "pip", "install", "-q", wheel, *environment.whole)
         run(python, "-m", "pip", "install", "-q", "--no-deps", *environment.alone)
         (folder / name / "done").touch()
+    run(python, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", wheel)
     return python
 
 
