@@ -3,7 +3,7 @@
 A format is a module with
 
     NAME, EXTENSIONS                      its name in words, and what its files' names end in
-    recognise(path, head) -> bool         by the first bytes `head`, then by the name
+    recognise(path, head) -> bool         by content, of which `head` is the beginning; then names decide
     read(path, ...) -> Model              arguments by keyword say what the files leave open
     write(model, path)                    absent where it is read only
     written_here(path) -> bool            whether `write` made a file that is recognised; absent for "never"
@@ -13,12 +13,14 @@ and is imported when a file calls for it, as is the package that reads its files
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import os
 import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +31,7 @@ from fastrnn.convert.model import Model, Row
 AnyPath = str | os.PathLike[str]
 Format = Any  # a module
 
-# In the order in which they are asked: those with a magic number before those that look at names.
+# In the order in which they are asked: those with a magic number first.
 _FORMATS = {
     "keras": "fastrnn.convert.keras",
     "npz": "fastrnn.convert.npz",
@@ -42,9 +44,13 @@ _FORMATS = {
 }
 _HEAD = 65_536
 _MOST_NAMES = 8  # in a message
+_WEIGHTS_ALONE = (".npz", ".safetensors", ".h5", ".hdf5")  # what these hold need not be a chain
 
 # What readers raise on a file that is cut off or scrambled, besides the ValueErrors that say what it is.
-_DAMAGE = (KeyError, IndexError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, struct.error)
+_DAMAGE = (
+    *(KeyError, IndexError, TypeError, AttributeError, EOFError, OverflowError, RuntimeError, NotImplementedError),
+    *(struct.error, zlib.error),
+)
 
 
 def _formats() -> Iterator[Format]:
@@ -71,7 +77,9 @@ def recognise(path: AnyPath) -> Format | None:
     if path.is_file():
         with path.open("rb") as file:
             head = file.read(_HEAD)
-    return next((one for one in _formats() if one.recognise(path, head)), None)
+    by_content = (one for one in _formats() if one.recognise(path, head))
+    by_name = (one for one in _formats() if path.name.lower().endswith(tuple(one.EXTENSIONS)))
+    return next(by_content, None) or next(by_name, None)
 
 
 def read(path: AnyPath, **assume: Any) -> Model:
@@ -81,7 +89,8 @@ def read(path: AnyPath, **assume: Any) -> Model:
     ----------
     path : path
     **assume
-        What files of some formats do not say: nonlinearity="relu", merge="sum", reset_after=False, forget_bias=1.0,
+        order="body,head" says that these are all layers, and follow each other so. The others are what files of some
+        formats do not say: nonlinearity="relu", merge="sum", reset_after=False, forget_bias=1.0,
         recurrent_activation="sigmoid", linear="decoder,head". Each format has its own; another one's is an error.
 
     Returns
@@ -101,13 +110,18 @@ def read(path: AnyPath, **assume: Any) -> Model:
     form = recognise(path)
     if form is None:
         raise ValueError(f"{os.fspath(path)}: of no format that fastrnn reads; expected one of {_listed(_formats())}")
+    order = assume.pop("order", None)
     _check_assumptions(form, assume)
     try:
         model: Model = form.read(Path(path), **assume)
         model.check()
+        if order is not None:
+            model.put_in_order(str(order).split(","))
     except (ValueError, zipfile.BadZipFile) as error:
         raise _about(path, error) from error
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one comes of a place that is none
+            raise
         raise ValueError(
             f"{os.fspath(path)}: not a whole file of the format {form.NAME} ({type(error).__name__}: {error})"
         ) from error
@@ -125,7 +139,7 @@ def _check_assumptions(form: Format, assume: dict[str, Any]) -> None:
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for name in assume:
         if name not in known:
-            expected = ", ".join(known) or "none"
+            expected = ", ".join([*known, "order"])
             raise TypeError(f"{form.NAME}: nothing is left open that {name} could say; expected {expected}")
 
 
@@ -145,6 +159,12 @@ def write(model: Model, path: AnyPath) -> None:
         raise ValueError(
             f"{len(model.rest)} tensors of layers that fastrnn has not: {names}; expected none, or to be told to leave "
             "them out (--leave-out, leave_out=True)"
+        )
+    if len(model.layers) > 1 and not model.chain and not path.name.lower().endswith(_WEIGHTS_ALONE):
+        names = ",".join(layer.name for layer in model.layers)
+        raise ValueError(
+            f"nothing says that its layers follow each other, as those of a {form.NAME} file ({path.suffix}) do; "
+            f"expected that it is said: order={names} or another order"
         )
     with tempfile.TemporaryDirectory(prefix=".fastrnn-", dir=path.parent) as folder:
         beside = Path(folder) / path.name

@@ -7,10 +7,10 @@ recurrent_activation of files from before Keras 2.3. `fastrnn.convert.keras_laye
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 from fastrnn.convert import keras_files, keras_write
+from fastrnn.convert.archives import names_in
 from fastrnn.convert.keras_layers import Assumed, fill
 from fastrnn.convert.model import Model
 
@@ -21,16 +21,10 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def recognise(path: Path, head: bytes) -> bool:
-    """HDF5, or a zip archive with config.json and HDF5 weights; or the name."""
+    """HDF5, or a zip archive with config.json and HDF5 weights."""
     if head.startswith(_HDF5):
         return True
-    if not head.startswith(b"PK"):
-        return path.name.lower().endswith(EXTENSIONS)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {keras_files.CONFIG, keras_files.WEIGHTS} <= set(archive.namelist())
-    except zipfile.BadZipFile:
-        return path.name.lower().endswith(EXTENSIONS)
+    return {keras_files.CONFIG, keras_files.WEIGHTS} <= set(names_in(path, head))
 
 
 def read(

@@ -20,7 +20,7 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 Config = dict[str, Any]  # "class_name" and "config" of a layer
 
-_ROOTS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3; the first files of that kind, of Keras 2.12
+_ROOTS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3; the first files of that kind, of Keras 2.12 and 2.13
 _INNER = re.compile(r"(?:(?P<side>forward_layer|backward_layer|layer)/)?(?:cell/)?vars/(?P<number>\d+)")
 _SEEDS = "seed_generator"  # the random state of dropout
 
@@ -55,12 +55,16 @@ class Saved:
 
 @dataclass
 class Content:
-    """A file: its layers, which version of Keras wrote it ("" for unknown), options said by `write`, and notes."""
+    """A file: its layers, which version of Keras wrote it ("" for unknown), notes, whether it is one Sequential.
+
+    `said` are options by layers' names, which `write` keeps beside weights.
+    """
 
     layers: list[Saved]
     version: str = ""
-    said: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    sequential: bool = False
+    said: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def library() -> Any:
@@ -87,7 +91,8 @@ def open_content(path: Path) -> Content:
                 config = json.loads(archive.read(CONFIG))
                 version = json.loads(archive.read(METADATA)).get("keras_version", "")
                 with h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as file:
-                    return Content(list(_new(file, _root(file), config, "")), version, {}, _notes(file))
+                    layers = list(_new(file, _root(file), config, ""))
+                    return Content(layers, version, _notes(file), is_sequential(config))
         with h5py.File(path, "r") as file:
             return _of_hdf5(file)
     except (OSError, RuntimeError) as error:  # what h5py makes of damage
@@ -95,15 +100,17 @@ def open_content(path: Path) -> Content:
 
 
 def _of_hdf5(file: Any) -> Content:
-    said = json.loads(file.attrs[KEY]) if KEY in file.attrs else {}
-    if any(root in file for root in _ROOTS):
-        return Content(list(_new(file, _root(file), None, "")), "3", said, _notes(file))
+    mark: dict[str, Any] = json.loads(file.attrs[KEY]) if KEY in file.attrs else {"layers": {}, "chain": False}
+    chain, said = mark["chain"] is True, mark["layers"]
     config = json.loads(file.attrs["model_config"]) if "model_config" in file.attrs else None
     group = file.get("model_weights", file)
-    if "layer_names" not in group.attrs and "layer_names0" not in group.attrs:
+    old = "layer_names" in group.attrs or "layer_names0" in group.attrs
+    if not old and any(root in file for root in _ROOTS):
+        return Content(list(_new(file, _root(file), None, "")), "3", _notes(file), chain, said)
+    if not old:
         raise ValueError("an HDF5 file, but not one of Keras: it has neither layer_names nor a group called layers")
     version = _text(group.attrs.get("keras_version", file.attrs.get("keras_version", "")))
-    return Content(list(_old(group, config)), version, said, _notes(file))
+    return Content(list(_old(group, config)), version, _notes(file), is_sequential(config) or chain, said)
 
 
 def _notes(file: Any) -> dict[str, str]:
@@ -124,6 +131,14 @@ def layers_in(config: Config | None) -> list[Config]:
     return list(inner if isinstance(inner, list) else inner.get("layers", []))
 
 
+def is_sequential(config: Config | None) -> bool:
+    """Whether a model, and every model in it, is a Sequential."""
+    if config is None:
+        return False
+    inner = [one for one in layers_in(config) if isinstance(one["config"], list) or "layers" in one["config"]]
+    return config["class_name"] == "Sequential" and all(map(is_sequential, inner))
+
+
 def name_of(config: Config) -> str:
     return str(config["config"].get("name", config.get("name", "")))
 
@@ -133,15 +148,13 @@ def name_of(config: Config) -> str:
 
 def _old(group: Any, config: Config | None) -> Iterator[Saved]:
     configs = {name_of(one): one for one in layers_in(config)}
-    names = _names(group, "layer_names")
+    names = [*configs, *(name for name in _names(group, "layer_names") if name not in configs)]
     names += [name for name in ("top_level_model_weights",) if name in group and name not in names]
     for name in names:
-        saved = Saved(name, configs.pop(name, None), name)
-        for weight in _names(group[name], "weight_names"):
+        saved = Saved(name, configs.get(name), name)
+        for weight in _names(group[name], "weight_names") if name in group else ():
             _put_old(saved, f"{group.name}/{name}/{weight}".lstrip("/"), weight, group[name][weight][()])
         yield saved
-    for name, one in configs.items():  # layers without weights, which some versions do not list
-        yield Saved(name, one, name)
 
 
 def _names(group: Any, key: str) -> list[str]:

@@ -20,7 +20,8 @@ from fastrnn.convert.orders import KERAS, Part, from_keras, kind_of, layer_of
 
 _RECURRENT = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
 _ORDERED = ("kernel", "recurrent_kernel", "bias")  # in new files they are numbers
-_PLAIN = ("InputLayer", "Dropout", "SpatialDropout1D", "Flatten", "Reshape", "Permute")  # nothing to note
+_PLAIN = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout")  # no more than x in use
+_ACTIVATIONS = {"ReLU": "relu", "Softmax": "softmax"}  # layers of their own, with these as defaults
 _SAY = "expected that it is said: "
 
 
@@ -36,6 +37,9 @@ class Assumed:
 
 def fill(model: Model, content: Content, assumed: Assumed) -> Model:
     """Put every layer of a file into the model: as a Layer, as a note, or as tensors left over."""
+    model.chain = content.sequential
+    if any(_ends_early(saved) for saved in content.layers):
+        model.chain = False
     model.notes |= {**({"keras": content.version} if content.version else {}), **content.notes}
     order = {name: place for place, name in enumerate(content.said)}  # groups have none
     for saved in sorted(content.layers, key=lambda one: order.get(one.name, len(order))):
@@ -45,8 +49,30 @@ def fill(model: Model, content: Content, assumed: Assumed) -> Model:
         else:
             model.rest |= saved.everything()
             if saved.config is not None and saved.config["class_name"] not in _PLAIN:
-                model.notes[saved.name] = f"a {saved.config['class_name']}, which is not read"
+                _note(model, saved.name, saved.config)
     return model
+
+
+def _ends_early(saved: Saved) -> bool:
+    """Whether a layer of two directions hands on their last steps, which are no step of its outputs."""
+    if saved.config is None or saved.config["class_name"] != "Bidirectional":
+        return False
+    return not saved.config["config"]["layer"]["config"].get("return_sequences", False)
+
+
+def _note(model: Model, name: str, config: Config) -> None:
+    """Note a layer that is none here: an activation, where it follows one, else one that ends the chain."""
+    kind, inner = config["class_name"], config["config"]
+    activation = _function(inner.get("activation")) if kind == "Activation" else _ACTIVATIONS.get(kind)
+    if kind == "ReLU" and any(inner.get(option) for option in ("max_value", "negative_slope", "threshold")):
+        activation = None
+    if kind == "Softmax" and inner.get("axis", -1) != -1:
+        activation = None
+    before = f"{model.layers[-1].name}.activation" if model.layers else ""
+    if activation is not None and before and before not in model.notes and model.chain:
+        model.notes[before] = activation
+    else:
+        model.notes[name], model.chain = f"a {kind}, which is not read", False
 
 
 def _layer(saved: Saved, notes: dict[str, str], content: Content, assumed: Assumed) -> Layer | None:
@@ -227,6 +253,8 @@ def _check_config(name: str, cell: str, config: Config, backward: bool, notes: d
         recurrent = _function(inner.get("recurrent_activation", inner.get("inner_activation", "sigmoid")))
         if recurrent != "sigmoid":
             raise ValueError(f"{name}: recurrent_activation {recurrent!r} of {cell}; expected sigmoid")
+    if not inner.get("return_sequences", False) and not backward:
+        notes[f"{name}.return_sequences"] = "False: the next layer takes the state h, not every step's"
     for option in ("dropout", "recurrent_dropout"):
         if inner.get(option):
             notes[f"{name}.{option}"] = f"{inner[option]}, in training alone"

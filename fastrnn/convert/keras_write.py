@@ -59,7 +59,8 @@ def singles(model: Model) -> list[Single]:
     """
     found: list[Single] = []
     for layer in model.layers:
-        found += _recurrent(layer) if layer.kind in _CLASSES else [_plain(layer, model.notes)]
+        found += _recurrent(layer) if layer.kind in _CLASSES else [_plain(layer)]
+        found[-1].activation = model.notes.get(f"{layer.name}.activation", "linear")
     names = [one.name for one in found]
     for name in names:
         if names.count(name) > 1:
@@ -93,15 +94,14 @@ def _recurrent(layer: Layer) -> list[Single]:
     return made
 
 
-def _plain(layer: Layer, notes: dict[str, str]) -> Single:
+def _plain(layer: Layer) -> Single:
     weight = layer.tensors["weight"]
     if layer.kind == "Embedding":
         return Single(_name(layer), "Embedding", [{"embeddings": weight}], {}, (None, weight.shape[1]))
     arrays = {"kernel": np.ascontiguousarray(weight.T)}
     if "bias" in layer.tensors:
         arrays["bias"] = layer.tensors["bias"]
-    activation = notes.get(f"{layer.name}.activation", "linear")
-    return Single(_name(layer), "Dense", [arrays], {}, (weight.shape[1], weight.shape[0]), activation)
+    return Single(_name(layer), "Dense", [arrays], {}, (weight.shape[1], weight.shape[0]))
 
 
 # ------------------------------------------------------------------------------------------------ weights
@@ -109,14 +109,19 @@ def _plain(layer: Layer, notes: dict[str, str]) -> Single:
 
 def weights(model: Model, path: Path) -> None:
     """Keras 3's .weights.h5: load_weights of a model with these layers in this order takes it."""
-    path.write_bytes(_weights(singles(model)))
+    path.write_bytes(_weights(singles(model), model.chain))
 
 
-def _weights(layers: list[Single]) -> bytes:
+def _mark(layers: list[Single], chain: bool) -> str:
+    """What a file of weights does not say of each layer, and whether they are a chain."""
+    return json.dumps({"chain": chain, "layers": {one.name: one.options for one in layers}})
+
+
+def _weights(layers: list[Single], chain: bool) -> bytes:
     buffer = io.BytesIO()
     counts: dict[str, int] = {}
     with library().File(buffer, "w") as file:
-        file.attrs[KEY] = json.dumps({one.name: one.options for one in layers})
+        file.attrs[KEY] = _mark(layers, chain)
         file.create_group("vars")
         for one in layers:
             plain = snake_case(one.class_name)
@@ -143,7 +148,7 @@ def legacy(model: Model, path: Path) -> None:
     """The older .h5 of weights alone: load_weights takes it by the order of the layers, or with by_name=True."""
     layers = singles(model)
     with library().File(path, "w") as file:
-        file.attrs[KEY] = json.dumps({one.name: one.options for one in layers})
+        file.attrs[KEY] = _mark(layers, model.chain)
         file.attrs["keras_version"], file.attrs["backend"] = _VERSION, "fastrnn"
         file.attrs["layer_names"] = [one.name for one in layers]
         for one in layers:
@@ -191,17 +196,18 @@ def model_file(model: Model, path: Path) -> None:
                 f"{after.name} has {after.widths[0] or 'indices as'} inputs after {before.widths[1]} outputs of "
                 f"{before.name}; expected a chain for .keras (a .weights.h5 takes any layers)"
             )
+    configs = [entry for one in layers for entry in (_config(one), *_following(one))]
     config = {
         "module": "keras",
         "class_name": "Sequential",
-        "config": {"name": "sequential", "trainable": True, "layers": [_input(layers[0]), *map(_config, layers)]},
+        "config": {"name": "sequential", "trainable": True, "layers": [_input(layers[0]), *configs]},
         "registered_name": None,
         "build_config": {"input_shape": _input_shape(layers[0])},
     }
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(METADATA, json.dumps({"keras_version": _VERSION, KEY: "written by fastrnn convert"}))
         archive.writestr(CONFIG, json.dumps(config))
-        archive.writestr(WEIGHTS, _weights(layers))
+        archive.writestr(WEIGHTS, _weights(layers, True))
 
 
 def _input_shape(first: Single) -> list[int | None]:
@@ -239,6 +245,13 @@ def _config(one: Single) -> dict[str, Any]:
     merge = one.options.get("merge", "concat")
     config = {"merge_mode": merge, "layer": sides[0], "backward_layer": sides[1]}
     return _entry("Bidirectional", {"name": one.name, "dtype": dtype, **config})
+
+
+def _following(one: Single) -> list[dict[str, Any]]:
+    """The activation after a layer that has none of its own."""
+    if one.cell == "Dense" or one.activation == "linear":
+        return []
+    return [_entry("Activation", {"name": f"{one.name}_activation", "activation": one.activation})]
 
 
 def _cell(one: Single, bias: bool, backward: bool) -> dict[str, Any]:

@@ -124,12 +124,16 @@ class Model:
     rest : dict
         Tensors of layers that fastrnn has not (a convolution, say), by their names in the file. `convert` refuses a
         model with any, unless it is told to leave them out.
+    chain : bool
+        Whether the file says that its layers follow each other in this order, with nothing between them but what notes
+        say. Formats that are whole models, not only weights, are written of such models alone.
     """
 
     layers: list[Layer]
     format: str
     notes: dict[str, str] = field(default_factory=dict)
     rest: dict[str, Array] = field(default_factory=dict)
+    chain: bool = False
 
     def state_dict(self) -> dict[str, Array]:
         """Every tensor by its name in PyTorch."""
@@ -139,6 +143,13 @@ class Model:
         for layer in self.layers:
             for name, array in layer.tensors.items():
                 yield Row(layer.sources.get(name, ""), layer.full_name(name), np.shape(array))
+
+    def put_in_order(self, names: list[str]) -> None:
+        """Make the model a chain of its layers in this order; ValueError unless the names are theirs."""
+        layers = {layer.name: layer for layer in self.layers}
+        if sorted(names) != sorted(layers):
+            raise ValueError(f"order is {','.join(names)!r}; expected all of {', '.join(layers)}")
+        self.layers, self.chain = [layers[name] for name in names], True
 
     def check(self) -> None:
         """Raise ValueError unless every layer is whole (see `Layer.check`) and no two have one name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fastrnn.convert import record, tf1
+from fastrnn.convert.archives import names_in
 from fastrnn.convert.model import Array, Model
 from fastrnn.convert.names import layers_of
 
@@ -26,14 +28,8 @@ _MOST_COMMENT = 65_535  # bytes, of a zip archive
 
 
 def recognise(path: Path, head: bytes) -> bool:
-    """A zip archive of .npy files; or the name."""
-    if not head.startswith(b"PK"):
-        return path.name.lower().endswith(EXTENSIONS)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(".npy") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return path.name.lower().endswith(EXTENSIONS)
+    """A zip archive of .npy files."""
+    return any(name.endswith(".npy") for name in names_in(path, head))
 
 
 def read(
@@ -63,26 +59,33 @@ def read(
     """
     arrays = _arrays(path)
     text = _comment(path)
-    records, notes = record.parse(text) if text else ([], {})
+    said = record.parse(text) if text else record.Record()
     cells, arrays = tf1.layers_of(arrays, forget_bias=forget_bias, kind=kind, nonlinearity=nonlinearity)
     tensors, sources = _long_names(arrays)
     layers, rest = layers_of(
-        tensors, sources=sources, nonlinearity=nonlinearity, merge=merge, linear=linear, records=records
+        tensors, sources=sources, nonlinearity=nonlinearity, merge=merge, linear=linear, records=said.layers
     )
-    return Model([*cells, *layers], "npz", notes, {sources[name]: array for name, array in rest.items()})
+    left = {sources[name]: array for name, array in rest.items()}
+    return Model([*cells, *layers], "npz", said.notes, left, said.chain)
 
 
 def _arrays(path: Path) -> dict[str, Array]:
+    """Every array by its name. numpy.load leaves damaged files open, and does not hold them against their checksums."""
+    with zipfile.ZipFile(path) as archive:
+        return {name.removesuffix(".npy"): _array(name, archive.read(name)) for name in archive.namelist()}
+
+
+def _array(name: str, data: bytes) -> Array:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        array: Array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except ValueError as error:
         if "pickle" not in str(error):
-            raise
+            raise ValueError(f"{name}: not a whole array: {str(error)[:200]}") from None
         raise ValueError(
-            "holds Python objects as a pickle, which could run code when it is read; "
-            "expected plain arrays, as numpy.savez writes them"
+            f"{name}: holds Python objects as a pickle, which could run code when it is read; "
+            "expected a plain array, as numpy.savez writes it"
         ) from None
+    return array
 
 
 def _long_names(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, str]]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastrnn.convert.archives import names_in
 from fastrnn.convert.model import Array, Model
 from fastrnn.convert.names import layers_of
 
@@ -44,13 +45,7 @@ def recognise(path: Path, head: bytes) -> bool:
     """A zip archive with a pickle called data.pkl; or an old file, a bare pickle."""
     if head.startswith(b"\x80") and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True
-    if not head.startswith(b"PK"):
-        return path.name.lower().endswith((".pt", ".pth"))
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return path.name.lower().endswith(EXTENSIONS)
+    return any(name.endswith("/data.pkl") for name in names_in(path, head))
 
 
 def read(path: Path, *, nonlinearity: str | None = None, merge: str | None = None, linear: str = "") -> Model:
@@ -62,6 +57,8 @@ def read(path: Path, *, nonlinearity: str | None = None, merge: str | None = Non
         A pickle that holds anything but tensors and plain values, several state_dicts, a damaged file.
     """
     if not zipfile.is_zipfile(path):
+        if path.read_bytes()[:1] != b"\x80":
+            raise ValueError("no zip archive as torch.save writes it, or cut off; expected a whole one")
         raise ValueError(f"a bare pickle, which could run code when it is read; {_MEND}")
     with zipfile.ZipFile(path) as archive:
         content = _Unpickler(archive).load()

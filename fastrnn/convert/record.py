@@ -6,6 +6,7 @@ It is also the mark by which `written_here` knows such a file.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastrnn.convert.model import KINDS, Model
@@ -13,15 +14,24 @@ from fastrnn.convert.model import KINDS, Model
 KEY = "fastrnn"
 
 
+@dataclass
+class Record:
+    """(kind, name, options) of each layer, notes of what follows layers, and whether they are a chain."""
+
+    layers: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    chain: bool = False
+
+
 def of(model: Model) -> str:
     """The record of a model's layers and of what follows them."""
     layers = [{"kind": layer.kind, "name": layer.name, "options": layer.options} for layer in model.layers]
     following = {name: words for name, words in model.notes.items() if name.endswith(".activation")}
-    return json.dumps({"layers": layers, "notes": following}, default=str)
+    return json.dumps({"layers": layers, "notes": following, "chain": model.chain}, default=str)
 
 
-def parse(text: str) -> tuple[list[tuple[str, str, dict[str, Any]]], dict[str, str]]:
-    """(kind, name, options) of each layer, and notes.
+def parse(text: str) -> Record:
+    """The record that a text is.
 
     Raises
     ------
@@ -29,9 +39,9 @@ def parse(text: str) -> tuple[list[tuple[str, str, dict[str, Any]]], dict[str, s
         It is no such record.
     """
     try:
-        record = json.loads(text)
-        layers = [(one["kind"], one["name"], one["options"]) for one in record["layers"]]
-        notes = record["notes"]
+        said = json.loads(text)
+        layers = [(one["kind"], one["name"], one["options"]) for one in said["layers"]]
+        notes, chain = said["notes"], said["chain"] is True
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"the record {KEY!r} is damaged ({error}); expected that of `fastrnn convert`") from None
     plain = (str, int, float, bool)
@@ -42,4 +52,4 @@ def parse(text: str) -> tuple[list[tuple[str, str, dict[str, Any]]], dict[str, s
             raise ValueError(f"the record {KEY!r} has options {options!r} of {name!r}; expected names and plain values")
     if not isinstance(notes, dict) or not all(isinstance(words, str) for words in notes.values()):
         raise ValueError(f"the record {KEY!r} has no notes; expected words by name")
-    return layers, notes
+    return Record(layers, notes, chain)

@@ -24,10 +24,8 @@ _KNOWN = ("layers", "in_shape", record.KEY)
 
 
 def recognise(path: Path, head: bytes) -> bool:
-    """JSON, an object, with layers or with weights; or that and the name."""
-    if not head.lstrip().startswith(b"{"):
-        return False
-    return b'"layers"' in head or b"weight" in head or path.name.lower().endswith(EXTENSIONS)
+    """JSON, an object, with layers or with weights."""
+    return head.lstrip().startswith(b"{") and (b'"layers"' in head or b"weight" in head)
 
 
 def read(path: Path) -> Model:
@@ -48,7 +46,7 @@ def read(path: Path) -> Model:
         tensors = {name: _array(name, value) for name, value in content.items()}
         layers, rest = layers_of(tensors)
         return Model(layers, "rtneural", {}, rest)
-    model = Model([], "rtneural", {key: str(content[key]) for key in content if key not in _KNOWN})
+    model = Model([], "rtneural", chain=True, notes={key: str(content[key]) for key in content if key not in _KNOWN})
     for place, saved in enumerate(content["layers"]):
         _add(model, place, saved)
     return model
@@ -78,7 +76,7 @@ def _add(model: Model, place: int, saved: Any) -> None:
         _follow(model, name, activation)
     else:
         model.rest |= {f"layers[{place}].weights[{number}] of {kind}": one for number, one in enumerate(arrays)}
-        model.notes[name] = f"a layer {kind} that is not read"
+        model.notes[name], model.chain = f"a {kind}, which is not read", False
         return
     if kind != "activation" and (width := _width(model.layers[-1])) != saved["shape"][-1]:
         raise ValueError(f"{name}: {width} units, but shape {saved['shape']}; expected them to agree")
@@ -86,7 +84,10 @@ def _add(model: Model, place: int, saved: Any) -> None:
 
 def _follow(model: Model, name: str, activation: str) -> None:
     before = f"{model.layers[-1].name}.activation" if model.layers else name
-    model.notes[before if before not in model.notes else name] = activation
+    if model.layers and before not in model.notes:
+        model.notes[before] = activation
+    else:
+        model.notes[name], model.chain = f"an activation {activation} with no layer before it", False
 
 
 def _width(layer: Layer) -> int:

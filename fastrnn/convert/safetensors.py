@@ -21,10 +21,8 @@ _TRAINING = ("optimizer.", "state.")  # what begins names of such a file that on
 
 
 def recognise(path: Path, head: bytes) -> bool:
-    """A header's length, and the header, which is JSON; or the name."""
-    return (len(head) > 8 and int.from_bytes(head[:8], "little") < 100_000_000 and head[8:9] == b"{") or (
-        path.name.lower().endswith(EXTENSIONS)
-    )
+    """A header's length, and the header, which is JSON."""
+    return len(head) > 8 and int.from_bytes(head[:8], "little") < 100_000_000 and head[8:9] == b"{"
 
 
 def read(path: Path, *, nonlinearity: str | None = None, merge: str | None = None, linear: str = "") -> Model:
@@ -44,15 +42,13 @@ def read(path: Path, *, nonlinearity: str | None = None, merge: str | None = Non
             tensors = {name: _tensor(file, name) for name in names}
     except safetensors.SafetensorError as error:
         raise ValueError(f"not a whole safetensors file: {str(error)[:200]}") from None
-    records: Any = []
-    notes: dict[str, str] = {}
+    said = record.Record()
     if record.KEY in metadata:
-        records, notes = record.parse(metadata[record.KEY])
+        said = record.parse(metadata[record.KEY])
     elif metadata.get("format") == CHARACTER_MODEL:
-        _check_cell(metadata)
-        notes["vocabulary"] = f"{len(json.loads(metadata['vocabulary']))} characters"
-    layers, rest = layers_of(tensors, nonlinearity=nonlinearity, merge=merge, linear=linear, records=records)
-    return Model(layers, "safetensors", notes, rest)
+        said = _of_character_model(metadata)
+    layers, rest = layers_of(tensors, nonlinearity=nonlinearity, merge=merge, linear=linear, records=said.layers)
+    return Model(layers, "safetensors", said.notes, rest, said.chain)
 
 
 def _tensor(file: Any, name: str) -> Any:
@@ -66,21 +62,15 @@ def _is_of_training(name: str, metadata: dict[str, str]) -> bool:
     return metadata.get("format") == CHARACTER_MODEL and name.startswith(_TRAINING)
 
 
-def _check_cell(metadata: dict[str, str]) -> None:
-    cell = json.loads(metadata["model"])["cell"]
+def _of_character_model(metadata: dict[str, str]) -> record.Record:
+    """The record that says what `fastrnn.charlm.model` is."""
+    settings = json.loads(metadata["model"])
+    cell, layers = settings["cell"], settings["layers"]
     if cell not in CELLS or CELLS[cell].name == "UGRNN":
         raise ValueError(f"a character model with cell {cell!r}, which other systems have not; expected lstm, gru, rnn")
-
-
-def is_character_model(path: Path) -> bool:
-    """Whether `fastrnn train` wrote the file."""
-    import safetensors
-
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return bool((file.metadata() or {}).get("format") == CHARACTER_MODEL)
-    except (OSError, safetensors.SafetensorError):
-        return False
+    body = (CELLS[cell].name, "recurrent", {"num_layers": layers} if layers != 1 else {})
+    notes = {"vocabulary": f"{len(json.loads(metadata['vocabulary']))} characters"}
+    return record.Record([body, ("Linear", "head", {})], notes, True)
 
 
 def write(model: Model, path: Path) -> None:

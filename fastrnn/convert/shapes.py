@@ -46,8 +46,7 @@ def expected(kind: str, who: str, tensors: Tensors, options: Options) -> dict[st
     _, inputs = _matrix(who, tensors, "weight_ih_l0")
     directions = 2 if options.get("bidirectional", False) else 1
     for layer in range(options.get("num_layers", 1)):
-        rows, _ = _matrix(who, tensors, tensor_name("weight_ih", layer))
-        width = max(rows // gates, 1)
+        _, width = _matrix(who, tensors, tensor_name("weight_hr" if projection else "weight_hh", layer))
         outputs = projection or width
         for direction in range(directions):
             parts: dict[str, tuple[int, ...]] = {
