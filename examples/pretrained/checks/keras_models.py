@@ -4,6 +4,7 @@ import os
 import tempfile
 import zipfile
 from datetime import time
+from functools import partial
 from importlib.metadata import distribution
 
 import numpy as np
@@ -11,8 +12,6 @@ from comparing import Comparison, example
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 import keras
-
-keras.utils.disable_interactive_logging()
 
 KERAS = f"Keras {keras.__version__} on {keras.backend.backend()}"
 FEATURES = {  # as info.yml beside the network says
@@ -59,6 +58,7 @@ def chars2vec(rng):
     comparison, ours = Comparison("chars2vec", 1e-5), example("chars2vec")
     for width in (50, 100, 150, 200, 300):
         theirs = chars2vec.load_model(f"eng_{width}")
+        theirs.embedding_model.predict = partial(theirs.embedding_model.predict, verbose=0)
         for word, vector in zip(words, ours.Vectors(width)(words), strict=True):
             comparison.near(vector, theirs.vectorize_words([word])[0])
     comparison.report(f"its code on {KERAS}")
