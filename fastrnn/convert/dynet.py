@@ -23,7 +23,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from fastrnn.convert.model import Array, Layer, Model
+from fastrnn.convert.layer import Array, Layer
+from fastrnn.convert.model import Model
 from fastrnn.convert.orders import reordered
 
 NAME = "DyNet text"

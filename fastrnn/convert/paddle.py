@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.convert.model import Array, Model
+from fastrnn.convert.layer import Array
+from fastrnn.convert.model import Model
 
 NAME = "Paddle binary"
 EXTENSIONS = (".pdiparams",)
