@@ -585,11 +585,11 @@ cdef list gradients_of(ctx, dy, tuple dfinal):
     cdef Call call = ctx.call
     cdef tuple tensors = ctx.saved_tensors, needs = ctx.needs_input_grad[1:]
     cdef Py_ssize_t first = 1 + call.operator.states
-    records, ctx.records = ctx.records, None
+    records, shown, ctx.records, ctx.shown = ctx.records, ctx.shown, None, None
     for gradient in (dy, *dfinal):
         if gradient is not None and (grad_enabled() or tensor_against(gradient, call.dtype) is not None):
             return gradients_by_torch(call, tensors, (dy, *dfinal), needs)
-    if records is None or ctx.shown._version != 0:
+    if records is None or shown._version != 0:
         _, _, records = call.forward(tensors[0], tensors[1:first], tensors[first:], True)
     return call.backward(records, tensors[first:], dy, dfinal, needs)
 
