@@ -1,10 +1,12 @@
 """Torch's recurrent operators on fastrnn's engine (see torch/bridge.pyx)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Result = TypeVar("Result")
 
 calls: dict[str, dict[str, int]]
 
@@ -17,7 +19,9 @@ class Operator:
     def attempt(self, arguments: tuple[Any, ...]) -> Any: ...
     def with_resets(self, arguments: tuple[Any, ...], reset: NDArray[np.bool_]) -> Any: ...
     def by_torch(self, arguments: tuple[Any, ...]) -> Any: ...
+    def by_torch_twice_differentiable(self, arguments: tuple[Any, ...]) -> Any: ...
 
+def unseen(function: Callable[..., Result], *arguments: Any) -> Result: ...
 def with_resets_by_torch(
-    operator: Callable[[tuple[Any, ...]], Any], arguments: tuple[Any, ...], reset: NDArray[np.bool_]
+    operator: Callable[[tuple[Any, ...]], Any], arguments: tuple[Any, ...], reset: Any
 ) -> Any: ...

@@ -42,6 +42,7 @@ cdef object tracing = torch._C._get_tracing_state, transforms = torch._C._functo
 cdef object modes = torch._C._len_torch_dispatch_stack, keys_of = torch._C._dispatch_keys
 cdef object batched = torch._C._functorch.is_legacy_batchedtensor
 cdef object packs_saved_tensors = torch._C._autograd._top_saved_tensors_default_hooks
+cdef object set_eval_frame = torch._C._dynamo.eval_frame.set_eval_frame
 cdef object forward_ad = torch.autograd.forward_ad
 cdef object float32 = torch.float32, float64 = torch.float64, int64 = torch.int64
 cdef object included = torch._C._dispatch_tls_is_dispatch_key_included, PYTHON = torch._C.DispatchKey.PythonDispatcher
@@ -150,7 +151,7 @@ cdef class Operator:
         """As `attempt`, with the state 0 before the steps that reset (T, B), bool, says; of one direction."""
         cdef Call call = Call(self)
         cdef str reason = call.take(arguments)
-        if reason is None and (self.form != INPUT or call.directions != 1 or call.dropout > 0):
+        if reason is None and (self.form != INPUT or call.directions != 1 or (call.dropout > 0 and call.layers > 1)):
             reason = "resets with two directions or dropout"
         if not self.count(reason):
             return None
@@ -561,19 +562,30 @@ cdef list gradients_of(ctx, dy, tuple dfinal):
     return call.backward(records, tensors[first:], dy, dfinal, needs)
 
 
+def unseen(function, *arguments):
+    """What a function of ours returns. torch.compile does not look into it: it would take its NumPy for torch's."""
+    before = set_eval_frame(None)
+    try:
+        return function(*arguments)
+    finally:
+        set_eval_frame(before)
+
+
 def with_resets_by_torch(operator, tuple arguments, reset):
     """What `Operator.with_resets` returns, of torch's operator: it runs from one reset to the next.
 
-    arguments: of `lstm.input` or its like, for one direction; reset (T, B), bool, an array
+    arguments: of `lstm.input` or its like, for one direction
+    reset: (T, B), bool, an array; or a tensor that has no numbers to read, in transforms and tracers: each step is run
     """
+    cdef bint unread = isinstance(reset, Tensor)
     x, state, *options, batch_first = arguments
     if batch_first:
         x = x.transpose(0, 1)
     single = not isinstance(state, (list, tuple))
     states, ys = ([state] if single else list(state)), []
-    begins = [t for t in range(len(x)) if t == 0 or reset[t].any()]
+    begins = [t for t in range(len(x)) if t == 0 or unread or reset[t].any()]
     for begin, end in zip(begins, [*begins[1:], len(x)]):
-        kept = torch.from_numpy(~reset[begin])[:, None]
+        kept = (~reset[begin] if unread else torch.from_numpy(~reset[begin]))[:, None]
         states = [torch.where(kept, one, torch.zeros_like(one)) for one in states]
         y, *states = operator((x[begin:end], states[0] if single else states, *options, False))
         ys.append(y)
