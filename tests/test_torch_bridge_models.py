@@ -220,7 +220,7 @@ def test_what_is_left_has_a_reason():
         pass
 
     model = nn.ModuleDict({"mine": Mine(4, 3), "linear": nn.Linear(2, 2), **{kind: layer(kind) for kind in CELLS}})
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="torch.jit.script. is deprecated"):
         model["script"] = torch.jit.script(nn.LSTM(4, 3))
     done = bridge.accelerate(model)
     assert done.changed == []
