@@ -6,6 +6,9 @@ import argparse
 import os
 import runpy
 import sys
+from importlib.machinery import SourceFileLoader
+from pkgutil import get_importer
+from types import ModuleType
 
 from fastrnn.torch import enable, report
 
@@ -22,18 +25,39 @@ def main() -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
     given = parser.parse_args()
     sys.argv = [given.script, *given.arguments]
-    sys.path[0] = "" if given.module else os.path.dirname(os.path.abspath(given.script))  # as Python itself does
     enable()
     try:
         if given.module:
-            runpy.run_module(given.script, run_name="__main__", alter_sys=True)
+            _run_module(given.script)
         else:
-            runpy.run_path(given.script, run_name="__main__")
+            _run_script(given.script)
     finally:
         if given.report:
             for name, counts in report().items():
                 for way, count in counts.items():
                     print(f"{name}: {way}: {count}", file=sys.stderr)
+
+
+def _run_module(name: str, alter_argv: bool = True) -> None:
+    """As `python -m` does. runpy's public functions take the module away at the end, before threads and atexit ran."""
+    sys.modules["__main__"] = ModuleType("__main__")
+    runpy._run_module_as_main(name, alter_argv)  # type: ignore[attr-defined]
+
+
+def _run_script(script: str) -> None:
+    """As Python does: a file, or what has a `__main__` inside, a folder or an archive."""
+    path = os.path.join(os.getcwd(), script)
+    if get_importer(path) is not None:
+        sys.path[:1] = [path, *sys.path[:1]] if sys.flags.safe_path else [path]
+        _run_module("__main__", alter_argv=False)
+        return
+    if not sys.flags.safe_path:
+        sys.path[0] = os.path.dirname(os.path.realpath(path))
+    loader = SourceFileLoader("__main__", path)
+    program = ModuleType("__main__")
+    program.__dict__.update(__file__=path, __loader__=loader, __cached__=None, __builtins__=__builtins__)
+    sys.modules["__main__"] = program
+    exec(loader.source_to_code(loader.get_data(path), path), program.__dict__)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,22 @@ cdef class Operator:
             return self.overload.decompose(*arguments)
         return self.overload._op_dk(COMPOSITE, *arguments)
 
+    def by_torch_twice_differentiable(self, tuple arguments):
+        """What `by_torch` returns. oneDNN's LSTM has no second gradient, and torch takes it for batches of equal lengths.
+
+        They go packed. To switch oneDNN off meanwhile would concern all threads.
+        """
+        if self.form != INPUT or self.states != 2:
+            return self.by_torch(arguments)
+        x, hx, weights, biases, layers, dropout, train, bidirectional, batch_first = arguments
+        if batch_first:
+            x = x.transpose(0, 1)
+        T, B = x.shape[:2]
+        y, *final = self.overload._overloadpacket.data._op_dk(
+            COMPOSITE, x.flatten(0, 1), torch.full((T,), B), hx, weights, biases, layers, dropout, train, bidirectional)
+        y = y.unflatten(0, (T, B))
+        return (y.transpose(0, 1) if batch_first else y, *final)
+
     cdef arguments_for(self, Call call, x, list states, weights):
         """The operator's arguments for other tensors than a call's own; without dropout."""
         hx = states if self.states == 2 else states[0]
@@ -574,15 +590,14 @@ cdef list gradients_by_torch(Call call, tuple tensors, tuple dout, tuple needs):
     """The gradients as torch's own operators give them, from the beginning; they may be differentiated again."""
     cdef Py_ssize_t first = 1 + call.operator.states
     cdef bint again = grad_enabled()
-    with torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False):
-        if not again:
-            tensors = tuple(
-                [tensor.detach().requires_grad_(wanted) for tensor, wanted in zip(tensors, needs)])
+    with torch.enable_grad():
+        # Where one tensor is given twice or made of another, each is to get the gradient of its own place alone.
+        tensors = tuple([tensor.view_as(tensor) if wanted else tensor.detach() for tensor, wanted in zip(tensors, needs)])
         arguments = call.operator.arguments_for(call, tensors[0], list(tensors[1:first]), list(tensors[first:]))
         if call.reset is None:
-            outputs = call.operator.by_torch(arguments)
+            outputs = call.operator.by_torch_twice_differentiable(arguments)
         else:
-            outputs = with_resets_by_torch(call.operator.by_torch, arguments, call.reset)
+            outputs = with_resets_by_torch(call.operator.by_torch_twice_differentiable, arguments, call.reset)
         if call.operator.form == CELL:
             final = outputs if call.operator.states == 2 else (outputs,)
             outputs, dout = final, dout[1:]

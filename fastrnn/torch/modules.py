@@ -10,20 +10,28 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules import rnn as torch_rnn
+from torch.utils._device import DeviceContext
 
 from fastrnn.torch.bridge import Operator
 from fastrnn.torch.operators import BY_NAME
 
 
 def _chosen(name: str) -> Callable[..., Any]:
-    """In place of `torch._VF.lstm` and its like, which take a batch or a packed one."""
-    batch, packed = BY_NAME[name], BY_NAME[f"{name}, packed"]
+    """In place of `torch._VF.lstm` and its like, which take a batch or a packed one; they get what cannot run here."""
+    batch, packed, own = BY_NAME[name], BY_NAME[f"{name}, packed"], getattr(torch._VF, name)
 
     def operator(*arguments: Any) -> Any:
         chosen: Operator = packed if isinstance(arguments[3], (list, tuple)) else batch
-        return chosen(*arguments)
+        result = None if _function_mode() else chosen.attempt(arguments)
+        return own(*arguments) if result is None else result
 
     return operator
+
+
+def _function_mode() -> bool:
+    """Whether somebody asked to see calls of torch's functions, of which ours is none."""
+    count = torch._C._len_torch_function_stack()
+    return count > 0 and any(type(torch._C._get_function_stack_at(i)) is not DeviceContext for i in range(count))
 
 
 _OURS = SimpleNamespace(**{name: _chosen(name) for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")})
@@ -41,7 +49,7 @@ def _forward_here(kind: type[nn.RNNBase]) -> Callable[..., Any]:
     here.__kwdefaults__ = own.__kwdefaults__
 
     def forward(self: nn.RNNBase, *arguments: Any, **named: Any) -> Any:
-        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        if torch.compiler.is_compiling():
             return own(self, *arguments, **named)
         return here(self, *arguments, **named)
 
@@ -89,7 +97,7 @@ def accelerate(model: nn.Module) -> Accelerated:
     """Let every `nn.LSTM`, `nn.GRU` and `nn.RNN` inside a model run on fastrnn, in place.
 
     Only the modules' class changes. Parameters, hooks, optimisers, the state_dict and the device stay what they are.
-    Before `torch.jit.script` or a pickle that is to be read without fastrnn, `restore` the model.
+    Before `torch.jit.script`, `torch.fx` or a pickle that is to be read without fastrnn, `restore` the model.
 
     Parameters
     ----------

@@ -2,7 +2,8 @@
 
 The dispatcher is told to call our operators in place of torch's own, so programs, subclasses, TorchScript files and
 packed sequences need no change. An operator is registered for both of the dispatcher's keys that a call on the CPU can
-meet first: AutogradCPU, and CPU under `torch.inference_mode`.
+meet first: AutogradCPU, and CPU under `torch.inference_mode`. Because of the latter, what torch decomposes without
+gradients (`run_decompositions` of an exported program) keeps recurrent operators whole while they are registered.
 """
 
 from __future__ import annotations
