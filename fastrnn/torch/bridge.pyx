@@ -198,6 +198,28 @@ cdef class Operator:
         return (x, hx, weights, *options, call.batch_first)
 
 
+cdef bint overriding = False
+
+
+def override(bint wanted):
+    """Whether an `Override` computes here what it can."""
+    global overriding
+    overriding = wanted
+
+
+cdef class Override:
+    """What the dispatcher calls in place of one of torch's operators."""
+
+    cdef Operator operator
+
+    def __init__(self, Operator operator):
+        self.operator = operator
+
+    def __call__(self, *arguments):
+        result = self.operator.attempt(arguments) if overriding else None
+        return self.operator.by_torch(arguments) if result is None else result
+
+
 cdef class Call:
     """The arguments of a call, checked, and what they ask for."""
 
