@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from os import PathLike
 from typing import Any, ClassVar, overload
 
 import numpy as np
@@ -499,6 +500,46 @@ class Recurrent(Module):
     def stream(self, batch_size: int = 1, *, num_threads: int = 1) -> Stream:
         """Return a `Stream` that runs these layers one time step a call and keeps the state."""
         return Stream(self, batch_size, num_threads)
+
+    # ------------------------------------------------------------------------------------------- export
+
+    def to_onnx(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        opset: int = 17,
+        states: bool = False,
+        time: str | int = "T",
+        batch: str | int = "B",
+    ) -> Any:
+        """Return an `onnx.ModelProto` of these layers, and write it to `path` if there is one.
+
+        Its input is x in the layer's form, in vectors; its outputs are y and the final states h_n, and c_n of an LSTM,
+        (layers * directions, B, H) each. Where layers differ in width each has states of its own, h_n_l0, h_n_l1, ...
+        There is no dropout in it, as there is none in a call.
+
+        Parameters
+        ----------
+        path : str or path, optional
+        opset : int in 7..25
+        states : bool
+            Whether the initial states are inputs h0 (and c0), too; they are zeros otherwise.
+        time, batch : str or int
+            The name of an axis of any length, or its length.
+
+        Raises
+        ------
+        ImportError
+            The package onnx is not installed (`pip install 'fastrnn[onnx]'`).
+        ValueError
+            ONNX has no such layer: a UGRNN, or one with proj_size.
+        """
+        from fastrnn.convert.onnx import writing
+
+        names = ("num_layers", "bias", "batch_first", "bidirectional", "proj_size", "merge", "reset_after")
+        options = {name: getattr(self, name) for name in (*names, "nonlinearity") if hasattr(self, name)}
+        axes = (batch, time) if self.batch_first else (time, batch)
+        return writing.one(self.NAME, self.state_dict(), options, path, opset, states, axes)
 
 
 def _no_place(who: str, dropout: float) -> str:

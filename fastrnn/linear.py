@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -143,3 +145,28 @@ class Linear(Module):
                 threads,
             )
         return dx
+
+    def to_onnx(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        opset: int = 17,
+        axes: Sequence[str | int] = ("T", "B"),
+    ) -> Any:
+        """Return an `onnx.ModelProto` of this layer, and write it to `path` if there is one.
+
+        Parameters
+        ----------
+        path : str or path, optional
+        opset : int in 7..25
+        axes : sequence of str or int
+            The axes of x before its features: the name of one of any length, or a length.
+
+        Raises
+        ------
+        ImportError
+            The package onnx is not installed (`pip install 'fastrnn[onnx]'`).
+        """
+        from fastrnn.convert.onnx import writing
+
+        return writing.one("Linear", self.state_dict(), {"bias": self._bias}, path, opset, False, tuple(axes))

@@ -9,6 +9,8 @@ import pytest
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits and guard pages as Linux has them")
 
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+
 DEADLINE = 100  # seconds; a fork that hangs is given less by its own script
 
 

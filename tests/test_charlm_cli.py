@@ -313,7 +313,7 @@ def test_info_shows_a_model(folder, capsys):
     assert "no record" in call(capsys, "info", "bare")[1]
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "eval", "info"])
+@pytest.mark.parametrize("command", ["train", "sample", "eval", "info", "convert"])
 def test_help_of_every_command(capsys, command):
     with pytest.raises(SystemExit) as left:
         main.main([command, "--help"])

@@ -64,6 +64,7 @@ ARGUMENTS = {
     "sample": {"model": "model"},
     "eval": {"model": "model", "text": "text.txt"},
     "info": {},
+    "convert": {"source": "model", "target": "model.npz"},
     "bench": {},
 }
 BEFORE = {

@@ -1,11 +1,6 @@
 """Children forked from a process that has run teams of threads."""
 
-import os
-
-import pytest
-from fresh import output
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+from fresh import needs_fork, output
 
 FORKING = """
 import os, signal, sys, time

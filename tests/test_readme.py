@@ -38,7 +38,7 @@ def test_every_command_line_parses():
             if not joined and Path(name).name == "fastrnn":
                 commands.append(arguments)
                 build_parser().parse_args(arguments)
-    assert {arguments[0] for arguments in commands} == {"train", "sample", "eval", "info", "bench"}
+    assert {arguments[0] for arguments in commands} == {"train", "sample", "eval", "info", "convert", "bench"}
 
 
 def test_every_line_that_sets_up_makes_its_own_environment():

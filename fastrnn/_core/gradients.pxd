@@ -19,6 +19,7 @@ cdef struct Sums:
     Py_ssize_t K, row, units, slot_columns
     Py_ssize_t first            # da's first row among the packed rows of the batch
     int slots, count
+    bint fresh              # dweight holds nothing yet
     Operand operand[1 + MAX_STAGES]
 
 cdef struct RowProduct:
@@ -41,6 +42,7 @@ cdef struct LayerGradients:
     char *bias_ih
     char *bias_hh
     char *weight_hr
+    bint fresh              # those of weights hold nothing yet: their first sums are stored, not added
 
 cdef class Gradients:
     cdef list arrays            # weight_ih, bias_ih, weight_hh, bias_hh, weight_hr, or None

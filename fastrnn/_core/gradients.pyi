@@ -15,4 +15,5 @@ class Gradients:
         bias_ih: _Floats | None = None,
         bias_hh: _Floats | None = None,
         weight_hr: _Floats | None = None,
+        fresh: bool = False,
     ) -> None: ...

@@ -37,9 +37,9 @@ cdef Py_ssize_t layer_scratch_numbers(const Layer *w, bint indices) noexcept nog
 
 
 cdef class Gradients:
-    """Where the gradients of one direction of a layer are added; without arrays the weights are frozen."""
+    """Where gradients of one direction are added; without arrays (frozen) nowhere. fresh: see LayerGradients."""
 
-    def __init__(self, weight_ih=None, weight_hh=None, bias_ih=None, bias_hh=None, weight_hr=None):
+    def __init__(self, weight_ih=None, weight_hh=None, bias_ih=None, bias_hh=None, weight_hr=None, bint fresh=False):
         self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]
         self.number = 0 if weight_ih is None else weight_ih.itemsize
         for i, array in enumerate(self.arrays):
@@ -48,7 +48,7 @@ cdef class Gradients:
                 raise ValueError("Gradients: an array is not contiguous, writable and of one type; expected all three")
         self.into.weight_ih, self.into.bias_ih = self.pointer(0), self.pointer(1)
         self.into.weight_hh, self.into.bias_hh = self.pointer(2), self.pointer(3)
-        self.into.weight_hr = self.pointer(4)
+        self.into.weight_hr, self.into.fresh = self.pointer(4), fresh
 
     cdef char *pointer(self, int i) except? NULL:
         return NULL if self.arrays[i] is None else cnp.PyArray_BYTES(<cnp.ndarray> self.arrays[i])
@@ -64,7 +64,8 @@ cdef class Gradients:
 
     cdef list copies(self, bint indices):
         """(array, copy) of all that a run changes before its end; what indices change is changed at the very end."""
-        return [(array, array.copy()) for array in self.arrays[2 if indices else 0:] if array is not None]
+        cdef list arrays = [] if self.into.fresh else self.arrays[2 if indices else 0:]
+        return [(array, array.copy()) for array in arrays if array is not None]
 
 
 # ----------------------------------------------------------------------------------------------- weight gradients
@@ -171,21 +172,14 @@ cdef void add_columns(const Sums *sums, Py_ssize_t k, Py_ssize_t depth, Py_ssize
         panels = panels_of(sums, p, depth, scratch)
         product = fr_product(
             M=columns, groups=panels.groups, K=depth, a=scratch, a_row=COLUMN, w=panels.at, w_panel=panels.panel,
-            far=False, init=operand.dweight + row * N * size, init_row=N, c=operand.dweight + row * N * size, c_row=N,
-            c_group=FR_GROUP, edge=N - padded(N) + FR_GROUP,
+            far=False, init=NULL, init_row=N, c=operand.dweight + row * N * size, c_row=N, c_group=FR_GROUP,
+            edge=N - padded(N) + FR_GROUP,
         )
+        if not sums.fresh or k > 0:
+            product.init = product.c
         sums.w.table.gemm(&product)
         if operand.dbias != NULL:
-            add_totals(columns, totals, operand.dbias + row * size, size)
-
-
-cdef void add_totals(Py_ssize_t columns, const void *totals, char *dbias, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t m
-    for m in range(columns):
-        if size == 4:
-            (<float *> dbias)[m] += (<const float *> totals)[m]
-        else:
-            (<double *> dbias)[m] += (<const double *> totals)[m]
+            sums.w.table.add(columns, totals, operand.dbias + row * size)
 
 
 cdef Sums recurrent_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, const LayerGradients *into) noexcept nogil:
@@ -197,6 +191,7 @@ cdef Sums recurrent_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, con
     cdef int slot, s
     cdef Sums sums
     sums.w, sums.first, sums.K = w, offset_at(batch, begin), offset_at(batch, end) - offset_at(batch, begin)
+    sums.fresh = into.fresh
     sums.da, sums.row = walk.gates + sums.first * w.row * w.size, w.row
     sums.units, sums.slots, sums.slot_columns, sums.count = w.H, w.cell.slots, w.Hp, 0
     if walk.x != NULL:
@@ -231,7 +226,7 @@ cdef Sums projection_sums(const Walk *walk, Py_ssize_t begin, Py_ssize_t end,
     cdef const Layer *w = walk.w
     cdef Operand *operand
     cdef Sums sums
-    sums.w, sums.first = w, offset_at(walk.batch, begin)
+    sums.w, sums.first, sums.fresh = w, offset_at(walk.batch, begin), into.fresh
     sums.K = offset_at(walk.batch, end) - sums.first
     sums.da, sums.row = walk.dprojected + sums.first * w.P * w.size, w.P
     sums.units, sums.slots, sums.slot_columns, sums.count = w.P, 1, 0, 1

@@ -177,6 +177,7 @@ cdef run_windows(LayerTape record, Targets *targets, bint may_end, int num_threa
                 if steps.begin[direction] < steps.end[direction]:
                     sum_window(&record.walks[direction], steps.begin[direction], steps.end[direction],
                                &targets[direction], plan.team_threads, may_end)
+                    targets[direction].weights.fresh = False
                 if record.walks[direction].reverse:
                     left.begin[direction] = steps.end[direction]
                 else:

@@ -5,11 +5,13 @@ a) A caller lends its arrays for one run. Nothing keeps them afterwards.
 b) A workspace is a stack of given sizes with the memory of its packed copies. It is found by its sizes, used by one run
    at a time, and kept for the next run of those sizes.
 c) Packed copies serve again only if the weights have the same bits as when the copies were made. All of them are
-   compared: no address and no version tells whether an array has changed. First comes a sample of a few numbers,
-   because after a training step it nearly always differs. The whole is copied, for comparison, only where a sample came
-   out equal: a loop that trains never pays for it.
-d) The copy for comparison is made before the packed ones. A write by somebody else in between makes the next comparison
-   fail, so the weights are packed again.
+   compared: no address and no version tells whether an array has changed. First comes a sample of a few numbers:
+   after a training step it nearly always differs. The whole is copied, for comparison, only where a sample came
+   out equal, so a loop that trains never pays for it.
+d) The copy for comparison is made before the packed ones. A write by somebody else in between makes the next
+   comparison fail, so the weights are packed again.
+e) A backward run names the stamp of its forward run. Where a workspace still has it, its copies are of those values, and
+   nothing is compared.
 """
 
 from libc.string cimport memcmp, memcpy
@@ -50,8 +52,8 @@ cdef class Workspace:
         self.sample = np.zeros((len(arrays), SAMPLED), dtype=arrays[0].dtype)
         self.return_arrays()
 
-    cdef lend(self, list arrays):
-        """Let the weights be these; what was packed of others is stale."""
+    cdef lend(self, list arrays, bint compare):
+        """Let the weights be these; where they are to be compared, what was packed of others is stale."""
         cdef RecurrentWeights one
         cdef Py_ssize_t i = 0, n = self.arrays_each
         cdef bint biases = n >= 4
@@ -62,8 +64,9 @@ cdef class Workspace:
             if n % 2:
                 one.weight_hr = arrays[i + n - 1]
             i += n
-        if self.changed(arrays):
+        if compare and self.changed(arrays):
             self.version.advance()
+            self.stamp = object()
 
     def return_arrays(self):
         """Keep none of the arrays."""
@@ -119,9 +122,11 @@ cdef list parts_of(list arrays, bint biases):
     return arrays[:2] + biases_of + (arrays[4 if biases else 2:] or [None])
 
 
-cdef Workspace borrow(str cell, Py_ssize_t layers, int directions, bint biases, bint projected, list arrays):
+cdef Workspace borrow(str cell, Py_ssize_t layers, int directions, bint biases, bint projected, list arrays,
+                      object stamp):
     """A workspace for these arrays, which has been lent them.
 
+    stamp: the workspace's of an earlier run with the same values, or None
     arrays: for each layer and direction weight_ih, weight_hh, with biases bias_ih and bias_hh, projected weight_hr
     """
     cdef Workspace workspace
@@ -131,20 +136,24 @@ cdef Workspace borrow(str cell, Py_ssize_t layers, int directions, bint biases, 
         cnp.PyArray_DIM(first, 1), cnp.PyArray_DIM(recurrent, 1)
     )
     cdef object address = <size_t> cnp.PyArray_DATA(first)
-    workspace = take_waiting(key, address)
+    workspace = take_waiting(key, address, stamp)
     if workspace is None:
         workspace = Workspace(key, cell, layers, directions, biases, projected, arrays)
-    workspace.lend(arrays)
+    workspace.lend(arrays, stamp is None or workspace.stamp is not stamp)
     workspace.first = address
     return workspace
 
 
-cdef Workspace take_waiting(tuple key, address):
-    """The one that had an array at that address last, else one that has waited long; None if a new one may be made."""
+cdef Workspace take_waiting(tuple key, address, stamp):
+    """The one with that stamp, or that had an array at that address last, else one that has waited long; None if a new
+    one may be made."""
     cdef list alike = waiting.get(key)
     cdef Py_ssize_t i
     if alike is None:
         return None
+    for i in range(len(alike) - 1, -1, -1):
+        if stamp is not None and (<Workspace> alike[i]).stamp is stamp:
+            return alike.pop(i)
     for i in range(len(alike) - 1, -1, -1):
         if (<Workspace> alike[i]).first == address:
             return alike.pop(i)

@@ -123,6 +123,16 @@ def save(
     replace_file(path, library().numpy.save(tensors, metadata))
 
 
+def metadata(path: AnyPath) -> dict[str, str]:
+    """The metadata of any safetensors file; UserError if it is none."""
+    safetensors = library()
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        raise UserError(f"not a whole safetensors file: {shortened(str(error), 200)}") from None
+
+
 def is_model(path: AnyPath) -> bool:
     """Whether a file is a whole model file of any version, by its head alone."""
     safetensors = library()

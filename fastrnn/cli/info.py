@@ -2,11 +2,14 @@
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 import fastrnn
+from fastrnn import convert
 from fastrnn.charlm import checkpoint
+from fastrnn.charlm.errors import UserError
 from fastrnn.charlm.model import parameter_shapes
 from fastrnn.charlm.record import TrainingRecord
 from fastrnn.charlm.settings import option_name, run_options
@@ -14,7 +17,7 @@ from fastrnn.charlm.text import shortened
 from fastrnn.charlm.train import resumable
 
 from . import output, paths
-from .options import Commands, file_name
+from .options import Commands, add_assumptions, assumptions, file_name
 
 Rows = Iterator[tuple[str, object]]
 
@@ -26,9 +29,11 @@ def add_parser(commands: Commands) -> None:
         "info",
         help="show the machine's set-up, or a model file",
         description="Without MODEL: instruction set, threads, OpenMP and versions. "
-        "With MODEL: its architecture and training record, after the checks that --resume makes.",
+        "With MODEL: its architecture and training record, after the checks that --resume makes; of a file of another "
+        "system its layers, and what `fastrnn convert` would leave out.",
     )
-    parser.add_argument("model", nargs="?", type=file_name, help="model file that `fastrnn train` wrote")
+    parser.add_argument("model", nargs="?", type=file_name, help="model file, of `fastrnn train` or another system")
+    add_assumptions(parser)
     parser.set_defaults(run=run)
 
 
@@ -37,12 +42,42 @@ def run(arguments: argparse.Namespace) -> int:
         rows = list(_config_rows())
     else:
         paths.check([paths.Input(arguments.model, f"the model {arguments.model}")], [])
-        model_file = checkpoint.load(arguments.model)
-        with checkpoint.blame(arguments.model):
-            rows = list(_model_rows(model_file))
+        rows = _foreign_rows(arguments) if _is_foreign(arguments.model) else _own_rows(arguments.model)
     for name, value in rows:
         output.out.line(f"{name:<13}{value}")
     return output.exit_code()
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether a file is of a format of another system; one that none knows is refused as no model of our own."""
+    if not Path(path).is_file():
+        return False
+    form = convert.recognise(path)
+    return form is not None and not (form.NAME == "safetensors" and not _is_state_dict(path))
+
+
+def _is_state_dict(path: str) -> bool:
+    """Whether a file is a whole safetensors file that does not look like a character model."""
+    try:
+        return not checkpoint.metadata(path).keys() & {"format", "version", "model", "vocabulary"}
+    except UserError:
+        return False
+
+
+def _own_rows(path: str) -> list[tuple[str, object]]:
+    model_file = checkpoint.load(path)
+    with checkpoint.blame(path):
+        return list(_model_rows(model_file))
+
+
+def _foreign_rows(arguments: argparse.Namespace) -> list[tuple[str, object]]:
+    model = convert.read(arguments.model, **assumptions(arguments))
+    rows: list[tuple[str, object]] = [("format", model.format)]
+    rows += [("layer", f"{layer.name or '(no name)'}: {layer.words()}") for layer in model.layers]
+    rows.append(("parameters", sum(array.size for layer in model.layers for array in layer.tensors.values())))
+    rows += [("note", f"{name}: {words}") for name, words in model.notes.items()]
+    rows += [("not read", f"{name} {np.shape(array)}") for name, array in model.rest.items()]
+    return rows
 
 
 def _config_rows() -> Rows:

@@ -18,9 +18,9 @@ import numpy as np
 
 from fastrnn.charlm.errors import UserError
 
-from . import bench, eval, info, output, sample, train
+from . import bench, convert, eval, info, output, sample, train
 
-COMMANDS = (train, sample, eval, info, bench)
+COMMANDS = (train, sample, eval, info, convert, bench)
 
 DEBUG = "FASTRNN_DEBUG"
 _LONGEST = 1000  # characters of a message, which may quote what was typed
@@ -43,7 +43,8 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command."""
     parser = _Parser(
-        prog="fastrnn", description="Train, measure and sample recurrent character models."
+        prog="fastrnn",
+        description="Train, measure and sample recurrent character models, and convert models of other systems.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for module in COMMANDS:

@@ -56,6 +56,38 @@ def file_name(word: str) -> str:
     return word
 
 
+def add_assumptions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--assume",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what a file of another system does not say, such as merge=sum; an error says what is needed",
+    )
+
+
+def assumptions(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What --assume says, each value as a number, true or false, or a word."""
+    found: dict[str, Any] = {}
+    for words in arguments.assume:
+        name, equals, value = words.partition("=")
+        if not equals or not name.isidentifier() or not value:
+            raise UserError(f"--assume is {words!r}; expected NAME=VALUE")
+        if name in found:
+            raise UserError(f"--assume says {name} twice; expected it once")
+        found[name] = _value(value)
+    return found
+
+
+def _value(word: str) -> Any:
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="INT", help="threads to compute with")
 

@@ -110,10 +110,12 @@ cdef list arrays_of(tensors):
     return [array_of(tensor) for tensor in tensors]
 
 
-cdef cnp.ndarray zeros_like(cnp.ndarray array):
-    cdef cnp.ndarray zeros = empty((<object> array).shape, array.dtype)
-    zeros.fill(0)
-    return zeros
+cdef cnp.ndarray room_like(cnp.ndarray array):
+    """Room for a gradient: of a weight, uninitialised, or of a bias, zeros."""
+    cdef cnp.ndarray room = empty((<object> array).shape, array.dtype)
+    if cnp.PyArray_NDIM(room) == 1:
+        room.fill(0)
+    return room
 
 
 # ------------------------------------------------------------------------------------------------------- operators
@@ -197,6 +199,28 @@ cdef class Operator:
         return (x, hx, weights, *options, call.batch_first)
 
 
+cdef bint overriding = False
+
+
+def override(bint wanted):
+    """Whether an `Override` computes here what it can."""
+    global overriding
+    overriding = wanted
+
+
+cdef class Override:
+    """What the dispatcher calls in place of one of torch's operators."""
+
+    cdef Operator operator
+
+    def __init__(self, Operator operator):
+        self.operator = operator
+
+    def __call__(self, *arguments):
+        result = self.operator.attempt(arguments) if overriding else None
+        return self.operator.by_torch(arguments) if result is None else result
+
+
 cdef class Call:
     """The arguments of a call, checked, and what they ask for."""
 
@@ -210,6 +234,7 @@ cdef class Call:
     cdef PackedBatch packed
     cdef object packing         # of a batch with resets (fastrnn.packing), or None
     cdef object reset           # and those, (T, B)
+    cdef object stamp           # of the workspace after the forward run
 
     def __init__(self, Operator operator):
         self.operator = operator
@@ -427,14 +452,15 @@ cdef class Call:
     cdef list tensors_of_kinds(self, list kinds):
         return [from_numpy(kind[0] if self.operator.form == CELL else kind) for kind in kinds]
 
-    cdef Workspace workspace(self, list arrays):
-        return borrow(self.operator.cell, self.layers, self.directions, self.biases, self.projected, arrays)
+    cdef Workspace workspace(self, list arrays, stamp):
+        return borrow(self.operator.cell, self.layers, self.directions, self.biases, self.projected, arrays, stamp)
 
     cdef tuple forward(self, x, states, weights, bint taped):
         """y, the final states, and what the engine keeps for backward."""
         cdef list given = self.kinds_of(states), initial = given
         cdef cnp.ndarray rows = self.rows_of(x)
-        cdef Workspace workspace = self.workspace(arrays_of(weights))
+        cdef Workspace workspace = self.workspace(arrays_of(weights), None)
+        self.stamp = workspace.stamp
         if self.packing is not None:
             initial = [self.packing.initial_states(kind) for kind in given]
         try:
@@ -456,11 +482,11 @@ cdef class Call:
         cdef bint wants_x = needs[0]
         cdef cnp.ndarray rows = None if dy is None else self.rows_of(dy)
         cdef Py_ssize_t first = 1 + len(dfinal)
-        into = [zeros_like(array) for array in arrays] if any(needs[first:]) else None
+        into = [room_like(array) for array in arrays] if any(needs[first:]) else None
         given = kinds
         if self.packing is not None and kinds is not None:
             kinds = [self.packing.final_gradients(kind) for kind in kinds]
-        workspace = self.workspace(arrays)
+        workspace = self.workspace(arrays, self.stamp)
         try:
             workspace.stack.prepare_backward(records, wants_x)
             dx, dinitial = workspace.stack.backward(
@@ -509,7 +535,8 @@ cdef class Call:
                 flat.append(Gradients())
             else:
                 biases = into[i + 2:i + 4] if self.biases else [None, None]
-                flat.append(Gradients(into[i], into[i + 1], *biases, into[i + each - 1] if self.projected else None))
+                projection = into[i + each - 1] if self.projected else None
+                flat.append(Gradients(into[i], into[i + 1], *biases, projection, True))
         return [tuple(flat[i:i + self.directions]) for i in range(0, len(flat), self.directions)]
 
 

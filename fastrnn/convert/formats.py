@@ -1,0 +1,239 @@
+"""The table of formats, and what all of them share: finding the right one, checking what it read, replacing a file.
+
+A format is a module with
+
+    NAME, EXTENSIONS                      its name in words, and what its files' names end in
+    recognise(path, head) -> bool         by content, of which `head` is the beginning; then names decide
+    read(path, ...) -> Model              arguments by keyword say what the files leave open
+    write(model, path)                    absent where it is read only
+    written_here(path) -> bool            whether `write` made a file that is recognised; absent for "never"
+
+and is imported when a file calls for it, as is the package that reads its files.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import json
+import os
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fastrnn.convert.layer import Row
+from fastrnn.convert.model import Model
+
+AnyPath = str | os.PathLike[str]
+Format = Any  # a module
+
+# In the order in which they are asked: those with a magic number first.
+_FORMATS = {
+    "keras": "fastrnn.convert.keras",
+    "npz": "fastrnn.convert.npz",
+    "pytorch": "fastrnn.convert.pytorch",
+    "safetensors": "fastrnn.convert.safetensors",
+    "rtneural": "fastrnn.convert.rtneural",
+    "dynet": "fastrnn.convert.dynet",
+    "paddle": "fastrnn.convert.paddle",
+    "onnx": "fastrnn.convert.onnx",
+}
+_HEAD = 65_536
+_MOST_NAMES = 8  # in a message
+_WEIGHTS_ALONE = (".npz", ".safetensors", ".h5", ".hdf5")  # what these hold need not be a chain
+
+# What readers raise on a file that is cut off or scrambled, besides the ValueErrors that say what it is.
+_DAMAGE = (
+    *(KeyError, IndexError, TypeError, AttributeError, EOFError, OverflowError, RuntimeError, NotImplementedError),
+    *(struct.error, zlib.error),
+)
+
+
+def _formats() -> Iterator[Format]:
+    for module in _FORMATS.values():
+        try:
+            yield import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+
+
+def recognise(path: AnyPath) -> Format | None:
+    """The format of a file, a module, or None for none that is known.
+
+    Raises
+    ------
+    OSError
+        There is no such file, or it cannot be opened.
+    """
+    path = Path(path)
+    if not path.is_file() and not path.is_dir():
+        raise FileNotFoundError(f"{path}: " + ("not a file" if path.exists() else "no such file"))
+    head = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    by_content = (one for one in _formats() if one.recognise(path, head))
+    by_name = (one for one in _formats() if path.name.lower().endswith(tuple(one.EXTENSIONS)))
+    return next(by_content, None) or next(by_name, None)
+
+
+def read(path: AnyPath, **assume: Any) -> Model:
+    """Read a file of any format, found by its content and then by its name.
+
+    Parameters
+    ----------
+    path : path
+    **assume
+        order="body,head" says that these are all layers, and follow each other so. The others are what files of some
+        formats do not say: nonlinearity="relu", merge="sum", reset_after=False, forget_bias=1.0,
+        recurrent_activation="sigmoid", linear="decoder,head". Each format has its own; another one's is an error.
+
+    Returns
+    -------
+    Model
+        Checked: each layer has all its tensors, in the right shapes, of one dtype, finite.
+
+    Raises
+    ------
+    ValueError
+        An unknown format, a damaged file, or one with what fastrnn's layers cannot do; the message names it.
+    TypeError
+        An assumption that the format has not.
+    ImportError
+        A package that reads the format is not installed.
+    """
+    form = recognise(path)
+    if form is None:
+        raise ValueError(f"{os.fspath(path)}: of no format that fastrnn reads; expected one of {_listed(_formats())}")
+    order = assume.pop("order", None)
+    _check_assumptions(form, assume)
+    try:
+        model: Model = form.read(Path(path), **assume)
+        model.check()
+        if order is not None:
+            model.put_in_order(str(order).split(","))
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise _about(path, error) from error
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one comes of a place that is none
+            raise
+        raise ValueError(
+            f"{os.fspath(path)}: not a whole file of the format {form.NAME} ({type(error).__name__}: {error})"
+        ) from error
+    return model
+
+
+def _about(path: AnyPath, error: Exception) -> ValueError:
+    """The error with the file's name before it."""
+    message = str(error)
+    return ValueError(message if message.startswith(os.fspath(path)) else f"{os.fspath(path)}: {message}")
+
+
+def _check_assumptions(form: Format, assume: dict[str, Any]) -> None:
+    parameters = inspect.signature(form.read).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    for name in assume:
+        if name not in known:
+            expected = ", ".join([*known, "order"])
+            raise TypeError(f"{form.NAME}: nothing is left open that {name} could say; expected {expected}")
+
+
+def write(model: Model, path: AnyPath) -> None:
+    """Write a model in the format that the file's name ends in, replacing a file there in one step.
+
+    Raises
+    ------
+    ValueError
+        No format has this ending, it is read only, or the model has what it cannot hold; the message names it.
+    """
+    path = Path(os.path.realpath(path))
+    form = for_writing(path)
+    model.check()
+    if model.rest:
+        names = ", ".join(list(model.rest)[:_MOST_NAMES]) + (", ..." if len(model.rest) > _MOST_NAMES else "")
+        raise ValueError(
+            f"{len(model.rest)} tensors of layers that fastrnn has not: {names}; expected none, or to be told to leave "
+            "them out (--leave-out, leave_out=True)"
+        )
+    if len(model.layers) > 1 and not model.chain and not path.name.lower().endswith(_WEIGHTS_ALONE):
+        names = ",".join(layer.name for layer in model.layers)
+        raise ValueError(
+            f"nothing says that its layers follow each other, as those of a {form.NAME} file ({path.suffix}) do; "
+            f"expected that it is said: order={names} or another order"
+        )
+    with tempfile.TemporaryDirectory(prefix=".fastrnn-", dir=path.parent) as folder:
+        beside = Path(folder) / path.name
+        form.write(model, beside)
+        os.replace(beside, path)
+
+
+def for_writing(path: AnyPath) -> Format:
+    """The format that a new file's name calls for: the one with the longest ending that fits.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it is read only.
+    """
+    name = Path(path).name.lower()
+    fitting = [
+        (len(ending), place, form)
+        for place, form in enumerate(_formats())
+        for ending in form.EXTENSIONS
+        if name.endswith(ending)
+    ]
+    writing = [form for form in _formats() if hasattr(form, "write")]
+    if not fitting:
+        endings = ", ".join(ending for form in writing for ending in form.EXTENSIONS)
+        raise ValueError(f"{os.fspath(path)}: the name says no format; expected one that ends in {endings}")
+    form = max(fitting, key=lambda item: (item[0], -item[1]))[2]
+    if form not in writing:
+        raise ValueError(f"{os.fspath(path)}: {form.NAME} files are only read; expected {_listed(writing)}")
+    return form
+
+
+def convert(source: AnyPath, target: AnyPath, *, leave_out: bool = False, **assume: Any) -> list[Row]:
+    """Read `source`, write `target`, and return a row for each tensor: from, to, shape.
+
+    Parameters
+    ----------
+    source, target : paths of two files
+    leave_out : bool
+        Leave out tensors of layers that fastrnn has not, instead of refusing them.
+    **assume
+        As in `read`.
+
+    Raises
+    ------
+    As `read` and `write`; nothing has been written then.
+    """
+    if os.path.realpath(source) == os.path.realpath(target):
+        raise ValueError(f"{os.fspath(target)}: is the file to convert; expected another name")
+    for_writing(target)
+    model = read(source, **assume)
+    if leave_out:
+        model.rest.clear()
+    try:
+        write(model, target)
+    except ValueError as error:
+        raise _about(source, error) from error
+    return list(model.rows())
+
+
+def written_here(path: AnyPath) -> bool:
+    """Whether `write` has made the file at a path, by a mark that it leaves."""
+    try:
+        form = recognise(path)
+        return form is not None and hasattr(form, "written_here") and bool(form.written_here(Path(path)))
+    except (OSError, ValueError, ImportError, zipfile.BadZipFile, json.JSONDecodeError, *_DAMAGE):
+        return False
+
+
+def _listed(forms: Any) -> str:
+    return ", ".join(f"{form.NAME} ({' '.join(form.EXTENSIONS)})" for form in forms)
