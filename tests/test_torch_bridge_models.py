@@ -233,6 +233,22 @@ def test_what_is_left_has_a_reason():
     assert bridge.restore(model).left == {"ours": "Ours is a subclass"}
 
 
+def test_subclasses_that_call_super_run_here():
+    class Scaled(nn.LSTM):
+        def forward(self, x, hx=None):
+            return super().forward(x * 2, hx)
+
+    def run():
+        torch.manual_seed(0)
+        return Scaled(4, 3)(random(5, 2, 4))
+
+    plain = run()
+    bridge.reset_report()
+    with bridge.enabled():
+        same(run(), plain)
+    assert ways() == HERE
+
+
 @pytest.mark.parametrize("function", [bridge.accelerate, bridge.restore])
 def test_only_modules_can_be_accelerated(function):
     with pytest.raises(TypeError, match=f"{function.__name__}: model is a list; expected a torch.nn.Module"):

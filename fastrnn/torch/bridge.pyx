@@ -90,18 +90,23 @@ cdef str tensor_against(tensor, dtype):
 
 
 cdef cnp.ndarray array_of(tensor):
-    """The tensor's memory as an array, or that of a contiguous copy."""
+    """The tensor's memory as an array, or that of a copy where it is not contiguous or lies between numbers' places."""
     cdef cnp.npy_intp shape[3]
+    cdef uintptr_t address
     cdef object sizes = tensor.shape
     cdef cnp.ndarray array
     cdef int axes = len(sizes), i
     if not tensor.is_contiguous():
         tensor = tensor.contiguous()
+    address = tensor.data_ptr()
+    cdef object dtype = tensor.dtype
+    if address % (4 if dtype is float32 else 8) != 0:  # of torch.frombuffer or a file that is mapped
+        tensor = tensor.clone()
+        address = tensor.data_ptr()
     for i in range(axes):
         shape[i] = sizes[i]
-    cdef object dtype = tensor.dtype
     cdef int type_num = cnp.NPY_FLOAT32 if dtype is float32 else cnp.NPY_FLOAT64 if dtype is float64 else cnp.NPY_INT64
-    array = cnp.PyArray_SimpleNewFromData(axes, shape, type_num, <void *> <uintptr_t> tensor.data_ptr())
+    array = cnp.PyArray_SimpleNewFromData(axes, shape, type_num, <void *> address)
     cnp.set_array_base(array, tensor)
     return array
 
