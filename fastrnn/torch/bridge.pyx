@@ -188,8 +188,9 @@ cdef class Operator:
         if batch_first:
             x = x.transpose(0, 1)
         T, B = x.shape[:2]
+        data, batch_sizes = x.flatten(0, 1), torch.full((T,), B, dtype=int64, device="cpu")
         y, *final = self.overload._overloadpacket.data._op_dk(
-            COMPOSITE, x.flatten(0, 1), torch.full((T,), B), hx, weights, biases, layers, dropout, train, bidirectional)
+            COMPOSITE, data, batch_sizes, hx, weights, biases, layers, dropout, train, bidirectional)
         y = y.unflatten(0, (T, B))
         return (y.transpose(0, 1) if batch_first else y, *final)
 
