@@ -370,3 +370,12 @@ def test_the_report_names_operators_and_ways():
     assert by_torch("dtype") < ways()
     bridge.reset_report()
     assert bridge.report() == {}
+
+
+@pytest.mark.parametrize("version", ["2.3.1", "3.0.0+cpu", "2.130.0"])
+def test_versions_that_were_not_tested_are_refused_by_name(version):
+    from fastrnn.torch import versions
+
+    versions.check(torch.__version__)
+    with pytest.raises(ImportError, match=f"PyTorch {version[:3]}.* was not tested; expected one of"):
+        versions.check(version)

@@ -1,4 +1,4 @@
-"""Numbers through the bridge: sizes that programs have, numbers that are none, and settings of PyTorch's that concern them."""
+"""Numbers through the bridge: sizes that programs have, NaN and infinity, and PyTorch's settings of dtype and device."""
 
 import pytest
 
@@ -38,7 +38,8 @@ def compare(run, tolerance=None):
 
 @every_layer
 @pytest.mark.parametrize(("steps", "batch", "inputs", "hidden", "layers"), [
-    (1, 1, 64, 64, 1), (300, 1, 8, 16, 1), (20, 33, 7, 96, 2), (3, 2, 300, 5, 1), (2, 150, 3, 40, 1), (9, 17, 31, 129, 1),
+    (1, 1, 64, 64, 1), (300, 1, 8, 16, 1), (20, 33, 7, 96, 2), (3, 2, 300, 5, 1), (2, 150, 3, 40, 1),
+    (9, 17, 31, 129, 1),
 ])  # fmt: skip
 def test_sizes_of_programs(kind, steps, batch, inputs, hidden, layers):
     def run():
@@ -55,7 +56,7 @@ def test_sizes_of_programs(kind, steps, batch, inputs, hidden, layers):
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 1e30, 1e-42])
 @pytest.mark.parametrize("place", ["x", "state", "weight_hh", "weight_ih", "bias_hh"])
 def test_numbers_that_are_none(kind, number, place):
-    """They come out where they do in torch: of one sequence's x, of a state, of a weight. Torch's finite ones are ours."""
+    """They come out where they do in torch, and the finite ones are torch's."""
 
     def run():
         module = layer(kind, 4, 3).requires_grad_(False)
