@@ -1,4 +1,4 @@
-"""Numbers through the bridge: sizes that programs have, NaN and infinity, and PyTorch's settings of dtype and device."""
+"""Numbers through the bridge: sizes that programs have, NaN and infinity, PyTorch's defaults of dtype and device."""
 
 import pytest
 
