@@ -8,7 +8,18 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence  # noqa: E402
 from torch_bridge_tools import (  # noqa: E402
-    CELLS, HERE, LAYERS, flat, gradients, in_both, layer, losses, only, random, same, ways,
+    CELLS,
+    HERE,
+    LAYERS,
+    flat,
+    gradients,
+    in_both,
+    layer,
+    losses,
+    only,
+    random,
+    same,
+    ways,
 )  # fmt: skip
 
 import fastrnn.torch as bridge  # noqa: E402

@@ -11,7 +11,19 @@ from torch.nn.utils.rnn import PackedSequence  # noqa: E402
 from torch.overrides import BaseTorchFunctionMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch_bridge_tools import (  # noqa: E402
-    CELLS, HERE, LAYERS, by_torch, flat, gradients, layer, losses, raised, random, same, state_of, ways,
+    CELLS,
+    HERE,
+    LAYERS,
+    by_torch,
+    flat,
+    gradients,
+    layer,
+    losses,
+    raised,
+    random,
+    same,
+    state_of,
+    ways,
 )  # fmt: skip
 
 import fastrnn.torch as bridge  # noqa: E402
@@ -241,7 +253,7 @@ def test_dispatch_modes_see_what_they_see_without_us(kind):
 @pytest.mark.parametrize("shape", [(0, 2, 4), (5, 0, 4), (5, 2, 3), (5,), (5, 2, 3, 4)], ids=str)
 def test_wrong_and_empty_inputs(kind, shape):
     check(lambda module: tried(module, random(*shape)), lambda: layer(kind),
-          by_torch("shapes") if 0 in shape and shape[0] == 5 or shape == (0, 2, 4) else set())  # fmt: skip
+          by_torch("shapes") if (0 in shape and shape[0] == 5) or shape == (0, 2, 4) else set())  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", CELLS)

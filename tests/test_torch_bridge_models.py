@@ -12,7 +12,18 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations, prune  # noqa: E402
 from torch.nn.utils.rnn import pack_sequence  # noqa: E402
 from torch_bridge_tools import (  # noqa: E402
-    CELLS, HERE, LAYERS, by_torch, flat, gradients, layer, losses, only, random, same, ways,
+    CELLS,
+    HERE,
+    LAYERS,
+    by_torch,
+    flat,
+    gradients,
+    layer,
+    losses,
+    only,
+    random,
+    same,
+    ways,
 )  # fmt: skip
 
 import fastrnn.torch as bridge  # noqa: E402
