@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastrnn import GRU, convert
+from fastrnn.cli.main import main
 from fastrnn.convert import dynet, paddle
 
 RNG = np.random.default_rng(20)

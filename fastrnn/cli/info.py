@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _is_foreign(path: str) -> bool:
-    """Whether a file, or a folder of files, is of a format of another system; one that none knows is refused as no model of our own."""
+    """Whether a file or folder is of another system; one that none knows is refused as no model of our own."""
     if not Path(path).is_file() and not Path(path).is_dir():
         return False
     form = convert.recognise(path)
