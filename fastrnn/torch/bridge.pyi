@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 calls: dict[str, dict[str, int]]
 
+def set_by_speed(wanted: bool) -> None: ...
+
 class Operator:
     overload: Any
     name: str
