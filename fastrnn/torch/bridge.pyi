@@ -10,6 +10,8 @@ Result = TypeVar("Result")
 
 calls: dict[str, dict[str, int]]
 
+def set_by_speed(wanted: bool) -> None: ...
+
 class Operator:
     overload: Any
     name: str

@@ -52,6 +52,15 @@ with torch.inference_mode():
     _inference = keys_of(torch.zeros(1)).raw_repr()
 cdef object PLAIN = keys_of(torch.zeros(1)).raw_repr(), INFERENCE = _inference
 
+cdef bint by_speed = True
+
+
+def set_by_speed(bint wanted):
+    """Whether torch's own operator gets the calls that it does faster; otherwise all that can run here do, for tests."""
+    global by_speed
+    by_speed = wanted
+
+
 calls = {}  # how many calls of each operator took which way
 
 
@@ -289,7 +298,7 @@ cdef class Call:
         if not (self.sizes_fit() and self.weights_fit()):
             return "shapes"
         self.taped = grad_enabled() and self.needs_gradient()
-        return self.slower_in_training() if self.taped else None
+        return "few rows" if by_speed and self.has_few_rows() else None
 
     cdef bint sizes_fit(self):
         """Whether x and the states have the axes and sizes that belong together; B, H and P are then known."""
@@ -371,9 +380,26 @@ cdef class Call:
                 return True
         return False
 
-    cdef str slower_in_training(self):
-        """A reason to let torch's own operator train, or None."""
-        return None
+    cdef bint has_few_rows(self):
+        """Whether torch's own operator is faster: the products are shorter than comparing and packing the weights.
+
+        It reads them as they are. oneDNN packs them too, so LSTM layers always run here. (Z5-2)
+        """
+        cdef double weights = self.operator.gates * self.H * <double> (self.P + self.weights[0].shape[1])
+        cdef double rows = self.B
+        if self.operator.form == INPUT:
+            rows *= self.x.shape[1 if self.batch_first else 0]
+        elif self.operator.form == DATA:
+            rows = self.x.shape[0]
+        if self.operator.form == CELL and self.operator.gates == 1:
+            return rows < 4 or rows * weights < 5e5
+        if self.operator.form != CELL and self.operator.states == 2:
+            return False
+        if self.taped:
+            return rows < 2 and weights > 6e4
+        if self.operator.form == CELL:
+            return rows < 4
+        return rows < 2 and weights > 4e4 or rows < 4 and weights > 8e5
 
     # -------------------------------------------------------------------------------------------------- running
 
