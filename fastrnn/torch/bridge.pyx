@@ -41,16 +41,22 @@ cdef object grad_enabled = torch.is_grad_enabled, autocast = torch.is_autocast_e
 cdef object tracing = torch._C._get_tracing_state, transforms = torch._C._functorch.peek_interpreter_stack
 cdef object modes = torch._C._len_torch_dispatch_stack, keys_of = torch._C._dispatch_keys
 cdef object batched = torch._C._functorch.is_legacy_batchedtensor
-cdef object packs_saved_tensors = torch._C._autograd._top_saved_tensors_default_hooks
 cdef object set_eval_frame = torch._C._dynamo.eval_frame.set_eval_frame
 cdef object forward_ad = torch.autograd.forward_ad
 cdef object float32 = torch.float32, float64 = torch.float64, int64 = torch.int64
 cdef object included = torch._C._dispatch_tls_is_dispatch_key_included, PYTHON = torch._C.DispatchKey.PythonDispatcher
 cdef object COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
+# What not every version that is tested has (torch/versions.py):
+# 2.4 gives a set of keys no number, but a text.
+cdef object value_of = getattr(torch._C.DispatchKeySet, "raw_repr", torch._C.DispatchKeySet.__repr__)
+# Until 2.7 nobody tells whether saved tensors are packed. What the engine keeps of a run then stays, packed or not.
+cdef object packs_saved_tensors = getattr(
+    torch._C._autograd, "_top_saved_tensors_default_hooks", lambda ignored: None)
+
 with torch.inference_mode():
-    _inference = keys_of(torch.zeros(1)).raw_repr()
-cdef object PLAIN = keys_of(torch.zeros(1)).raw_repr(), INFERENCE = _inference
+    _inference = value_of(keys_of(torch.zeros(1)))
+cdef object PLAIN = value_of(keys_of(torch.zeros(1))), INFERENCE = _inference
 
 cdef bint by_speed = True
 
@@ -89,7 +95,7 @@ cdef str tensor_against(tensor, dtype):
         return "tensor subclass"
     if tensor.dtype is not dtype:
         return "mixed dtypes"
-    cdef object keys = keys_of(tensor).raw_repr()
+    cdef object keys = value_of(keys_of(tensor))
     if keys != PLAIN and keys != INFERENCE:
         return "not a plain CPU tensor"
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TESTED = ("2.13",)
+TESTED = ("2.4", "2.5", "2.6", "2.7", "2.8", "2.9", "2.10", "2.11", "2.12", "2.13", "2.14")
 
 
 def check(version: str) -> None:
