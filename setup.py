@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 
 SWITCHES = ("FASTRNN_OPENMP", "FASTRNN_BOUNDS", "FASTRNN_SANITIZE", "FASTRNN_EMULATE_AVX512")
 SWITCHES_FILE = Path("build", "switches")  # what the last build had; changed switches make it newer than all modules
-CORE = Path("fastrnn", "_core")
+COMPILED = [*sorted(Path("fastrnn", "_core").glob("*.pyx")), Path("fastrnn", "torch", "bridge.pyx")]
 SOURCES = {  # the C files of each module besides its own
     "kernels": ["src/dispatch.c", *sorted(str(path) for path in Path("src/isa").glob("*.c"))],
     "memory": ["src/native/allocate.c"],
@@ -75,10 +75,10 @@ class BuildExtensions(build_ext):
         return ["-fopenmp"]
 
 
-def extension(name):
+def extension(path):
     return Extension(
-        f"fastrnn._core.{name}",
-        [str(CORE / f"{name}.pyx"), *SOURCES.get(name, ())],
+        ".".join(path.with_suffix("").parts),
+        [str(path), *SOURCES.get(path.stem, ())],
         include_dirs=["src", numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=[*HEADERS, str(SWITCHES_FILE)],
@@ -89,7 +89,7 @@ checked = switched_on("FASTRNN_BOUNDS")
 directives = {"language_level": 3, "wraparound": False, "cdivision": True}
 directives |= {"boundscheck": checked, "initializedcheck": checked}
 modules = cythonize(
-    [extension(path.stem) for path in sorted(CORE.glob("*.pyx"))],
+    [extension(path) for path in COMPILED],
     force=switches_changed,
     compiler_directives=directives,
 )

@@ -23,6 +23,7 @@ ROOMS = {
     "reference/": ["reference/"],
     OTHERS: ["_core/", "_check.py", "cells.py", OTHERS],
     "__init__.py": ["_command.py", OTHERS],
+    "torch/": ["_core/", "torch/", OTHERS],
     "charlm/": ["charlm/", "__init__.py", "cells.py", OTHERS],
     "bench/": ["bench/", "charlm/__init__.py", "reference/", "__init__.py", "cells.py", OTHERS],
     "cli/": ["_core/", "bench/", "charlm/", "cli/", "__init__.py", "cells.py", OTHERS],
@@ -205,6 +206,7 @@ def test_the_package_needs_numpy_alone_to_be_imported():
     for item in imports():
         library = item.module.split(".")[0]
         own = library in ("fastrnn", "numpy", "cython", "cpython", "libc") or library in sys.stdlib_module_names
+        own = own or (library == "torch" and room(item.file) == "torch/")
         assert own or (not item.at_import and room(item.file) != "reference/"), f"{item.file} imports {library}"
 
 

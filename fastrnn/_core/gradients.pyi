@@ -10,8 +10,8 @@ _Floats = NDArray[floating[Any]]  # float32 or float64
 class Gradients:
     def __init__(
         self,
-        weight_ih: _Floats,
-        weight_hh: _Floats,
+        weight_ih: _Floats | None = None,
+        weight_hh: _Floats | None = None,
         bias_ih: _Floats | None = None,
         bias_hh: _Floats | None = None,
         weight_hr: _Floats | None = None,

@@ -37,10 +37,11 @@ cdef Py_ssize_t layer_scratch_numbers(const Layer *w, bint indices) noexcept nog
 
 
 cdef class Gradients:
-    """Where the gradients of one direction of a layer are added: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr."""
+    """Where the gradients of one direction of a layer are added; without arrays the weights are frozen."""
 
-    def __init__(self, weight_ih, weight_hh, bias_ih=None, bias_hh=None, weight_hr=None):
-        self.arrays, self.number = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr], weight_ih.itemsize
+    def __init__(self, weight_ih=None, weight_hh=None, bias_ih=None, bias_hh=None, weight_hr=None):
+        self.arrays = [weight_ih, bias_ih, weight_hh, bias_hh, weight_hr]
+        self.number = 0 if weight_ih is None else weight_ih.itemsize
         for i, array in enumerate(self.arrays):
             self.sizes[i] = 0 if array is None else array.size
             if array is not None and not (array.flags.carray and array.itemsize == self.number):
@@ -55,7 +56,7 @@ cdef class Gradients:
     cdef bint fits(self, const Layer *w):
         """Whether the arrays have the sizes of the layer's weights; biases may be missing."""
         cdef Py_ssize_t rows = w.cell.gates * w.H
-        return (
+        return all([array is None for array in self.arrays]) or (
             self.number == w.size and self.sizes[0] == rows * w.inputs and self.sizes[2] == rows * w.P
             and self.sizes[1] in (0, rows) and self.sizes[3] in (0, rows)
             and self.sizes[4] == (w.P * w.H if w.projected else 0)
@@ -309,7 +310,8 @@ cdef struct WindowJob:
 cdef void sum_part(void *given, int part, int parts, const fr_team *team) noexcept nogil:
     cdef const WindowJob *job = <const WindowJob *> given
     cdef char *scratch = job.scratch.at + part * job.scratch.bytes
-    add_weight_gradients(&job.sums, &job.cut, scratch, team, part, parts)
+    if job.sums.operand[0].dweight != NULL:
+        add_weight_gradients(&job.sums, &job.cut, scratch, team, part, parts)
     if job.projection.da != NULL:
         add_weight_gradients(&job.projection, &job.cut, scratch, team, part, parts)
     if job.index_sums != NULL and job.cut.turn == 0:
@@ -328,7 +330,7 @@ cdef int sum_window(const Walk *walk, Py_ssize_t begin, Py_ssize_t end, const Ta
     job.walk, job.index_sums, job.scratch = walk, into.index_sums, into.scratch
     job.sums = recurrent_sums(walk, begin, end, &into.weights)
     job.projection.da = NULL
-    if walk.dprojected != NULL:
+    if walk.dprojected != NULL and into.weights.weight_hr != NULL:
         job.projection = projection_sums(walk, begin, end, &into.weights)
     job.dx = RowProduct(w=w, matrix=&w.input_transposed, rows=job.sums.K, N=w.inputs, x_row=w.row, init_row=w.inputs,
                         x=job.sums.da, init=NULL, y=NULL)

@@ -43,12 +43,6 @@ cdef bint plain(array, cnp.dtype dtype, cnp.npy_intp a, cnp.npy_intp b, cnp.npy_
 cdef class Stack:
     """Layers 0..n-1, each reading what the one below writes."""
 
-    cdef list weights           # a tuple of one RecurrentWeights a direction for each layer
-    cdef object merge
-    cdef int states, directions
-    cdef bint same_widths[2]    # of all layers' h, and c
-    cdef cnp.dtype dtype
-
     def __init__(self, list weights, merge=None):
         """weights: for each layer a tuple of one RecurrentWeights for each direction; merge: None for one direction."""
         cdef RecurrentWeights first = weights[0][0]
@@ -195,11 +189,17 @@ cdef class Stack:
     # ------------------------------------------------------------------------------------- backward
 
     def prepare_backward(self, list records, bint input_gradient):
-        """Pack the weights that `backward` reads, all before it reads any: an edit may end at any time."""
+        """Pack the weights that `backward` reads, all before it reads any: an edit may end at any time.
+
+        The records may be of another stack of the same sizes, whose weights had the same values.
+        """
         cdef LayerTape record
         cdef Py_ssize_t layer
+        fitting("backward", len(records) == len(self.weights))
         for layer in range(len(self.weights)):
             record = records[layer]
+            fitting("backward", record.directions == self.directions and record.fits(self.layer(layer)))
+            record.take_weights(self.weights[layer])
             for weights in self.weights[layer]:
                 weights.refresh_transposed(record.walks[0].x != NULL and (layer > 0 or input_gradient))
                 if record.checkpoint:

@@ -18,6 +18,7 @@ cdef class LayerTape:
     cdef object dtype, merge
     cdef PackedBatch packed         # None where every step has all rows
     cdef cnp.ndarray x              # what walks read: kept alive
+    cdef tuple weights              # and the layer that they point at
     cdef list states                # one array a direction, or a single one that both lie in
     cdef list kept                  # every other array that the walks point into
     cdef list outputs               # a direction's h after each step, (N, P); made where a merge needs it
@@ -28,6 +29,8 @@ cdef class LayerTape:
     cdef list segments, carried, segment
 
     cdef bint joined(self)
+    cdef bint fits(self, const Layer *w)
+    cdef take_weights(self, tuple weights)
     cdef list new_states(self, const Layer *w)
     cdef copy_edge(self, char *array, Py_ssize_t array_row, Py_ssize_t columns, char *edge, bint back, bint out)
     cdef char *keep(self, Py_ssize_t rows, Py_ssize_t columns) except? NULL

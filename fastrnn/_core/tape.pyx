@@ -105,7 +105,7 @@ cdef class LayerTape:
         """
         cdef int direction
         cdef Layer *w = &(<RecurrentWeights> weights[0]).layer
-        self.x, self.packed, self.merge, self.directions = x, packed, merge, len(weights)
+        self.x, self.packed, self.merge, self.weights, self.directions = x, packed, merge, weights, len(weights)
         self.dtype = (<RecurrentWeights> weights[0]).dtype
         if packed is not None:
             self.batch = packed.batch
@@ -123,6 +123,19 @@ cdef class LayerTape:
         self.states = self.new_states(w)
         for direction in range(self.directions):
             self.prepare(direction, weights[direction], taped and not self.checkpoint)
+
+    cdef bint fits(self, const Layer *w):
+        """Whether a layer has the sizes of the one that this was made for."""
+        cdef const Layer *own = self.walks[0].w
+        return (own.cell == w.cell and own.size == w.size and own.inputs == w.inputs and own.H == w.H
+                and own.P == w.P and own.projected == w.projected)
+
+    cdef take_weights(self, tuple weights):
+        """Let backward read these, which fit and have the values of those before."""
+        cdef int direction
+        self.weights = weights
+        for direction in range(self.directions):
+            self.walks[direction].w = &(<RecurrentWeights> weights[direction]).layer
 
     cdef bint joined(self):
         """Whether the directions' states lie in one array."""

@@ -1,0 +1,3 @@
+"""Stacks for callers who keep the weights themselves (see _core/workspace.pyx)."""
+
+def release() -> None: ...
