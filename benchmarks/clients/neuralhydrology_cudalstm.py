@@ -1,4 +1,8 @@
-"""neuralhydrology: CudaLSTM over a year of days for basins that the script makes up, NetCDF files and all."""
+"""neuralhydrology: CudaLSTM over a year of days for basins that the script makes up, NetCDF files and all.
+
+The forget bias starts at 1. At 3 the LSTM that training starts with is chaotic on such inputs: with and without oneDNN,
+PyTorch's own losses differ by 1 % after fifteen steps.
+"""
 
 import tempfile
 from pathlib import Path
@@ -60,7 +64,7 @@ def config(folder, hidden, updates):
             "head": "regression",
             "output_activation": "linear",
             "hidden_size": hidden,
-            "initial_forget_bias": 3,
+            "initial_forget_bias": 1,
             "output_dropout": 0.4,
             "optimizer": "Adam",
             "loss": "MSE",

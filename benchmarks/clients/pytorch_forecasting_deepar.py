@@ -1,4 +1,4 @@
-"""pytorch-forecasting: DeepAR with an LSTM or a GRU, its own subclasses of PyTorch's, on series of its `generate_ar_data`.
+"""pytorch-forecasting: DeepAR with an LSTM or a GRU, subclasses of PyTorch's, on series of its `generate_ar_data`.
 
 `--ragged` draws histories of different lengths, which the model packs.
 """

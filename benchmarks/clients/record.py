@@ -15,7 +15,7 @@ import time
 import numpy as np
 import torch
 
-FIRST_STEPS = 20
+FIRST = 20  # training steps, or entries of a result
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 torch.set_num_threads(1)
@@ -54,7 +54,7 @@ class Record:
     def _keeping_losses(self, function):
         def backward(loss, *args, **kwargs):
             self.steps += 1
-            if len(self.losses) < FIRST_STEPS:
+            if len(self.losses) < FIRST:
                 self.losses.append(loss.item())
             return function(loss, *args, **kwargs)
 
@@ -74,7 +74,12 @@ def summary(values):
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ValueError("a result holds NaN or infinity: this run proves nothing")
-    return {"shape": list(values.shape), "mean": values.mean(), "largest": np.abs(values).max(), "first": values.ravel()[:20].tolist()}
+    return {
+        "shape": list(values.shape),
+        "mean": values.mean(),
+        "largest": np.abs(values).max(),
+        "first": values.ravel()[:FIRST].tolist(),
+    }
 
 
 class RecurrentTime:
