@@ -50,7 +50,7 @@ def prepare(folder, in_place):
 
 
 def pip(python, *arguments):
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *arguments], check=True, stdout=sys.stderr)
+    subprocess.run([python, "-m", "pip", "install", "-qq", *arguments], check=True, stdout=sys.stderr)
 
 
 def torch_version(python):

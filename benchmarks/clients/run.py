@@ -2,7 +2,7 @@
 
     python benchmarks/clients/run.py --all                    every program; hours
     python benchmarks/clients/run.py ppo darts-gru --rounds 3
-    python benchmarks/clients/run.py --all --rounds 1         do they agree?
+    python benchmarks/clients/run.py --all --check            do they agree? half an hour
 
 A program runs in turn with PyTorch and with fastrnn, each with glibc's malloc as it comes and kept, in processes pinned
 to one core with one thread. The losses of the first training steps, and all results of a program that does not train,
@@ -78,7 +78,17 @@ PROGRAMS = {
 }
 
 
+def ways_of(name, kept=True):
+    """The ways a program is run, without those that keep malloc unless `kept`."""
+    ways = WAYS | (WHOLE_WAYS if name.startswith("ppo") else {})
+    return {each: way for each, way in ways.items() if kept or not way.kept}
+
+
 # ---------------------------------------------------------------------------------------------------------- one run
+
+
+class ProgramFailed(Exception):  # noqa: N818  # not an error of this script
+    """A program ended with an error, or without its line."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +104,7 @@ class Machine:
 
         Raises
         ------
-        SystemExit
-            It failed.
+        ProgramFailed
         """
         script, *arguments = program.split()
         script = str(environment.HERE / script)
@@ -113,7 +122,7 @@ class Machine:
             seconds = time.perf_counter() - begin
         lines = [line for line in process.stdout.splitlines() if line.startswith("{")]
         if process.returncode or not lines:
-            sys.exit(f"{' '.join(map(str, command))} failed:\n{process.stderr[-3000:]}")
+            raise ProgramFailed(f"{' '.join(map(str, command))} failed:\n{process.stderr[-3000:]}")
         return json.loads(lines[-1]) | {"process_seconds": seconds, "calls": calls(process.stderr)}
 
     def _variables(self, way):
@@ -152,33 +161,49 @@ def distance(theirs, ours):
     return worst
 
 
-def measure(machine, name, rounds):
-    """All figures of one program."""
-    title, program = PROGRAMS[name]
-    ways = WAYS | (WHOLE_WAYS if name.startswith("ppo") else {})
+def in_turn(machine, name, rounds, ways):
+    """A list of runs for each way; each round begins with another."""
     runs = {way: [] for way in ways}
-    for number in range(rounds):
-        order = list(ways)
-        turn = number % len(order)
-        for way in order[turn:] + order[:turn]:
-            run = machine.run(program, ways[way])
+    order = list(ways)
+    for _ in range(rounds):
+        for way in order:
+            run = machine.run(PROGRAMS[name][1], ways[way])
             runs[way].append(run)
             print(f"{name}: {way}: {run['seconds']:.2f} s of {run['process_seconds']:.2f}", file=sys.stderr)
-    seconds = {way: statistics.median(run["seconds"] for run in taken) for way, taken in runs.items()}
-    recurrent = machine.run(program, WAYS["torch"], "--profile")
+        order = order[1:] + order[:1]
+    return runs
+
+
+def agreement(name, runs):
+    """How far each way is from PyTorch, whether runs repeat, and which calls went where."""
     first = runs["torch"][0]
     return {
         "name": name,
-        "title": title,
+        "distances": {way: distance(first, taken[0]) for way, taken in runs.items()},
+        "repeats": all(distance(taken[0], run) == 0 for taken in runs.values() for run in taken),
+        "calls": runs["fastrnn"][0]["calls"],
+    }
+
+
+def check(machine, name):
+    """What two runs with PyTorch and one of each other way agree on."""
+    runs = in_turn(machine, name, 1, ways_of(name, kept=False))
+    runs["torch"] += in_turn(machine, name, 1, {"torch": WAYS["torch"]})["torch"]
+    return agreement(name, runs)
+
+
+def measure(machine, name, rounds):
+    """All figures of one program."""
+    runs = in_turn(machine, name, rounds, ways_of(name))
+    seconds = {way: statistics.median(run["seconds"] for run in taken) for way, taken in runs.items()}
+    recurrent = machine.run(PROGRAMS[name][1], WAYS["torch"], "--profile")
+    return agreement(name, runs) | {
         "rounds": rounds,
         "seconds": seconds,
         "process_seconds": {
             way: statistics.median(run["process_seconds"] for run in taken) for way, taken in runs.items()
         },
         "recurrent": recurrent["recurrent_seconds"] / recurrent["seconds"],
-        "distances": {way: distance(first, taken[0]) for way, taken in runs.items()},
-        "repeats": all(distance(taken[0], run) == 0 for taken in runs.values() for run in taken),
-        "calls": runs["fastrnn"][0]["calls"],
         "processor": processor(),
         "when": time.strftime("%Y-%m-%d %H:%M"),
     }
@@ -208,16 +233,23 @@ def rows(figures):
         kinds |= {"torch, whole sequences": ("torch", "torch whole"), "whole sequences": ("torch", "fastrnn whole")}
     for what, (theirs, ours) in kinds.items():
         cells = [
-            figures["title"] + (f": {what}" if what else ""),
+            PROGRAMS[figures["name"]][0] + (f": {what}" if what else ""),
             f"{seconds[theirs]:.1f}",
             f"{seconds[theirs] / seconds[ours]:.2f}",
             f"{seconds[f'{theirs}, kept'] / seconds[f'{ours}, kept']:.2f}",
             f"{process[theirs] / process[ours]:.2f}",
-            f"{share:.2f}",
-            f"{1 / (1 - share):.1f}",
+            f"{share:.2f}" if not what else "",
+            f"{1 / (1 - share):.1f}" if not what else "",
             f"{figures['distances'][ours]:.0e}",
         ]
         yield "| " + " | ".join(cells) + " |"
+
+
+def checked(figures):
+    """What a check prints of the program."""
+    distances = ", ".join(f"{way} {apart:.0e}" for way, apart in figures["distances"].items() if way != "torch")
+    taken = ", ".join(f"{count} {name}" for name, count in figures["calls"].items())
+    yield f"{figures['name']:26}{distances}; calls: {taken}"
 
 
 def means(all_figures):
@@ -251,6 +283,7 @@ def main():
     )
     parser.add_argument("programs", nargs="*", metavar="PROGRAM", help="which to run")
     parser.add_argument("--all", action="store_true", help="run every program")
+    parser.add_argument("--check", action="store_true", help="one run of each, with nothing but their agreement shown")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each kind; 5")
     parser.add_argument("--venvs", type=Path, default=environment.default_folder(), help="folder for the environment")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="processor to run on; the last")
@@ -262,15 +295,22 @@ def main():
         parser.error(f"programs are {names}; expected --all or some of {', '.join(PROGRAMS)}")
 
     machine = Machine(environment.prepare(options.venvs, options.in_place), options.core, options.in_place)
-    figures = []
-    print(HEADER)
+    if not options.check:
+        print(HEADER)
+    figures, wrong = [], []
     for name in names:
-        figures.append(measure(machine, name, options.rounds))
-        with options.json.open("a") as file:
-            file.write(json.dumps(figures[-1]) + "\n")
-        print(*rows(figures[-1]), sep="\n", flush=True)
-    print(f"\nGeometric mean over {len(figures)}: {means(figures)}. {processor()}")
-    wrong = [complaint for each in figures for complaint in complaints(each)]
+        try:
+            figures.append(check(machine, name) if options.check else measure(machine, name, options.rounds))
+        except ProgramFailed as error:
+            wrong.append(f"{name}: {error}")
+            continue
+        if not options.check:
+            with options.json.open("a") as file:
+                file.write(json.dumps(figures[-1]) + "\n")
+        print(*(checked if options.check else rows)(figures[-1]), sep="\n", flush=True)
+        wrong += complaints(figures[-1])
+    if figures and not options.check:
+        print(f"\nGeometric mean over {len(figures)}: {means(figures)}. {processor()}")
     if wrong:
         sys.exit("\n".join(wrong))
 
