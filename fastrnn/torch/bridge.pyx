@@ -62,7 +62,7 @@ cdef bint by_speed = True
 
 
 def set_by_speed(bint wanted):
-    """Whether torch's own operator gets the calls that it does faster; otherwise all that can run here do, for tests."""
+    """Whether torch's own operator gets the calls that it does faster; if not, all that can run here do (for tests)."""
     global by_speed
     by_speed = wanted
 
@@ -193,9 +193,10 @@ cdef class Operator:
         return self.overload._op_dk(COMPOSITE, *arguments)
 
     def by_torch_twice_differentiable(self, tuple arguments):
-        """What `by_torch` returns. oneDNN's LSTM has no second gradient, and torch takes it for batches of equal lengths.
+        """What `by_torch` returns, with second gradients.
 
-        They go packed. To switch oneDNN off meanwhile would concern all threads.
+        oneDNN's LSTM has none, and torch takes it for batches of equal lengths: they go packed. To switch oneDNN off
+        meanwhile would concern all threads.
         """
         if self.form != INPUT or self.states != 2:
             return self.by_torch(arguments)
@@ -664,7 +665,9 @@ cdef list gradients_by_torch(Call call, tuple tensors, tuple dout, tuple needs):
     cdef bint again = grad_enabled()
     with torch.enable_grad():
         # Where one tensor is given twice or made of another, each is to get the gradient of its own place alone.
-        tensors = tuple([tensor.view_as(tensor) if wanted else tensor.detach() for tensor, wanted in zip(tensors, needs)])
+        tensors = tuple([
+            tensor.view_as(tensor) if wanted else tensor.detach() for tensor, wanted in zip(tensors, needs)
+        ])
         arguments = call.operator.arguments_for(call, tensors[0], list(tensors[1:first]), list(tensors[first:]))
         if call.reset is None:
             outputs = call.operator.by_torch_twice_differentiable(arguments)
