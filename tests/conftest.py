@@ -2,6 +2,7 @@
 
 import collections
 import os
+import sys
 
 import charlm_tools
 import pytest
@@ -39,6 +40,19 @@ def torch_on_one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def all_that_can_run_here_does(request):
+    """Tests of the PyTorch bridge are of small calls, which PyTorch would get because it is faster."""
+    if not request.module.__name__.startswith("test_torch_") or "fastrnn.torch" not in sys.modules:
+        yield
+        return
+    from fastrnn.torch import bridge
+
+    bridge.set_by_speed(False)
+    yield
+    bridge.set_by_speed(True)
 
 
 # Tests that take long: by default one case of so many runs, of 0 none. `pytest -m ""` runs all.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastrnn import GRU, convert
+from fastrnn.cli.main import main
 from fastrnn.convert import dynet, paddle
 
 RNG = np.random.default_rng(20)
@@ -184,7 +185,7 @@ def test_a_paddle_tensor_is_known_by_its_content_and_read_exactly(saved, dtype, 
     np.testing.assert_array_equal(read, array)
 
 
-def test_a_folder_of_paddle_has_the_names_of_its_files_and_a_file_of_many_their_places(saved, tmp_path):
+def test_a_folder_of_paddle_has_the_names_of_its_files_and_a_file_of_many_their_places(saved, tmp_path, capsys):
     arrays = {"crfw": random(4, 2), "fc_0.b_0": random(3)}
     for name, array in arrays.items():
         saved(paddle_bytes(array), name)
@@ -193,6 +194,8 @@ def test_a_folder_of_paddle_has_the_names_of_its_files_and_a_file_of_many_their_
     assert not read.layers
     for name, array in arrays.items():
         np.testing.assert_array_equal(read.rest[name], array)
+    assert main(["info", str(tmp_path)]) == 0
+    assert "fc_0.b_0" in capsys.readouterr().out
     both = paddle.tensors(saved(b"".join(map(paddle_bytes, arrays.values())), "__params__"))
     for place, array in enumerate(arrays.values()):
         np.testing.assert_array_equal(both[str(place)], array)

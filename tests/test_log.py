@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LOG = ROOT / "docs" / "internals" / "log"
-NUMBER = r"\b(?:Z3|Z4|CL|ER)-[0-9]+\b"
+NUMBER = r"\b(?:Z3|Z4|Z5|CL|ER)-[0-9]+\b"
 TEXTS = ("docs/**/*.md", "src/**/*.[ch]", "src/*.md", "fastrnn/**/*.py*", "benchmarks/*.md", "*.md")
 
 
@@ -13,7 +13,7 @@ def numbers(prefix, file):
     return re.findall(rf"^\| {prefix}-([0-9]+) \|", (LOG / file).read_text(encoding="utf-8"), re.MULTILINE)
 
 
-FILES = {"Z3": "zen3.md", "Z4": "zen4.md", "CL": "cascade-lake.md", "ER": "emerald-rapids.md"}
+FILES = {"Z3": "zen3.md", "Z4": "zen4.md", "Z5": "zen5.md", "CL": "cascade-lake.md", "ER": "emerald-rapids.md"}
 ROWS = {prefix: numbers(prefix, file) for prefix, file in FILES.items()}
 
 

@@ -5,7 +5,19 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 from torch_bridge_tools import (  # noqa: E402
-    CELLS, HERE, LAYERS, flat, gradients, in_both, layer, losses, only, raised, random, same, state_of,
+    CELLS,
+    HERE,
+    LAYERS,
+    flat,
+    gradients,
+    in_both,
+    layer,
+    losses,
+    only,
+    raised,
+    random,
+    same,
+    state_of,
 )  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("torch_on_one_thread")

@@ -8,7 +8,18 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence  # noqa: E402
 from torch_bridge_tools import (  # noqa: E402
-    CELLS, HERE, LAYERS, flat, gradients, in_both, layer, losses, only, random, same, ways,
+    CELLS,
+    HERE,
+    LAYERS,
+    flat,
+    gradients,
+    in_both,
+    layer,
+    losses,
+    only,
+    random,
+    same,
+    ways,
 )  # fmt: skip
 
 import fastrnn.torch as bridge  # noqa: E402
@@ -21,6 +32,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated"),
 ]
 every_layer = pytest.mark.parametrize("kind", LAYERS)
+some_kinds = pytest.mark.parametrize(  # torch's compilers take their time
+    "kind", [pytest.param(kind, marks=[] if kind in ("GRU", "LSTMCell") else pytest.mark.slow)
+             for kind in (*LAYERS, *CELLS)])  # fmt: skip
 every_kind = pytest.mark.parametrize("kind", [*LAYERS, *CELLS])
 
 
@@ -210,7 +224,7 @@ def test_exported_programs(kind, strict):
             same(program.module()(input_for(kind, 2)), expected)
 
 
-@every_kind
+@some_kinds
 def test_decomposed_exported_programs(kind):
     """Torch keeps operators whole that have a CPU kernel, as ours have while the bridge is in force; only then."""
 
@@ -223,7 +237,7 @@ def test_decomposed_exported_programs(kind):
     assert run()[0] == graph
 
 
-@every_kind
+@some_kinds
 @pytest.mark.parametrize("tracing_mode", ["real", "fake", "symbolic"])
 def test_make_fx(kind, tracing_mode):
     from torch.fx.experimental.proxy_tensor import make_fx

@@ -66,7 +66,9 @@ def test_gradients_are_the_differences(kind, options, packed):
 
 @pytest.mark.parametrize("packed", [False, True], ids=["batch", "packed"])
 @pytest.mark.parametrize("kind", [*KINDS])
-@pytest.mark.parametrize("options", ["batch first", *(pytest.param(name, marks=slow) for name in ("two layers", "everything"))])
+@pytest.mark.parametrize(
+    "options", ["batch first", pytest.param("two layers", marks=slow), pytest.param("everything", marks=slow)]
+)
 def test_second_gradients_are_the_differences_of_the_first(kind, options, packed):
     function, tensors = problem(kind, OPTIONS[options], packed)
     with only(*HERE):

@@ -12,7 +12,18 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations, prune  # noqa: E402
 from torch.nn.utils.rnn import pack_sequence  # noqa: E402
 from torch_bridge_tools import (  # noqa: E402
-    CELLS, HERE, LAYERS, by_torch, flat, gradients, layer, losses, only, random, same, ways,
+    CELLS,
+    HERE,
+    LAYERS,
+    by_torch,
+    flat,
+    gradients,
+    layer,
+    losses,
+    only,
+    random,
+    same,
+    ways,
 )  # fmt: skip
 
 import fastrnn.torch as bridge  # noqa: E402
@@ -209,7 +220,7 @@ def test_what_is_left_has_a_reason():
         pass
 
     model = nn.ModuleDict({"mine": Mine(4, 3), "linear": nn.Linear(2, 2), **{kind: layer(kind) for kind in CELLS}})
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="torch.jit.script. is deprecated"):
         model["script"] = torch.jit.script(nn.LSTM(4, 3))
     done = bridge.accelerate(model)
     assert done.changed == []
@@ -220,6 +231,22 @@ def test_what_is_left_has_a_reason():
     model = nn.ModuleDict({"ours": Ours(4, 3)})
     assert bridge.accelerate(model) == bridge.Accelerated([], {})
     assert bridge.restore(model).left == {"ours": "Ours is a subclass"}
+
+
+def test_subclasses_that_call_super_run_here():
+    class Scaled(nn.LSTM):
+        def forward(self, x, hx=None):
+            return super().forward(x * 2, hx)
+
+    def run():
+        torch.manual_seed(0)
+        return Scaled(4, 3)(random(5, 2, 4))
+
+    plain = run()
+    bridge.reset_report()
+    with bridge.enabled():
+        same(run(), plain)
+    assert ways() == HERE
 
 
 @pytest.mark.parametrize("function", [bridge.accelerate, bridge.restore])
@@ -343,3 +370,12 @@ def test_the_report_names_operators_and_ways():
     assert by_torch("dtype") < ways()
     bridge.reset_report()
     assert bridge.report() == {}
+
+
+@pytest.mark.parametrize("version", ["2.3.1", "3.0.0+cpu", "2.130.0"])
+def test_versions_that_were_not_tested_are_refused_by_name(version):
+    from fastrnn.torch import versions
+
+    versions.check(torch.__version__)
+    with pytest.raises(ImportError, match=f"PyTorch {version[:3]}.* was not tested; expected one of"):
+        versions.check(version)

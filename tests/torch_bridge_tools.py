@@ -16,7 +16,7 @@ CELLS = ("LSTMCell", "GRUCell", "RNNCell")
 
 
 def in_both(run, *arguments):
-    """What a function gives with PyTorch alone and with the bridge in force, and the ways that the second's calls took."""
+    """What a function gives with PyTorch alone and with the bridge in force, and the ways of its calls then."""
     plain = run(*arguments)
     bridge.reset_report()
     with bridge.enabled():

@@ -10,8 +10,8 @@ c) Packed copies serve again only if the weights have the same bits as when the 
    out equal, so a loop that trains never pays for it.
 d) The copy for comparison is made before the packed ones. A write by somebody else in between makes the next
    comparison fail, so the weights are packed again.
-e) A backward run names the stamp of its forward run. Where a workspace still has it, its copies are of those values, and
-   nothing is compared.
+e) A backward run names the stamp of its forward run. Where a workspace still has it, its copies are of those values,
+   and nothing is compared.
 """
 
 from libc.string cimport memcmp, memcpy

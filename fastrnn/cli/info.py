@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _is_foreign(path: str) -> bool:
-    """Whether a file is of a format of another system; one that none knows is refused as no model of our own."""
-    if not Path(path).is_file():
+    """Whether a file or folder is of another system; one that none knows is refused as no model of our own."""
+    if not Path(path).is_file() and not Path(path).is_dir():
         return False
     form = convert.recognise(path)
     return form is not None and not (form.NAME == "safetensors" and not _is_state_dict(path))

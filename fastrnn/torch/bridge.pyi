@@ -1,12 +1,16 @@
 """Torch's recurrent operators on fastrnn's engine (see torch/bridge.pyx)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Result = TypeVar("Result")
+
 calls: dict[str, dict[str, int]]
+
+def set_by_speed(wanted: bool) -> None: ...
 
 class Operator:
     overload: Any
@@ -17,12 +21,14 @@ class Operator:
     def attempt(self, arguments: tuple[Any, ...]) -> Any: ...
     def with_resets(self, arguments: tuple[Any, ...], reset: NDArray[np.bool_]) -> Any: ...
     def by_torch(self, arguments: tuple[Any, ...]) -> Any: ...
+    def by_torch_twice_differentiable(self, arguments: tuple[Any, ...]) -> Any: ...
 
 class Override:
     def __init__(self, operator: Operator) -> None: ...
     def __call__(self, *arguments: Any) -> Any: ...
 
 def override(wanted: bool) -> None: ...
+def unseen(function: Callable[..., Result], *arguments: Any) -> Result: ...
 def with_resets_by_torch(
-    operator: Callable[[tuple[Any, ...]], Any], arguments: tuple[Any, ...], reset: NDArray[np.bool_]
+    operator: Callable[[tuple[Any, ...]], Any], arguments: tuple[Any, ...], reset: Any
 ) -> Any: ...

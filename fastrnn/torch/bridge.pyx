@@ -41,6 +41,7 @@ cdef object grad_enabled = torch.is_grad_enabled, autocast = torch.is_autocast_e
 cdef object tracing = torch._C._get_tracing_state, transforms = torch._C._functorch.peek_interpreter_stack
 cdef object modes = torch._C._len_torch_dispatch_stack, keys_of = torch._C._dispatch_keys
 cdef object batched = torch._C._functorch.is_legacy_batchedtensor
+cdef object set_eval_frame = torch._C._dynamo.eval_frame.set_eval_frame
 cdef object forward_ad = torch.autograd.forward_ad
 cdef object float32 = torch.float32, float64 = torch.float64, int64 = torch.int64
 cdef object included = torch._C._dispatch_tls_is_dispatch_key_included, PYTHON = torch._C.DispatchKey.PythonDispatcher
@@ -56,6 +57,15 @@ cdef object packs_saved_tensors = getattr(
 with torch.inference_mode():
     _inference = value_of(keys_of(torch.zeros(1)))
 cdef object PLAIN = value_of(keys_of(torch.zeros(1))), INFERENCE = _inference
+
+cdef bint by_speed = True
+
+
+def set_by_speed(bint wanted):
+    """Whether torch's own operator gets the calls that it does faster; if not, all that can run here do (for tests)."""
+    global by_speed
+    by_speed = wanted
+
 
 calls = {}  # how many calls of each operator took which way
 
@@ -95,18 +105,23 @@ cdef str tensor_against(tensor, dtype):
 
 
 cdef cnp.ndarray array_of(tensor):
-    """The tensor's memory as an array, or that of a contiguous copy."""
+    """The tensor's memory as an array, or that of a copy where it is not contiguous or lies between numbers' places."""
     cdef cnp.npy_intp shape[3]
+    cdef uintptr_t address
     cdef object sizes = tensor.shape
     cdef cnp.ndarray array
     cdef int axes = len(sizes), i
     if not tensor.is_contiguous():
         tensor = tensor.contiguous()
+    address = tensor.data_ptr()
+    cdef object dtype = tensor.dtype
+    if address % (4 if dtype is float32 else 8) != 0:  # of torch.frombuffer or a file that is mapped
+        tensor = tensor.clone()
+        address = tensor.data_ptr()
     for i in range(axes):
         shape[i] = sizes[i]
-    cdef object dtype = tensor.dtype
     cdef int type_num = cnp.NPY_FLOAT32 if dtype is float32 else cnp.NPY_FLOAT64 if dtype is float64 else cnp.NPY_INT64
-    array = cnp.PyArray_SimpleNewFromData(axes, shape, type_num, <void *> <uintptr_t> tensor.data_ptr())
+    array = cnp.PyArray_SimpleNewFromData(axes, shape, type_num, <void *> address)
     cnp.set_array_base(array, tensor)
     return array
 
@@ -158,7 +173,7 @@ cdef class Operator:
         """As `attempt`, with the state 0 before the steps that reset (T, B), bool, says; of one direction."""
         cdef Call call = Call(self)
         cdef str reason = call.take(arguments)
-        if reason is None and (self.form != INPUT or call.directions != 1 or call.dropout > 0):
+        if reason is None and (self.form != INPUT or call.directions != 1 or (call.dropout > 0 and call.layers > 1)):
             reason = "resets with two directions or dropout"
         if not self.count(reason):
             return None
@@ -178,9 +193,10 @@ cdef class Operator:
         return self.overload._op_dk(COMPOSITE, *arguments)
 
     def by_torch_twice_differentiable(self, tuple arguments):
-        """What `by_torch` returns. oneDNN's LSTM has no second gradient, and torch takes it for batches of equal lengths.
+        """What `by_torch` returns, with second gradients.
 
-        They go packed. To switch oneDNN off meanwhile would concern all threads.
+        oneDNN's LSTM has none, and torch takes it for batches of equal lengths: they go packed. To switch oneDNN off
+        meanwhile would concern all threads.
         """
         if self.form != INPUT or self.states != 2:
             return self.by_torch(arguments)
@@ -188,8 +204,9 @@ cdef class Operator:
         if batch_first:
             x = x.transpose(0, 1)
         T, B = x.shape[:2]
+        data, batch_sizes = x.flatten(0, 1), torch.full((T,), B, dtype=int64, device="cpu")
         y, *final = self.overload._overloadpacket.data._op_dk(
-            COMPOSITE, x.flatten(0, 1), torch.full((T,), B), hx, weights, biases, layers, dropout, train, bidirectional)
+            COMPOSITE, data, batch_sizes, hx, weights, biases, layers, dropout, train, bidirectional)
         y = y.unflatten(0, (T, B))
         return (y.transpose(0, 1) if batch_first else y, *final)
 
@@ -288,7 +305,7 @@ cdef class Call:
         if not (self.sizes_fit() and self.weights_fit()):
             return "shapes"
         self.taped = grad_enabled() and self.needs_gradient()
-        return self.slower_in_training() if self.taped else None
+        return "few rows" if by_speed and self.has_few_rows() else None
 
     cdef bint sizes_fit(self):
         """Whether x and the states have the axes and sizes that belong together; B, H and P are then known."""
@@ -370,9 +387,26 @@ cdef class Call:
                 return True
         return False
 
-    cdef str slower_in_training(self):
-        """A reason to let torch's own operator train, or None."""
-        return None
+    cdef bint has_few_rows(self):
+        """Whether torch's own operator is faster: the products are shorter than comparing and packing the weights.
+
+        It reads them as they are. oneDNN packs them too, so LSTM layers always run here. (Z5-2)
+        """
+        cdef double weights = self.operator.gates * self.H * <double> (self.P + self.weights[0].shape[1])
+        cdef double rows = self.B
+        if self.operator.form == INPUT:
+            rows *= self.x.shape[1 if self.batch_first else 0]
+        elif self.operator.form == DATA:
+            rows = self.x.shape[0]
+        if self.operator.form == CELL and self.operator.gates == 1:
+            return rows < 4 or rows * weights < 5e5
+        if self.operator.form != CELL and self.operator.states == 2:
+            return False
+        if self.taped:
+            return rows < 2 and weights > 6e4
+        if self.operator.form == CELL:
+            return rows < 4
+        return rows < 2 and weights > 4e4 or rows < 4 and weights > 8e5
 
     # -------------------------------------------------------------------------------------------------- running
 
@@ -594,19 +628,30 @@ cdef list gradients_of(ctx, dy, tuple dfinal):
     return call.backward(records, tensors[first:], dy, dfinal, needs)
 
 
+def unseen(function, *arguments):
+    """What a function of ours returns. torch.compile does not look into it: it would take its NumPy for torch's."""
+    before = set_eval_frame(None)
+    try:
+        return function(*arguments)
+    finally:
+        set_eval_frame(before)
+
+
 def with_resets_by_torch(operator, tuple arguments, reset):
     """What `Operator.with_resets` returns, of torch's operator: it runs from one reset to the next.
 
-    arguments: of `lstm.input` or its like, for one direction; reset (T, B), bool, an array
+    arguments: of `lstm.input` or its like, for one direction
+    reset: (T, B), bool, an array; or a tensor that has no numbers to read, in transforms and tracers: each step is run
     """
+    cdef bint unread = isinstance(reset, Tensor)
     x, state, *options, batch_first = arguments
     if batch_first:
         x = x.transpose(0, 1)
     single = not isinstance(state, (list, tuple))
     states, ys = ([state] if single else list(state)), []
-    begins = [t for t in range(len(x)) if t == 0 or reset[t].any()]
+    begins = [t for t in range(len(x)) if t == 0 or unread or reset[t].any()]
     for begin, end in zip(begins, [*begins[1:], len(x)]):
-        kept = torch.from_numpy(~reset[begin])[:, None]
+        kept = (~reset[begin] if unread else torch.from_numpy(~reset[begin]))[:, None]
         states = [torch.where(kept, one, torch.zeros_like(one)) for one in states]
         y, *states = operator((x[begin:end], states[0] if single else states, *options, False))
         ys.append(y)
@@ -620,7 +665,9 @@ cdef list gradients_by_torch(Call call, tuple tensors, tuple dout, tuple needs):
     cdef bint again = grad_enabled()
     with torch.enable_grad():
         # Where one tensor is given twice or made of another, each is to get the gradient of its own place alone.
-        tensors = tuple([tensor.view_as(tensor) if wanted else tensor.detach() for tensor, wanted in zip(tensors, needs)])
+        tensors = tuple([
+            tensor.view_as(tensor) if wanted else tensor.detach() for tensor, wanted in zip(tensors, needs)
+        ])
         arguments = call.operator.arguments_for(call, tensors[0], list(tensors[1:first]), list(tensors[first:]))
         if call.reset is None:
             outputs = call.operator.by_torch_twice_differentiable(arguments)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastrnn.torch.bridge import with_resets_by_torch
+from fastrnn.torch.bridge import unseen, with_resets_by_torch
 from fastrnn.torch.operators import BY_NAME
 
 State = Any  # h (layers, B, H), for an LSTM a pair (h, c)
@@ -22,7 +24,7 @@ def run_with_resets(module: nn.RNNBase, x: Tensor, state: State, reset: Tensor) 
     Parameters
     ----------
     module : torch.nn.LSTM, GRU or RNN
-        Of one direction. Its hooks do not run.
+        Of one direction. Its hooks do not run; one with forward pre-hooks is refused.
     x : (T, B, I), or (B, T, I) where the module is batch_first
     state : h (layers, B, H), for an LSTM (h, c); None for zeros
     reset : like x's first two axes
@@ -35,31 +37,47 @@ def run_with_resets(module: nn.RNNBase, x: Tensor, state: State, reset: Tensor) 
     Raises
     ------
     TypeError, ValueError
-        Another module, two directions, or sizes that do not fit.
+        Another module, two directions, forward pre-hooks, or arguments that do not fit.
     """
+    return unseen(_run, module, x, state, reset)
+
+
+def _run(module: nn.RNNBase, x: Tensor, state: State, reset: Tensor) -> tuple[Tensor, State]:
     _check(module, x, reset)
+    module._update_flat_weights()  # as forward does: functional_call and parametrisations put others in their place
     batch_first = module.batch_first
-    B = x.shape[0 if batch_first else 1]
-    states = _states(module, x, state, B)
+    states = _states(module, x, state, x.shape[0 if batch_first else 1])
     name = "lstm" if isinstance(module, nn.LSTM) else "gru" if isinstance(module, nn.GRU) else module.mode.lower()
-    options = (module.bias, module.num_layers, module.dropout, module.training, False)
+    operator = BY_NAME[name]
+    options = (module.bias, module.num_layers, module.dropout, module.training, False, batch_first)
+
+    def arguments(states: list[Tensor]) -> tuple[Any, ...]:
+        return (x, states if len(states) == 2 else states[0], module._flat_weights, *options)
+
     resets = reset.detach().ne(0)
     if batch_first:
         resets = resets.T
-    flags = resets.contiguous().numpy()
-    if flags[1:].any():
-        arguments = (x, states if len(states) == 2 else states[0], module._flat_weights, *options, batch_first)
-        result = BY_NAME[name].with_resets(arguments, flags)
+    flags = _readable(resets)
+    if flags is None:
+        result = with_resets_by_torch(lambda given: operator(*given), arguments(states), resets)
+    elif flags[1:].any():
+        result = operator.with_resets(arguments(states), flags)
         if result is None:
-            operator = BY_NAME[name]
-            result = with_resets_by_torch(lambda given: operator(*given), arguments, flags)
+            result = with_resets_by_torch(lambda given: operator(*given), arguments(states), flags)
     else:
         if flags[0].any():
             states = [torch.where(resets[0][:, None], torch.zeros_like(one), one) for one in states]
-        arguments = (x, states if len(states) == 2 else states[0], module._flat_weights, *options, batch_first)
-        result = BY_NAME[name](*arguments)
+        result = operator(*arguments(states))
     y, *final = result
     return y, tuple(final) if len(final) == 2 else final[0]
+
+
+def _readable(resets: Tensor) -> NDArray[np.bool_] | None:
+    """The numbers as an array, or None where there are none yet: in transforms of torch.func and in tracers."""
+    try:
+        return resets.contiguous().numpy()
+    except RuntimeError:
+        return None
 
 
 def _check(module: Any, x: Tensor, reset: Any) -> None:
@@ -68,6 +86,13 @@ def _check(module: Any, x: Tensor, reset: Any) -> None:
         raise TypeError(f"{who}: module is a {type(module).__name__}; expected torch.nn.LSTM, GRU or RNN")
     if module.bidirectional:
         raise ValueError(f"{who}: module has two directions; expected one, an episode is known from its start alone")
+    if module._forward_pre_hooks:
+        raise ValueError(
+            f"{who}: module has forward pre-hooks, which would not run; expected none, because those of weight_norm "
+            "and prune make its weights: make them permanent or use torch.nn.utils.parametrizations"
+        )
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{who}: x is a {type(x).__name__}; expected a tensor")
     if not isinstance(reset, Tensor):
         raise TypeError(f"{who}: reset is a {type(reset).__name__}; expected a tensor like x's first two axes")
     if x.dim() != 3 or x.shape[2] != module.input_size or 0 in x.shape:
@@ -88,10 +113,14 @@ def _states(module: nn.RNNBase, x: Tensor, state: State, B: int) -> list[Tensor]
         widths.append(module.hidden_size)
     if state is None:
         return [x.new_zeros(module.num_layers, B, width) for width in widths]
+    if len(widths) == 2 and not isinstance(state, (tuple, list)):
+        raise TypeError(f"run_with_resets: state is a {type(state).__name__}; expected a pair (h, c)")
     states = list(state) if len(widths) == 2 else [state]
     if len(states) != len(widths):
         raise ValueError(f"run_with_resets: state has {len(states)} parts; expected a pair (h, c)")
     for name, one, width in zip("hc", states, widths, strict=False):
+        if not isinstance(one, Tensor):
+            raise TypeError(f"run_with_resets: state's {name} is a {type(one).__name__}; expected a tensor")
         expected = (module.num_layers, B, width)
         if one.shape != expected:
             raise ValueError(f"run_with_resets: state's {name} has shape {tuple(one.shape)}; expected {expected}")

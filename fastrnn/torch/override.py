@@ -5,9 +5,9 @@ packed sequences need no change. An operator is registered for both of the dispa
 meet first: AutogradCPU, and CPU under `torch.inference_mode`. Because of the latter, what torch decomposes without
 gradients (`run_decompositions` of an exported program) keeps recurrent operators whole while they are registered.
 
-What is registered can only be taken back while no other thread may be on its way to it: the dispatcher frees it at once,
-even between a thread's look at the table and the call. With other threads about, `disable` leaves it in place, and each
-call goes on to torch's own operator.
+What is registered can only be taken back while no other thread may be on its way to it: the dispatcher frees it at
+once, even between a thread's look at the table and the call. With other threads about, `disable` leaves it in place,
+and each call goes on to torch's own operator.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class Writer:
     def activation(self, layer: Layer, name: str, x: str) -> str:
         if name not in ACTIVATIONS:
             raise ValueError(f"{layer.name}: activation {name!r}; expected one of {', '.join(ACTIVATIONS)}")
-        axis: dict[str, Any] = {"axis": 2} if name == "softmax" else {}  # before opset 13 it is also where x is cut in two
+        axis: dict[str, Any] = {"axis": 2} if name == "softmax" else {}  # old opsets cut x in two there
         return self.node(ACTIVATIONS[name], [x], name=f"/{layer.name}/{ACTIVATIONS[name]}", **axis)
 
     def recurrent(self, layer: Layer, x: str, batch: Axis, states: bool) -> str:
