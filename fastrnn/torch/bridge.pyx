@@ -50,7 +50,8 @@ cdef object COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 # What not every version that is tested has (torch/versions.py):
 # 2.4 gives a set of keys no number, but a text.
 cdef object value_of = getattr(torch._C.DispatchKeySet, "raw_repr", torch._C.DispatchKeySet.__repr__)
-# Until 2.7 nobody tells whether saved tensors are packed. What the engine keeps of a run then stays, packed or not.
+# Until 2.7 nobody tells whether saved tensors are packed: what the engine keeps of a run stays, and a checkpoint saves
+# no memory.
 cdef object packs_saved_tensors = getattr(
     torch._C._autograd, "_top_saved_tensors_default_hooks", lambda ignored: None)
 

@@ -97,7 +97,8 @@ def accelerate(model: nn.Module) -> Accelerated:
     """Let every `nn.LSTM`, `nn.GRU` and `nn.RNN` inside a model run on fastrnn, in place.
 
     Only the modules' class changes. Parameters, hooks, optimisers, the state_dict and the device stay what they are.
-    Before `torch.jit.script`, `torch.fx` or a pickle that is to be read without fastrnn, `restore` the model.
+    Before `torch.jit.script`, `torch.fx` or a pickle that is to be read without fastrnn, `restore` the model; with
+    PyTorch before 2.10 also before `torch.export.export(..., strict=True)`.
 
     Parameters
     ----------
