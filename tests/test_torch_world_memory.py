@@ -269,6 +269,7 @@ def ways_of_running():
     }
 
 
+@pytest.mark.filterwarnings("ignore:.torch.cpu.amp.autocast")  # checkpoint of 2.4
 @pytest.mark.parametrize("name", ["dropout", "packed", "resets", "batch first", "checkpoint"])
 def test_every_way_of_running_frees_all(name):
     run = ways_of_running()[name]
