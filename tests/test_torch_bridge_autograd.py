@@ -20,7 +20,10 @@ from torch_bridge_tools import (  # noqa: E402
     state_of,
 )  # fmt: skip
 
-pytestmark = pytest.mark.usefixtures("torch_on_one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("torch_on_one_thread"),
+    pytest.mark.filterwarnings("ignore:.torch.cpu.amp.autocast"),  # checkpoint of 2.4
+]
 every_layer = pytest.mark.parametrize("kind", LAYERS)
 every_kind = pytest.mark.parametrize("kind", [*LAYERS, *CELLS])
 

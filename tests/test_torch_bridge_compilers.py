@@ -26,11 +26,13 @@ import fastrnn.torch as bridge  # noqa: E402
 
 pytestmark = [
     pytest.mark.usefixtures("torch_on_one_thread"),
-    pytest.mark.filterwarnings("ignore:.torch.jit.* is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.torch.jit.* is deprecated"),
     pytest.mark.filterwarnings("ignore:Converting a tensor to a Python boolean"),
     pytest.mark.filterwarnings("ignore:The tensor attribute"),
     pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated"),
 ]
+# Before 2.10 dynamo does not look into layers that are not torch's own, before 2.5 nowhere at all.
+TORCH = tuple(map(int, torch.__version__.split(".")[:2]))
 every_layer = pytest.mark.parametrize("kind", LAYERS)
 some_kinds = pytest.mark.parametrize(  # torch's compilers take their time
     "kind", [pytest.param(kind, marks=[] if kind in ("GRU", "LSTMCell") else pytest.mark.slow)
@@ -198,7 +200,8 @@ def test_layers_inside_a_whole_graph(kind):
             return trained(torch.compile(module, backend="eager", fullgraph=True), input_for(kind))
 
     plain = run(False)
-    same(run(True), plain)
+    if TORCH >= (2, 5):
+        same(run(True), plain)
     with bridge.enabled():
         same(run(False), plain)
     torch._dynamo.reset()
@@ -218,7 +221,7 @@ def test_exported_programs(kind, strict):
         under = export(False)
     targets = [str(node.target) for node in plain.graph.nodes]
     expected = plain.module()(input_for(kind, 2))
-    for program in (under, export(True)):
+    for program in (under, export(True)) if TORCH >= (2, 10) or not strict else (under,):
         assert [str(node.target) for node in program.graph.nodes] == targets
         with only(*HERE):
             same(program.module()(input_for(kind, 2)), expected)

@@ -7,6 +7,7 @@ from torch.nn.utils.rnn import PackedSequence  # noqa: E402
 from torch_bridge_tools import CELLS, HERE, flat, layer, only, random, state_of  # noqa: E402
 
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:Please use .torch.vmap. instead"),  # gradcheck until 2.6
     pytest.mark.usefixtures("torch_on_one_thread"),
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
     pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated"),  # torch itself calls it

@@ -28,7 +28,10 @@ from torch_bridge_tools import (  # noqa: E402
 
 import fastrnn.torch as bridge  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("torch_on_one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("torch_on_one_thread"),
+    pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar"),  # LBFGS of 2.8
+]
 every_layer = pytest.mark.parametrize("kind", LAYERS)
 
 
@@ -212,6 +215,7 @@ def test_other_dtypes_and_back(kind):
     assert bridge.accelerate(layer(kind).bfloat16()).left == {"": "its parameters are torch.bfloat16"}
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_what_is_left_has_a_reason():
     class Mine(nn.GRU):
         pass
@@ -220,8 +224,7 @@ def test_what_is_left_has_a_reason():
         pass
 
     model = nn.ModuleDict({"mine": Mine(4, 3), "linear": nn.Linear(2, 2), **{kind: layer(kind) for kind in CELLS}})
-    with pytest.warns(DeprecationWarning, match="torch.jit.script. is deprecated"):
-        model["script"] = torch.jit.script(nn.LSTM(4, 3))
+    model["script"] = torch.jit.script(nn.LSTM(4, 3))
     done = bridge.accelerate(model)
     assert done.changed == []
     assert done.left["mine"] == "Mine is a subclass: fastrnn.torch.enable() reaches what it calls"

@@ -226,10 +226,11 @@ def test_replicas_as_data_parallel_makes_them(enabled):
 def test_enable_and_disable_while_other_threads_call():
     """A call that has begun ends well, wherever it runs."""
     script = """
-import threading, time
+import os, threading, time
 import torch, fastrnn.torch
 from torch_twins import *
 torch.set_num_threads(1)
+bridge.set_by_speed(False)
 stop, wrong = threading.Event(), []
 
 def work(form, seed):
@@ -260,7 +261,8 @@ for thread in threads:
 with fastrnn.torch.enabled():
     pass
 counts = fastrnn.torch.report().values()
-print(wrong, all(count.get("fastrnn") for count in counts), len(counts))
+print(wrong, all(count.get("fastrnn") for count in counts), len(counts), flush=True)
+os._exit(0)  # torch 2.12 aborts some processes that had threads, also without us
 """
     assert output(script) == "[] True 4"
 

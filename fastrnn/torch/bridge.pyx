@@ -23,7 +23,8 @@ cdef object Tensor = torch.Tensor, int64 = torch.int64, grad_enabled = torch.is_
 cdef object included = torch._C._dispatch_tls_is_dispatch_key_included, PYTHON = torch._C.DispatchKey.PythonDispatcher
 cdef object COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 cdef object set_eval_frame = torch._C._dynamo.eval_frame.set_eval_frame
-# Until PyTorch 2.7 nobody tells whether saved tensors are packed. What the engine keeps of a run then stays.
+# Until PyTorch 2.7 nobody tells whether saved tensors are packed: what the engine keeps of a run stays, and a
+# checkpoint saves no memory.
 cdef object packs_saved_tensors = getattr(
     torch._C._autograd, "_top_saved_tensors_default_hooks", lambda ignored: None)
 
@@ -168,6 +169,7 @@ class Recurrence(torch.autograd.Function):
         cdef Py_ssize_t first = 1 + call.kind.states
         cdef bint kept = packs_saved_tensors(True) is None
         ctx.save_for_backward(*tensors)
+        call.remember_shapes(tensors)
         ctx.set_materialize_grads(False)
         y, final, records = call.forward(tensors[0], tensors[1:first], tensors[first:], kept)
         call.forget_tensors()
@@ -196,11 +198,14 @@ cdef list gradients_of(ctx, dy, tuple dfinal):
     cdef Call call = ctx.call
     cdef tuple tensors = ctx.saved_tensors, needs = ctx.needs_input_grad[1:]
     cdef Py_ssize_t first = 1 + call.kind.states
-    records, ctx.records = ctx.records, None
+    cdef bint fits = call.fits(tensors)
+    records, shown, ctx.records, ctx.shown = ctx.records, ctx.shown, None, None
     for gradient in (dy, *dfinal):
-        if gradient is not None and (grad_enabled() or tensor_against(gradient, call.dtype) is not None):
-            return gradients_by_torch(call, tensors, (dy, *dfinal), needs)
-    if records is None or ctx.shown._version != 0 or tensors[0].data_ptr() != ctx.place:
+        if gradient is not None:
+            fits = fits and not grad_enabled() and tensor_against(gradient, call.dtype) is None
+    if not fits:
+        return gradients_by_torch(call, tensors, (dy, *dfinal), needs)
+    if records is None or shown._version != 0 or tensors[0].data_ptr() != ctx.place:
         _, _, records = call.forward(tensors[0], tensors[1:first], tensors[first:], True)
     return call.backward(records, tensors[first:], dy, dfinal, needs)
 
@@ -258,5 +263,5 @@ cdef list gradients_by_torch(Call call, tuple tensors, tuple dout, tuple needs):
         wanted = [tensor for tensor, need in zip(tensors, needs) if need]
         found = iter(torch.autograd.grad(
             [output for output, _ in pairs], wanted, [gradient for _, gradient in pairs],
-            create_graph=again, allow_unused=True, is_grads_batched=False) if wanted and pairs else ())
+            create_graph=again, allow_unused=True) if wanted and pairs else ())
     return [next(found) if need else None for need in needs]

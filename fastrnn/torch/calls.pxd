@@ -24,6 +24,7 @@ cdef class Call:
     cdef PackedBatch packed
     cdef object packing         # of a batch with resets (fastrnn.packing), or None
     cdef object reset           # and those, (T, B)
+    cdef list shapes            # of x, the states and the weights in the forward run, for backward
     cdef object stamp           # of the workspace after the forward run
 
     cdef str take(self, tuple arguments)
@@ -36,11 +37,13 @@ cdef class Call:
     cdef bint has_few_rows(self)
     cdef Call call_of_layer(self, Py_ssize_t layer, x)
     cdef forget_tensors(self)
+    cdef remember_shapes(self, tuple tensors)
+    cdef bint fits(self, tuple tensors)
     cdef cnp.ndarray rows_of(self, tensor)
     cdef tensor_of_rows(self, cnp.ndarray array)
     cdef list kinds_of(self, states)
     cdef list tensors_of_kinds(self, list kinds)
-    cdef Workspace workspace(self, list arrays, stamp)
+    cdef Workspace workspace(self, list arrays, stamp, bint inputs)
     cdef tuple forward(self, x, states, weights, bint taped)
     cdef list backward(self, records, weights, dy, dfinal, needs)
     cdef list through_resets(self, list dinitial, list dfinal)

@@ -62,6 +62,8 @@ cdef class Call:
         self.directions = 2 if bidirectional else 1
         if not train:
             self.dropout = 0
+        if self.kind.states == 2 and not isinstance(hx, (list, tuple)):
+            return "one state of two"
         self.states = list(hx) if self.kind.states == 2 else [hx]
         self.weights = list(weights)
         return self.check()
@@ -113,17 +115,17 @@ cdef class Call:
         """Whether the batch sizes are what a PackedSequence has; the packed batch is then known."""
         cdef cnp.ndarray sizes
         cdef const int64_t *count
-        cdef Py_ssize_t t, total = 0, steps
+        cdef Py_ssize_t t, total = 0, steps, rows = self.x.shape[0]
         given = self.batch_sizes
-        if type(given) is not Tensor or given.dtype is not int64 or not given.is_cpu or given.dim() != 1:
+        if tensor_against(given, int64) is not None or given.dim() != 1:
             return False
         sizes = array_of(given)
         steps, count = cnp.PyArray_SIZE(sizes), <const int64_t *> cnp.PyArray_DATA(sizes)
         for t in range(steps):
-            if count[t] < 1 or (t and count[t] > count[t - 1]):
+            if not 1 <= count[t] <= (count[t - 1] if t else rows) or total > rows:
                 return False
             total += count[t]
-        if steps == 0 or total != self.x.shape[0]:
+        if steps == 0 or total != rows:
             return False
         self.B = count[0]
         if count[steps - 1] != self.B:  # equal lengths are no ragged batch
@@ -199,6 +201,18 @@ cdef class Call:
         one.taped = self.taped  # a later layer's input needs a gradient wherever anything before it does
         return one
 
+    cdef remember_shapes(self, tuple tensors):
+        self.shapes = [tensor.shape for tensor in tensors]
+        if self.batch_sizes is not None:
+            self.batch_sizes = self.batch_sizes.clone()
+
+    cdef bint fits(self, tuple tensors):
+        """Whether tensors are what they were in the forward run: assigned through `.data` they may be anything."""
+        for tensor, shape in zip(tensors, self.shapes):
+            if tensor.shape != shape or tensor_against(tensor, self.dtype) is not None:
+                return False
+        return True
+
     cdef forget_tensors(self):
         """Keep what was asked for alone: autograd keeps the tensors."""
         self.x, self.states, self.weights = None, None, None
@@ -236,17 +250,19 @@ cdef class Call:
     cdef list tensors_of_kinds(self, list kinds):
         return [from_numpy(kind[0] if self.kind.form == CELL else kind) for kind in kinds]
 
-    cdef Workspace workspace(self, list arrays, stamp):
-        return borrow(self.kind.cell, self.layers, self.directions, self.biases, self.projected, arrays, stamp)
+    cdef Workspace workspace(self, list arrays, stamp, bint inputs):
+        return borrow(
+            self.kind.cell, self.layers, self.directions, self.biases, self.projected, arrays, stamp, inputs)
 
     cdef tuple forward(self, x, states, weights, bint taped):
         """y, the final states, and what the engine keeps for backward."""
         cdef list given = self.kinds_of(states), initial = given
         cdef cnp.ndarray rows = self.rows_of(x)
-        cdef Workspace workspace = self.workspace(arrays_of(weights), None)
-        self.stamp = workspace.stamp
+        cdef Workspace workspace
         if self.packing is not None:
             initial = [self.packing.initial_states(kind) for kind in given]
+        workspace = self.workspace(arrays_of(weights), None, False)
+        self.stamp = workspace.stamp
         try:
             y, final, records = workspace.stack.forward(
                 rows, initial, taped, 0.0, None, threads_of_torch(), self.packed)
@@ -270,7 +286,7 @@ cdef class Call:
         given = kinds
         if self.packing is not None and kinds is not None:
             kinds = [self.packing.final_gradients(kind) for kind in kinds]
-        workspace = self.workspace(arrays, self.stamp)
+        workspace = self.workspace(arrays, self.stamp, wants_x)
         try:
             workspace.stack.prepare_backward(records, wants_x)
             dx, dinitial = workspace.stack.backward(

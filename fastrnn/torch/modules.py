@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import rnn as torch_rnn
 from torch.utils._device import DeviceContext
 
 from fastrnn.torch.bridge import Operator
@@ -45,7 +44,7 @@ def _forward_here(kind: type[nn.RNNBase]) -> Callable[..., Any]:
     """
     own = kind.forward
     code, closure = own.__code__, own.__closure__
-    here = FunctionType(code, {**vars(torch_rnn), "_VF": _OURS}, own.__name__, own.__defaults__, closure)
+    here = FunctionType(code, {**own.__globals__, "_VF": _OURS}, own.__name__, own.__defaults__, closure)
     here.__kwdefaults__ = own.__kwdefaults__
 
     def forward(self: nn.RNNBase, *arguments: Any, **named: Any) -> Any:
@@ -97,7 +96,8 @@ def accelerate(model: nn.Module) -> Accelerated:
     """Let every `nn.LSTM`, `nn.GRU` and `nn.RNN` inside a model run on fastrnn, in place.
 
     Only the modules' class changes. Parameters, hooks, optimisers, the state_dict and the device stay what they are.
-    Before `torch.jit.script`, `torch.fx` or a pickle that is to be read without fastrnn, `restore` the model.
+    Before `torch.jit.script`, `torch.fx` or a pickle that is to be read without fastrnn, `restore` the model; with
+    PyTorch before 2.10 also before `torch.export.export(..., strict=True)`.
 
     Parameters
     ----------

@@ -56,6 +56,8 @@ cdef str tensor_against(tensor, dtype):
     cdef object keys = value_of(keys_of(tensor))
     if keys != PLAIN and keys != INFERENCE:
         return "not a plain CPU tensor"
+    if tensor.data_ptr() == 0 and tensor.numel() > 0:
+        return "freed memory"
     return None
 
 
@@ -76,8 +78,6 @@ cdef cnp.ndarray array_of(tensor):
     if address % (4 if dtype is float32 else 8) != 0:  # of torch.frombuffer or a file that is mapped
         tensor = tensor.clone()
         address = tensor.data_ptr()
-    if address == 0:
-        raise RuntimeError("fastrnn.torch: the storage of a tensor has been freed; expected it whole until backward")
     for i in range(axes):
         shape[i] = sizes[i]
     cdef int type_num = cnp.NPY_FLOAT32 if dtype is float32 else cnp.NPY_FLOAT64 if dtype is float64 else cnp.NPY_INT64
