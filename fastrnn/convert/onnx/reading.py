@@ -12,6 +12,7 @@ import numpy as np
 from fastrnn.convert.layer import Layer
 from fastrnn.convert.model import Model
 from fastrnn.convert.onnx import recurrent
+from fastrnn.convert.onnx.fixed import fixed
 from fastrnn.convert.onnx.graph import Array, Graph, Node, load
 from fastrnn.convert.onnx.operators import scaled
 from fastrnn.convert.onnx.runner import checked, folded
@@ -30,7 +31,7 @@ def read(path: str | PathLike[str]) -> Model:
     ------
     ValueError
         A node that the runner would refuse, one that is no layer (direction "reverse" alone, an initial state that is
-        not zero), or a tensor of numbers that no layer has taken.
+        not zero or lengths, made of constants), or a tensor of numbers that no layer has taken.
     """
     reader = _Reader(folded(checked(load(path))), fspath(path))
     return Model(reader.layers, "onnx", reader.notes)
@@ -50,7 +51,7 @@ class _Stack:
 class _Reader:
     def __init__(self, graph: Graph, path: str) -> None:
         self._constants, self._origins, self._path = graph.constants, graph.origins, path
-        self._wiring, self._results = Wiring(graph), set(graph.outputs)
+        self._wiring, self._results, self._fixed = Wiring(graph), set(graph.outputs), fixed(graph)
         self._taken: set[str] = set()  # constants that are in a layer
         self._biases: set[str] = set()  # outputs of Adds that are a Linear's
         self._names: set[str] = set()
@@ -141,13 +142,24 @@ class _Reader:
         }
 
     def _states(self, node: Node) -> None:
-        """A layer begins with zeros: other constant initial states are refused."""
+        """A layer begins with zeros and runs to the end: other states and lengths that the file fixes are refused."""
+        if len(node.inputs) > 4 and node.inputs[4] in self._fixed:
+            raise ValueError(
+                f"{node.who}: its sequence_lens {node.inputs[4]!r} are in the file; expected none, or lengths that a "
+                "caller gives, for a layer has none of its own (fastrnn.convert.onnx.Runner runs the model)"
+            )
         for name in node.inputs[5:7]:
-            state = self._constants.get(name)
-            if state is not None and state.any():
-                raise ValueError(f"{node.who}: its initial state {name!r} is a constant other than 0; expected zeros")
-            if state is not None:
-                self._taken.add(name)
+            state = self._fixed.get(name)
+            if state is None:
+                continue
+            if not state.is_zero:
+                known = state.number is not None or name in self._constants
+                got = "a constant other than 0" if known else "made of constants and shapes, and not known to be 0"
+                raise ValueError(
+                    f"{node.who}: its initial state {name!r} is {got}; expected zeros, for a layer begins with them "
+                    "(fastrnn.convert.onnx.Runner runs the model)"
+                )
+            self._taken |= state.constants
 
     # ------------------------------------------------------------------------------------------ linear
 
