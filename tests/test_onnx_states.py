@@ -1,4 +1,4 @@
-"""Initial states and lengths that a file fixes: zeros, however computed, are what a layer begins with; others are refused."""
+"""Initial states and lengths that a file fixes: zeros, however computed, are read, and everything else is refused."""
 
 import warnings
 
@@ -82,7 +82,7 @@ def test_a_state_that_is_made_of_shapes_is_refused(tmp_path):
 
 
 def test_lengths_in_the_file_are_refused(tmp_path):
-    message = "ONNX: LSTM '/rnn/LSTM': its sequence_lens 'lens' are in the file; expected none, or lengths that a caller"
+    message = "ONNX: LSTM '/rnn/LSTM': its sequence_lens 'lens' are in the file; expected none, or lengths that"
     with pytest.raises(ValueError, match=message):
         read_lstm(tmp_path, [], ["x", "W", "R", "", "lens"], lens=np.array([1, 3], np.int32))
     value = onnx.numpy_helper.from_array(np.array([2], np.int32))

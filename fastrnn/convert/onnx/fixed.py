@@ -1,4 +1,4 @@
-"""Values that a graph makes of constants and shapes alone, such as an initial state of zeros as exporters compute it."""
+"""Values that a graph makes of constants and shapes alone, such as an initial state of zeros."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from fastrnn.convert.onnx.graph import Array, Graph, Node
 from fastrnn.convert.onnx.operators import OPERATORS
 
 # What these give has the elements of their first input; the others say shapes and places.
-_MOVING = ("Dropout", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose")
-_MOVING += ("Unsqueeze",)
+_MOVING = (
+    *("Dropout", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose"),
+    "Unsqueeze",
+)
 _BY_ELEMENT = ("Abs", "Add", "Cast", "Div", "Mul", "Neg", "Sub", "Where")
 
 

@@ -233,9 +233,9 @@ class _Reader:
 
 
 def _path(node: Node) -> str:
-    """A node's name without the operator that exporters put at its end, "a.b" of "/a/b/LSTM_1"."""
+    """A node's name without the operator that exporters put at its end: "a.b" of "/a/b/LSTM_1", "" of "/LSTM"."""
     path = [part for part in node.name.split("/") if part]
-    if len(path) > 1 and path[-1].split("_")[0] == node.op:
+    if path and path[-1].split("_")[0] == node.op:
         path.pop()
     return ".".join(path)
 
