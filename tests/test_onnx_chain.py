@@ -20,7 +20,7 @@ CONSTANTS = {
     "two": np.array(2, np.float32),
     "half": np.array(0.5, np.float32),
     **{f"i{n}": np.array(n) for n in (0, 1)},
-    **{"axes1": np.array([1]), "axes0": np.array([0]), "all": np.array([0, 0, -1])},
+    **{"axes1": np.array([1]), "axes2": np.array([2]), "all": np.array([0, 0, -1])},
 }
 ACTIVATIONS = {
     "relu": lambda x: np.maximum(x, 0),
@@ -118,6 +118,12 @@ CHAINS = {
         node("Transpose", "Y", "t", perm=[0, 2, 1, 3]),
         node("Reshape", "t all", "y"),
     ],
+    "turned for layout 1": [
+        node("Transpose", "x", "t", perm=[1, 0, 2]),
+        *gru("t", Y="Y", layout=1),
+        node("Squeeze", "Y axes2", "s"),
+        node("Transpose", "s", "y", perm=[1, 0, 2]),
+    ],
     "averaged": [
         *gru(Y="Y", W="Wb", R="Rb", direction="bidirectional"),
         node("Gather", "Y i1", "a", axis=1),
@@ -156,6 +162,8 @@ def test_final_states_are_outputs_of_a_chain(tmp_path):
     nodes = [*gru(y="a"), *gru("a", "y", "W2"), node("Concat", "h_a h_y", "h_n", axis=0)]
     for outputs in (("y", "h_n"), ("y", "h_a", "h_y"), ("h_n",)):
         assert read_nodes(nodes if "h_n" in outputs else nodes[:-1], tmp_path, outputs)[1].chain
+    nodes[-1] = node("Concat", "h_a h_y", "h_n", axis=2)
+    assert not read_nodes(nodes, tmp_path, ("y", "h_n"))[1].chain
 
 
 BROKEN = {

@@ -69,7 +69,7 @@ class Flow:
     def __init__(self, graph: Graph, wiring: Wiring, fixed: Mapping[str, Fixed]) -> None:
         self._graph, self._wiring, self._fixed = graph, wiring, fixed
         self._forms: dict[str, _Form] = {}
-        self._states: set[str] = set()
+        self._states: dict[str, tuple[int, int]] = {}  # of each final state its place and its axis of directions
         self._stage = 0
         self._whole = len(graph.inputs) == 1
         self._done: set[str] = set()  # outputs of the nodes that join two directions
@@ -116,7 +116,7 @@ class Flow:
         if any(value and value not in self._fixed for value in node.inputs[4:7]):
             self._whole = False  # lengths or states that somebody gives
         Y, *states = node.outputs
-        self._states.update(filter(None, states))
+        self._states |= {state: (kind, int(wanted.batch_first)) for kind, state in enumerate(states) if state}
         form = self._taken(node.inputs[0])
         first, second, *rest = form.axes if form is not None and len(form.axes) == 3 else (0, 1)
         time = second if wanted.batch_first else first
@@ -151,11 +151,8 @@ class Flow:
         if node.op == "Shape" or output in self._fixed or output in self._done:
             return False
         value = node.inputs[0] if node.inputs else ""
-        if node.op == "Concat" and self._states.issuperset(node.inputs) and node.attributes.get("axis") == 0:
-            self._states.add(output)
-            return False
-        if node.op == "Identity" and value in self._states:
-            self._states.add(output)
+        if value in self._states:
+            self._state(node, self._states[value])
             return False
         form = self._forms.get(value)
         if form is None or form.stage != self._stage or not self._fixed.keys() >= set(filter(None, node.inputs[1:])):
@@ -166,6 +163,14 @@ class Flow:
             self._forms[output] = replace(form, axes=moved, alone=form.alone and self._is_alone(value))
             return False
         return self._activation(node, form, output)
+
+    def _state(self, node: Node, kind: tuple[int, int]) -> None:
+        """Final states of one kind joined along their directions are one, too."""
+        joins = node.op == "Concat" and node.attributes.get("axis") == kind[1]
+        if (joins or node.op == "Identity") and all(self._states.get(name) == kind for name in node.inputs):
+            self._states[node.outputs[0]] = kind
+        else:
+            self._whole = False
 
     def _is_alone(self, value: str) -> bool:
         """Whether one node uses a value, and nobody else."""

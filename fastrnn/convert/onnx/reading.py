@@ -70,7 +70,10 @@ class _Reader:
         self.chain = self._flow.is_chain()
         for stack in self._stacks:
             turned = stack.turned and self._wiring.is_turned_later(stack.output)
-            if self._flow.time == 1 if self.chain else turned:
+            if self.chain:  # as x comes in
+                stack.layer.options.pop("batch_first", None)
+                turned = self._flow.time == 1
+            if turned:
                 stack.layer.options["batch_first"] = True
         self._all_taken(graph)
         self.notes |= {f"{name}.activation": activation for name, activation in self._flow.activations.items()}
