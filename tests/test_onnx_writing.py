@@ -197,7 +197,7 @@ def test_a_chain_is_written_and_read_back(batch_first, tmp_path):
 
 
 def test_layers_that_onnx_has_not_are_refused_by_name():
-    with pytest.raises(ValueError, match="ONNX: UGRNN is a UGRNN, which ONNX has not; expected one of LSTM, GRU, RNN"):
+    with pytest.raises(ValueError, match="ONNX: UGRNN: ONNX has no layer of this kind; expected one of LSTM, GRU, RNN"):
         fastrnn.UGRNN(I, H).to_onnx()
     with pytest.raises(ValueError, match="ONNX: LSTM: proj_size is 2; expected 0, for ONNX's LSTM has no projection"):
         fastrnn.LSTM(I, H, proj_size=2).to_onnx()
@@ -257,7 +257,7 @@ NO_CHAINS = {
     "Embedding 'words' stands behind Linear 'second'; expected a chain": lambda layers: layers.append(layers[0]),
     "the layers' names are .*; expected one of its own for each": changed(4, name="first"),
     "ONNX: the model has no layers; expected at least one": lambda layers: layers.clear(),
-    "ONNX: Conv 'first' is a Conv, which ONNX has not; expected one of LSTM, GRU, RNN, Linear, Embedding": changed(
+    "ONNX: Conv 'first': ONNX has no layer of this kind; expected one of LSTM, GRU, RNN, Linear, Embedding": changed(
         3, kind="Conv"),
 }  # fmt: skip
 

@@ -164,7 +164,7 @@ def write(model: Model, path: AnyPath) -> None:
     if len(model.layers) > 1 and not model.chain and not path.name.lower().endswith(_WEIGHTS_ALONE):
         names = ",".join(layer.name for layer in model.layers)
         raise ValueError(
-            f"nothing says that its layers follow each other, as those of a {form.NAME} file ({path.suffix}) do; "
+            f"nothing says that its layers follow each other, as in files of the format {form.NAME} ({path.suffix}); "
             f"expected that it is said: order={names} or another order"
         )
     with tempfile.TemporaryDirectory(prefix=".fastrnn-", dir=path.parent) as folder:
