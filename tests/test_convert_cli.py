@@ -69,7 +69,7 @@ def test_nothing_is_written_where_something_is_wrong(source, capsys):
         (["in.npz", "no/out.h5"], "no/out.h5: cannot be written there: no such folder"),
         (["none.npz", "out.h5"], "none.npz: no such file"),
         (["text.txt", "out.h5"], "text.txt: of no format that fastrnn reads"),
-        (["odd.npz", "out.safetensors"], "odd.npz: 1 tensors of layers that fastrnn has not: gamma; expected none, or"),
+        (["odd.npz", "out.safetensors"], "odd.npz: 1 tensor of layers that fastrnn has not: gamma; expected none, or"),
         (["in.npz", "out.json"], "in.npz: body: RTNeural has no bidirectional=True"),
         (["in.npz", "out.npz", "--assume", "merge"], "--assume is 'merge'; expected NAME=VALUE"),
         (["in.npz", "out.npz", "--assume", "a=1", "--assume", "a=2"], "--assume says a twice"),

@@ -236,7 +236,7 @@ def _check_age(saved: Saved, kind: str, content: Content, assumed: Assumed) -> N
             f"unless the program said otherwise, and fastrnn has sigmoid; {_SAY}recurrent_activation=sigmoid"
         )
     if assumed.recurrent_activation not in (None, "sigmoid"):
-        raise ValueError(f"recurrent_activation is {assumed.recurrent_activation!r}; expected 'sigmoid', the only one")
+        raise ValueError(f"recurrent_activation is {assumed.recurrent_activation!r}; expected only sigmoid")
 
 
 def _check_config(name: str, cell: str, config: Config, backward: bool, notes: dict[str, str]) -> None:

@@ -76,7 +76,7 @@ def _name(layer: Layer) -> str:
 
 def _recurrent(layer: Layer) -> list[Single]:
     if layer.options.get("proj_size", 0):
-        raise ValueError(f"{layer.name}: Keras has no projection; expected proj_size=0")
+        raise ValueError(f"{layer.name or layer.kind}: Keras has no projection; expected proj_size=0")
     kind, options = layer.kind, layer.options
     stack = parts(layer)
     reset_after, merge = options.get("reset_after", True), options.get("merge", "concat")

@@ -12,7 +12,7 @@ import numpy as np
 from fastrnn.convert import record
 from fastrnn.convert.layer import Array, Layer
 from fastrnn.convert.model import Model
-from fastrnn.convert.names import layers_of
+from fastrnn.convert.names import are_a_chain, layers_of
 from fastrnn.convert.orders import from_keras, layer_of, parts, to_keras
 
 NAME = "RTNeural JSON"
@@ -44,9 +44,11 @@ def read(path: Path) -> Model:
     if not isinstance(content, dict):
         raise ValueError(f"a JSON {type(content).__name__}; expected an object with layers or weights")
     if "layers" not in content:
+        if not content:
+            raise ValueError("an empty JSON object; expected one with layers or weights")
         tensors = {name: _array(name, value) for name, value in content.items()}
-        layers, rest = layers_of(tensors)
-        return Model(layers, "rtneural", {}, rest)
+        layers, rest, guesses = layers_of(tensors)
+        return Model(layers, "rtneural", guesses, rest, are_a_chain(layers, rest))
     model = Model([], "rtneural", chain=True, notes={key: str(content[key]) for key in content if key not in _KNOWN})
     for place, saved in enumerate(content["layers"]):
         _add(model, place, saved)
@@ -55,9 +57,13 @@ def read(path: Path) -> Model:
 
 def _array(name: str, value: Any) -> Array:
     try:
-        return np.asarray(value, np.float32)
+        array = np.asarray(value)
     except (ValueError, TypeError):
-        raise ValueError(f"{name} is no array of numbers; expected lists of one length") from None
+        array = np.asarray("")
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} is no array of numbers; expected numbers in lists of one length")
+    with np.errstate(over="ignore"):  # what float32 has not is infinite, and refused as that
+        return array.astype(np.float32)
 
 
 def _add(model: Model, place: int, saved: Any) -> None:
