@@ -173,9 +173,15 @@ def _check_rest(model: Model) -> None:
         names = ", ".join(list(model.rest)[:_MOST_NAMES]) + (", ..." if len(model.rest) > _MOST_NAMES else "")
         count = "1 tensor" if len(model.rest) == 1 else f"{len(model.rest)} tensors"
         raise ValueError(
-            f"{count} of layers that fastrnn has not: {names}; expected none, or to be told to leave "
+            f"{count} of layers that fastrnn has not: {names}{_not_read(model)}; expected none, or to be told to leave "
             f"{'it' if len(model.rest) == 1 else 'them'} out (--leave-out, leave_out=True)"
         )
+
+
+def _not_read(model: Model) -> str:
+    """What the notes name."""
+    names = [f"; {name} is {words}" for name, words in model.notes.items() if words.endswith(NOT_READ)]
+    return "".join(names[:_MOST_NAMES])
 
 
 def _check_whole(model: Model, form: Format, suffix: str) -> None:
@@ -183,9 +189,8 @@ def _check_whole(model: Model, form: Format, suffix: str) -> None:
     if not model.chain:
         names = ",".join(layer.name for layer in model.layers)
         said = "its layers follow each other" if len(model.layers) > 1 else "its one layer is all that it does"
-        between = "".join(f"; {name} is {words}" for name, words in model.notes.items() if words.endswith(NOT_READ))
         raise ValueError(
-            f"nothing says that {said}, as in a file of {form.NAME} ({suffix}){between}; "
+            f"nothing says that {said}, as in a file of {form.NAME} ({suffix}){_not_read(model)}; "
             f"expected that it is said: order={names}{' or another order' if len(model.layers) > 1 else ''}"
         )
     for name, words in model.notes.items():

@@ -16,13 +16,25 @@ from typing import Any
 
 from fastrnn.convert.keras_files import Config, Content, Saved, shape_words
 from fastrnn.convert.layer import Layer
-from fastrnn.convert.model import Model
+from fastrnn.convert.model import NOT_READ, Model
 from fastrnn.convert.orders import KERAS, Part, from_keras, kind_of, layer_of
 
 _RECURRENT = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
 _ORDERED = ("kernel", "recurrent_kernel", "bias")  # in new files they are numbers
-_PLAIN = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout")  # no more than x in use
+# No more than x in use.
+_PLAIN = (
+    *("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
+    "ActivityRegularization",
+)
 _ACTIVATIONS = {"ReLU": "relu", "Softmax": "softmax"}  # layers of their own, with these as defaults
+# Names of activations that Keras finds by itself.
+_KNOWN = frozenset(
+    "relu leaky_relu relu6 softmax celu elu selu softplus softsign squareplus soft_shrink sparse_plus silu swish gelu "
+    "glu tanh tanh_shrink threshold sigmoid exponential hard_sigmoid hard_silu hard_swish hard_tanh hard_shrink linear "
+    "mish log_softmax log_sigmoid sparsemax sparse_sigmoid".split()
+)
+_STEPS = {"stateful": "begins each call where the last one ended", "time_major": "takes x with the time first"}
+_CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "SimpleRNN"}  # in RNN: the layers of one cell
 _SAY = "expected that it is said: "
 
 
@@ -39,14 +51,14 @@ class Assumed:
 def fill(model: Model, content: Content, assumed: Assumed) -> Model:
     """Put every layer of a file into the model: as a Layer, as a note, or as tensors left over."""
     model.chain = content.sequential
-    if any(_ends_early(saved) for saved in content.layers):
-        model.chain = False
     model.notes |= {**({"keras": content.version} if content.version else {}), **content.notes}
     order = {name: place for place, name in enumerate(content.said)}  # groups have none
     for saved in sorted(content.layers, key=lambda one: order.get(one.name, len(order))):
+        saved.config = _of_one_cell(saved.config)
         layer = _layer(saved, model.notes, content, assumed)
         if layer is not None:
             model.layers.append(layer)
+            model.chain = model.chain and not _does_more(saved, model.notes)
         else:
             model.rest |= saved.everything()
             if saved.config is not None and saved.config["class_name"] not in _PLAIN:
@@ -54,11 +66,34 @@ def fill(model: Model, content: Content, assumed: Assumed) -> Model:
     return model
 
 
-def _ends_early(saved: Saved) -> bool:
-    """Whether a layer of two directions hands on their last steps, which are no step of its outputs."""
-    if saved.config is None or saved.config["class_name"] != "Bidirectional":
+def _of_one_cell(config: Config | None) -> Config | None:
+    """RNN(LSTMCell(...)) as the LSTM that it is, also in Bidirectional; another configuration as it is."""
+    if config is None:
+        return None
+    kind, inner = config["class_name"], config["config"]
+    if kind == "Bidirectional":
+        own = {side: _of_one_cell(inner[side]) for side in ("layer", "backward_layer") if inner.get(side) is not None}
+        return {**config, "config": {**inner, **own}}
+    cell = inner.get("cell") if kind == "RNN" else None
+    if not isinstance(cell, dict) or cell.get("class_name") not in _CELLS:
+        return config
+    return {**config, "class_name": _CELLS[cell["class_name"]], "config": {**cell["config"], **inner}, "saved_as": kind}
+
+
+def _does_more(saved: Saved, notes: dict[str, str]) -> bool:
+    """Whether a layer does what the Layer does not, with a note."""
+    if saved.config is None:
         return False
-    return not saved.config["config"]["layer"]["config"].get("return_sequences", False)
+    inner = saved.config["config"]
+    sides = [inner, *(inner[side]["config"] for side in ("layer", "backward_layer") if inner.get(side) is not None)]
+    more = {option: words for option, words in _STEPS.items() if any(one.get(option) for one in sides)}
+    for option, words in more.items():
+        notes[f"{saved.name}.{option}"] = f"True (it {words}), {NOT_READ}"
+    activation = notes.get(f"{saved.name}.activation", "linear")
+    if activation not in _KNOWN:
+        del notes[f"{saved.name}.activation"]
+        notes[saved.name] = f"followed by the activation {activation}, {NOT_READ}"
+    return bool(more) or activation not in _KNOWN
 
 
 def _note(model: Model, name: str, config: Config) -> None:
@@ -70,10 +105,17 @@ def _note(model: Model, name: str, config: Config) -> None:
     if kind == "Softmax" and inner.get("axis", -1) != -1:
         activation = None
     before = f"{model.layers[-1].name}.activation" if model.layers else ""
-    if activation is not None and before and before not in model.notes and model.chain:
-        model.notes[before] = activation
-    else:
-        model.notes[name], model.chain = f"a {kind}, which is not read", False
+    if activation == "linear":
+        return
+    if activation in _KNOWN and before and before not in model.notes and model.chain:
+        model.notes[before] = str(activation)
+        return
+    if kind == "Activation":
+        kind = f"layer of the activation {activation}"
+    if kind == "RNN":
+        cell = inner.get("cell", {}).get("class_name", "cells")
+        kind = f"layer RNN of {cell} (a layer for each cell, LSTM, GRU or SimpleRNN, would be)"
+    model.notes[name], model.chain = f"a {kind}, {NOT_READ}", False
 
 
 def _layer(saved: Saved, notes: dict[str, str], content: Content, assumed: Assumed) -> Layer | None:
@@ -87,6 +129,9 @@ def _layer(saved: Saved, notes: dict[str, str], content: Content, assumed: Assum
         kind = inner["class_name"] if inner is not None else "Dense"
         if kind != "Dense":
             return None
+        notes[f"{saved.name}.class"] = "TimeDistributed of Dense"
+    if inner is not None and "saved_as" in inner:
+        notes[f"{saved.name}.class"] = f"RNN of {kind}Cell"
     if kind in _RECURRENT or kind == "Bidirectional":
         return _recurrent(saved, kind, notes, content, assumed)
     if kind == "Dense":
@@ -114,7 +159,10 @@ def _guess(saved: Saved) -> str:
         return "Dense" if set(arrays) <= {"kernel", "bias"} and arrays["kernel"][1].ndim == 2 else ""
     known = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN", "bidirectional": "Bidirectional"}
     known |= {"dense": "Dense", "embedding": "Embedding", "time_distributed": "TimeDistributed"}
-    return known.get(re.sub(r"_\d+$", "", saved.group), "")
+    group = re.sub(r"_\d+$", "", saved.group)
+    if group == "rnn" and "1" in arrays:  # of one cell, whose recurrent kernel is the second weight
+        return _class_by_shape(saved, arrays["1"][1])
+    return known.get(group, "")
 
 
 def _class_by_shape(saved: Saved, recurrent: Any) -> str:
@@ -130,6 +178,8 @@ def _recurrent(saved: Saved, kind: str, notes: dict[str, str], content: Content,
     options: dict[str, Any] = {}
     if kind == "Bidirectional":
         configs = [_inner(saved, "layer"), _inner(saved, "backward_layer")]
+        if configs[1] is None and configs[0] is not None:  # Keras 2.0 made the second like the first
+            configs[1] = {**configs[0], "config": {**configs[0]["config"], "go_backwards": True}}
         options["merge"] = _merge(saved, notes, content, assumed)
         cell = configs[0]["class_name"] if configs[0] is not None else ""
         if configs[0] is not None and cell not in _RECURRENT:
@@ -146,7 +196,16 @@ def _recurrent(saved: Saved, kind: str, notes: dict[str, str], content: Content,
     for config, backward in zip(configs, (False, True), strict=False):
         if config is not None:
             _check_config(saved.name, cell, config, backward, notes)
-    options |= _cell_options(saved, _RECURRENT[cell], configs[0], arrays[0], notes, content, assumed)
+    every = [
+        _cell_options(saved, _RECURRENT[cell], config, one, notes, content, assumed) | {"bias": "bias" in one}
+        for config, one in zip(configs, arrays, strict=False)
+    ]
+    for option, value in every[0].items():
+        if every[-1][option] != value:
+            raise ValueError(
+                f"{saved.name}: {option} of its directions is {value} and {every[-1][option]}; expected the same of both"
+            )
+    options |= {option: value for option, value in every[0].items() if option != "bias"}
     return _made(saved, _RECURRENT[cell], arrays, options)
 
 
@@ -224,7 +283,7 @@ def _cell_options(
     after = content.said.get(saved.name, {}).get("reset_after", assumed.reset_after)
     if after is None:
         raise ValueError(f"{saved.name}: a GRU without biases does not say its form; {_SAY}reset_after=True or False")
-    return {"reset_after": bool(after)}
+    return {"reset_after": after}
 
 
 def _check_age(saved: Saved, kind: str, content: Content, assumed: Assumed) -> None:
@@ -235,8 +294,6 @@ def _check_age(saved: Saved, kind: str, content: Content, assumed: Assumed) -> N
             f"{saved.name}: weights of Keras {content.version}, whose {kind} had recurrent_activation hard_sigmoid "
             f"unless the program said otherwise, and fastrnn has sigmoid; {_SAY}recurrent_activation=sigmoid"
         )
-    if assumed.recurrent_activation not in (None, "sigmoid"):
-        raise ValueError(f"recurrent_activation is {assumed.recurrent_activation!r}; expected only sigmoid")
 
 
 def _check_config(name: str, cell: str, config: Config, backward: bool, notes: dict[str, str]) -> None:
@@ -266,7 +323,9 @@ def _function(value: Any) -> str:
     if value is None:
         return "linear"
     if isinstance(value, dict):
-        inner = value.get("config")
+        inner, registered = value.get("config"), str(value.get("registered_name"))
+        if ">" in registered:  # of the program's own
+            return registered
         return inner if isinstance(inner, str) else str(value.get("class_name"))
     return str(value)
 
