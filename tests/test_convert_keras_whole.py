@@ -42,16 +42,16 @@ def relu(x):
 
 
 MORE = {
-    "rescaling": (lambda: [steps(), L.Rescaling(5.0)], "is a Rescaling, which is not read"),
-    "relu with a top": (lambda: [L.Dense(3, activation="relu"), L.ReLU(max_value=1)], "is a ReLU, which is not read"),
-    "norm": (lambda: [L.Dense(3), L.UnitNormalization()], "is a UnitNormalization"),
-    "masking": (lambda: [L.Masking(0.0), steps()], "is a Masking"),
-    "pooling": (lambda: [steps(), L.GlobalAveragePooling1D()], "is a GlobalAveragePooling1D"),
-    "leaky": (lambda: [steps(), L.LeakyReLU(0.3)], "is a LeakyReLU"),
-    "two activations": (lambda: [steps(), L.Activation("tanh"), L.Activation("relu")], "layer of the activation relu"),
-    "activation first": (lambda: [L.Activation("relu"), steps()], "is a layer of the activation relu"),
-    "each step's": (lambda: [steps(), L.TimeDistributed(L.Activation("relu"))], "is a TimeDistributed"),
-    "softmax of time": (lambda: [steps(), L.Softmax(axis=1)], "is a Softmax"),
+    "rescaling": (lambda: [steps(), L.Rescaling(5.0)], "is of class Rescaling, which is not read"),
+    "relu with a top": (lambda: [L.Dense(3), L.ReLU(max_value=1)], "is of class ReLU, which is not read"),
+    "norm": (lambda: [L.Dense(3), L.UnitNormalization()], "is of class UnitNormalization"),
+    "masking": (lambda: [L.Masking(0.0), steps()], "is of class Masking"),
+    "pooling": (lambda: [steps(), L.GlobalAveragePooling1D()], "is of class GlobalAveragePooling1D"),
+    "leaky": (lambda: [steps(), L.LeakyReLU(0.3)], "is of class LeakyReLU"),
+    "two activations": (lambda: [L.Dense(3, activation="tanh"), L.Activation("relu")], "is of class Activation, relu"),
+    "activation first": (lambda: [L.Activation("relu"), steps()], "is of class Activation, relu"),
+    "each step's": (lambda: [steps(), L.TimeDistributed(L.Activation("relu"))], "is of class TimeDistributed"),
+    "softmax of time": (lambda: [steps(), L.Softmax(axis=1)], "is of class Softmax"),
     "custom": (lambda: [L.Dense(3, activation=relu)], "is followed by the activation fastrnn_tests>relu"),
     "slope": (lambda: [L.Dense(3, activation=L.LeakyReLU(0.4))], "is followed by the activation"),
 }
@@ -73,7 +73,7 @@ def test_what_a_layer_does_over_calls_or_beside_others_ends_the_chain(tmp_path):
     inputs = keras.Input((None, 4))
     twice = keras.Model(inputs, L.Add()([steps(name="one")(inputs), L.Dense(3)(inputs)]))
     stateful = keras.Sequential([keras.Input(batch_shape=(3, None, 4)), steps(stateful=True, name="one")])
-    for model, words in ((twice, "is a Add"), (stateful, "one.stateful is True")):
+    for model, words in ((twice, "is of class Add"), (stateful, "one.stateful is True")):
         model.save(tmp_path / "source.keras")
         with pytest.raises(ValueError, match=words):
             convert.convert(tmp_path / "source.keras", tmp_path / "m.keras")
@@ -86,7 +86,7 @@ SAME = {
     "training's": lambda: [steps(), L.AlphaDropout(0.2), L.ActivityRegularization(0.1), L.Dense(2)],
     "cell": lambda: [L.RNN(L.LSTMCell(3), return_sequences=True), L.RNN(L.GRUCell(2, reset_after=False))],
     "cells both ways": lambda: [L.Bidirectional(L.RNN(L.SimpleRNNCell(3, activation="relu"), return_sequences=True))],
-    "each step's": lambda: [L.TimeDistributed(L.Dense(3, activation="tanh")), L.Dense(2), L.TimeDistributed(L.Dense(2))],
+    "each step's": lambda: [L.TimeDistributed(L.Dense(3, activation="tanh")), L.TimeDistributed(L.Dense(2))],
     "own second": lambda: [L.Bidirectional(steps(name="a"), backward_layer=steps(name="z", go_backwards=True))],
     "inner": lambda: [network(steps("GRU"), L.Dense(3, activation="relu")), L.Dense(2)],
 }
@@ -137,7 +137,7 @@ def test_last_steps_are_refused_where_a_format_has_all(tmp_path, target):
     if target == "m.onnx":
         pytest.importorskip("onnx")
     network(L.LSTM(3, name="one")).save(tmp_path / "source.keras")
-    with pytest.raises(ValueError, match="one.return_sequences is False"):
+    with pytest.raises(ValueError, match=r"one\.return_sequences is False"):
         convert.convert(tmp_path / "source.keras", tmp_path / target)
 
 
@@ -162,8 +162,8 @@ def test_directions_of_different_options_are_refused_by_name(tmp_path, ending):
 def test_cells_that_are_no_layer_are_named_with_the_mend(tmp_path):
     stack = network(L.RNN(L.StackedRNNCells([L.GRUCell(3), L.GRUCell(2)]), return_sequences=True, name="stack"))
     stack.save(tmp_path / "m.keras")
-    assert convert.read(tmp_path / "m.keras").notes["stack"].startswith("a layer RNN of StackedRNNCells (a layer for")
-    with pytest.raises(ValueError, match="stack is a layer RNN of StackedRNNCells"):
+    assert convert.read(tmp_path / "m.keras").notes["stack"].startswith("of class RNN of StackedRNNCells (LSTM")
+    with pytest.raises(ValueError, match="stack is of class RNN of StackedRNNCells"):
         convert.convert(tmp_path / "m.keras", tmp_path / "m.npz")
 
 

@@ -126,7 +126,7 @@ def test_last_steps_are_kept_or_refused(tmp_path):
     with pytest.raises(ValueError, match=r"body.return_sequences is False; RTNeural JSON \(.json\) cannot say that"):
         convert.write(again, tmp_path / "m.json")
     model.notes = {"body.mask_zero": "masked"}
-    with pytest.raises(ValueError, match="body.mask_zero is masked"):
+    with pytest.raises(ValueError, match=r"body\.mask_zero is masked"):
         convert.write(model, tmp_path / "m.json")
 
 
@@ -167,7 +167,7 @@ def test_half_precision_says_its_mend(tmp_path):
 
 def test_errors_name_a_layer_without_a_name(tmp_path):
     model = random_model(("LSTM", "", 3, 4, {"proj_size": 2}))
-    with pytest.raises(ValueError, match="^LSTM: Keras has no projection"):
+    with pytest.raises(ValueError, match=r"^LSTM: Keras has no projection"):
         convert.write(model, tmp_path / "m.h5")
 
 
@@ -183,7 +183,7 @@ def test_a_checkpoint_of_several_state_dicts_needs_one_said(tmp_path):
     with pytest.raises(ValueError, match="entry is step; expected one that is a state_dict: ema, net"):
         convert.read(tmp_path / "m.pt", entry="step")
     torch.save({"step": 3, "loss": 0.5}, tmp_path / "m.pt")
-    with pytest.raises(ValueError, match="no entry is a state_dict .* among its entries: step, loss; expected one"):
+    with pytest.raises(ValueError, match=r"no entry is a state_dict .* among its entries: step, loss; expected one"):
         convert.read(tmp_path / "m.pt")
     torch.save(two["net"], tmp_path / "m.pt")
     with pytest.raises(ValueError, match="entry is net, but the file is one state_dict"):

@@ -189,9 +189,11 @@ def _check_whole(model: Model, form: Format, suffix: str) -> None:
     if not model.chain:
         names = ",".join(layer.name for layer in model.layers)
         said = "its layers follow each other" if len(model.layers) > 1 else "its one layer is all that it does"
+        without = _not_read(model)
         raise ValueError(
-            f"nothing says that {said}, as in a file of {form.NAME} ({suffix}){_not_read(model)}; "
-            f"expected that it is said: order={names}{' or another order' if len(model.layers) > 1 else ''}"
+            f"nothing says that {said}, as in a file of {form.NAME} ({suffix}){without}; "
+            f"expected that it is said{', which leaves that out' if without else ''}: "
+            f"order={names}{' or another order' if len(model.layers) > 1 else ''}"
         )
     for name, words in model.notes.items():
         ending = name.rpartition(".")[2]

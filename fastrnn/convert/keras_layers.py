@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from fastrnn.convert import keras_config
 from fastrnn.convert.keras_files import Config, Content, Saved, shape_words
 from fastrnn.convert.layer import Layer
 from fastrnn.convert.model import NOT_READ, Model
@@ -27,14 +28,6 @@ _PLAIN = (
     "ActivityRegularization",
 )
 _ACTIVATIONS = {"ReLU": "relu", "Softmax": "softmax"}  # layers of their own, with these as defaults
-# Names of activations that Keras finds by itself.
-_KNOWN = frozenset(
-    "relu leaky_relu relu6 softmax celu elu selu softplus softsign squareplus soft_shrink sparse_plus silu swish gelu "
-    "glu tanh tanh_shrink threshold sigmoid exponential hard_sigmoid hard_silu hard_swish hard_tanh hard_shrink linear "
-    "mish log_softmax log_sigmoid sparsemax sparse_sigmoid".split()
-)
-_STEPS = {"stateful": "begins each call where the last one ended", "time_major": "takes x with the time first"}
-_CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "SimpleRNN"}  # in RNN: the layers of one cell
 _SAY = "expected that it is said: "
 
 
@@ -54,11 +47,11 @@ def fill(model: Model, content: Content, assumed: Assumed) -> Model:
     model.notes |= {**({"keras": content.version} if content.version else {}), **content.notes}
     order = {name: place for place, name in enumerate(content.said)}  # groups have none
     for saved in sorted(content.layers, key=lambda one: order.get(one.name, len(order))):
-        saved.config = _of_one_cell(saved.config)
+        saved.config = keras_config.of_one_cell(saved.config)
         layer = _layer(saved, model.notes, content, assumed)
         if layer is not None:
             model.layers.append(layer)
-            model.chain = model.chain and not _does_more(saved, model.notes)
+            model.chain = model.chain and not keras_config.does_more(saved, model.notes)
         else:
             model.rest |= saved.everything()
             if saved.config is not None and saved.config["class_name"] not in _PLAIN:
@@ -66,40 +59,10 @@ def fill(model: Model, content: Content, assumed: Assumed) -> Model:
     return model
 
 
-def _of_one_cell(config: Config | None) -> Config | None:
-    """RNN(LSTMCell(...)) as the LSTM that it is, also in Bidirectional; another configuration as it is."""
-    if config is None:
-        return None
-    kind, inner = config["class_name"], config["config"]
-    if kind == "Bidirectional":
-        own = {side: _of_one_cell(inner[side]) for side in ("layer", "backward_layer") if inner.get(side) is not None}
-        return {**config, "config": {**inner, **own}}
-    cell = inner.get("cell") if kind == "RNN" else None
-    if not isinstance(cell, dict) or cell.get("class_name") not in _CELLS:
-        return config
-    return {**config, "class_name": _CELLS[cell["class_name"]], "config": {**cell["config"], **inner}, "saved_as": kind}
-
-
-def _does_more(saved: Saved, notes: dict[str, str]) -> bool:
-    """Whether a layer does what the Layer does not, with a note."""
-    if saved.config is None:
-        return False
-    inner = saved.config["config"]
-    sides = [inner, *(inner[side]["config"] for side in ("layer", "backward_layer") if inner.get(side) is not None)]
-    more = {option: words for option, words in _STEPS.items() if any(one.get(option) for one in sides)}
-    for option, words in more.items():
-        notes[f"{saved.name}.{option}"] = f"True (it {words}), {NOT_READ}"
-    activation = notes.get(f"{saved.name}.activation", "linear")
-    if activation not in _KNOWN:
-        del notes[f"{saved.name}.activation"]
-        notes[saved.name] = f"followed by the activation {activation}, {NOT_READ}"
-    return bool(more) or activation not in _KNOWN
-
-
 def _note(model: Model, name: str, config: Config) -> None:
     """Note a layer that is none here: an activation, where it follows one, else one that ends the chain."""
     kind, inner = config["class_name"], config["config"]
-    activation = _function(inner.get("activation")) if kind == "Activation" else _ACTIVATIONS.get(kind)
+    activation = keras_config.activation_of(inner.get("activation")) if kind == "Activation" else _ACTIVATIONS.get(kind)
     if kind == "ReLU" and any(inner.get(option) for option in ("max_value", "negative_slope", "threshold")):
         activation = None
     if kind == "Softmax" and inner.get("axis", -1) != -1:
@@ -107,15 +70,15 @@ def _note(model: Model, name: str, config: Config) -> None:
     before = f"{model.layers[-1].name}.activation" if model.layers else ""
     if activation == "linear":
         return
-    if activation in _KNOWN and before and before not in model.notes and model.chain:
+    if activation in keras_config.KNOWN and before and before not in model.notes and model.chain:
         model.notes[before] = str(activation)
         return
     if kind == "Activation":
-        kind = f"layer of the activation {activation}"
+        kind = f"Activation, {activation}"
     if kind == "RNN":
         cell = inner.get("cell", {}).get("class_name", "cells")
-        kind = f"layer RNN of {cell} (a layer for each cell, LSTM, GRU or SimpleRNN, would be)"
-    model.notes[name], model.chain = f"a {kind}, {NOT_READ}", False
+        kind = f"RNN of {cell} (LSTM, GRU or SimpleRNN, a layer for each cell, would be read)"
+    model.notes[name], model.chain = f"of class {kind}, {NOT_READ}", False
 
 
 def _layer(saved: Saved, notes: dict[str, str], content: Content, assumed: Assumed) -> Layer | None:
@@ -195,7 +158,7 @@ def _recurrent(saved: Saved, kind: str, notes: dict[str, str], content: Content,
             raise ValueError(f"{saved.name}: {cell} has a weight {unknown[0]}; expected {', '.join(_ORDERED)}")
     for config, backward in zip(configs, (False, True), strict=False):
         if config is not None:
-            _check_config(saved.name, cell, config, backward, notes)
+            keras_config.check(saved.name, cell, config, backward, notes)
     every = [
         _cell_options(saved, _RECURRENT[cell], config, one, notes, content, assumed) | {"bias": "bias" in one}
         for config, one in zip(configs, arrays, strict=False)
@@ -203,7 +166,7 @@ def _recurrent(saved: Saved, kind: str, notes: dict[str, str], content: Content,
     for option, value in every[0].items():
         if every[-1][option] != value:
             raise ValueError(
-                f"{saved.name}: {option} of its directions is {value} and {every[-1][option]}; expected the same of both"
+                f"{saved.name}: {option} of its directions is {value} and {every[-1][option]}; expected one for both"
             )
     options |= {option: value for option, value in every[0].items() if option != "bias"}
     return _made(saved, _RECURRENT[cell], arrays, options)
@@ -265,7 +228,7 @@ def _cell_options(
     if config is not None:
         inner = config["config"]
         if kind == "RNN":
-            return {"nonlinearity": _function(inner.get("activation", "tanh"))}
+            return {"nonlinearity": keras_config.activation_of(inner.get("activation", "tanh"))}
         if kind == "GRU":
             after = bool(inner.get("reset_after", False)) or cudnn
             if bias is not None and not cudnn and (bias.ndim == 2) != after:
@@ -296,40 +259,6 @@ def _check_age(saved: Saved, kind: str, content: Content, assumed: Assumed) -> N
         )
 
 
-def _check_config(name: str, cell: str, config: Config, backward: bool, notes: dict[str, str]) -> None:
-    """Raise ValueError for each option that would give other numbers than fastrnn's."""
-    inner = config["config"]
-    if config["class_name"] != cell:
-        raise ValueError(f"{name}: directions of {cell} and {config['class_name']}; expected two of one class")
-    if bool(inner.get("go_backwards", False)) != backward:
-        raise ValueError(f"{name}: go_backwards is {not backward}; expected {backward}")
-    activation = _function(inner.get("activation", "tanh"))
-    allowed = ("tanh", "relu", "sigmoid") if cell == "SimpleRNN" else ("tanh",)
-    if activation not in allowed:
-        raise ValueError(f"{name}: activation {activation!r} of {cell}; expected {' or '.join(allowed)}")
-    if cell in ("LSTM", "GRU"):
-        recurrent = _function(inner.get("recurrent_activation", inner.get("inner_activation", "sigmoid")))
-        if recurrent != "sigmoid":
-            raise ValueError(f"{name}: recurrent_activation {recurrent!r} of {cell}; expected sigmoid")
-    if not inner.get("return_sequences", False) and not backward:
-        notes[f"{name}.return_sequences"] = "False: the next layer takes the state h, not every step's"
-    for option in ("dropout", "recurrent_dropout"):
-        if inner.get(option):
-            notes[f"{name}.{option}"] = f"{inner[option]}, in training alone"
-
-
-def _function(value: Any) -> str:
-    """An activation's name, however it is written; "linear" for none."""
-    if value is None:
-        return "linear"
-    if isinstance(value, dict):
-        inner, registered = value.get("config"), str(value.get("registered_name"))
-        if ">" in registered:  # of the program's own
-            return registered
-        return inner if isinstance(inner, str) else str(value.get("class_name"))
-    return str(value)
-
-
 # ------------------------------------------------------------------------------------------ the others
 
 
@@ -337,7 +266,8 @@ def _dense(saved: Saved, config: Config | None, notes: dict[str, str]) -> Layer 
     arrays = _numbered(saved, ("kernel", "bias"))
     if arrays is None or "kernel" not in arrays or arrays["kernel"][1].ndim != 2:
         return None
-    if config is not None and (activation := _function(config["config"].get("activation"))) != "linear":
+    activation = keras_config.activation_of(config["config"].get("activation") if config is not None else None)
+    if activation != "linear":
         notes[f"{saved.name}.activation"] = activation
     tensors = {"weight": arrays["kernel"][1].T.copy(order="C")}
     sources = {"weight": arrays["kernel"][0]}

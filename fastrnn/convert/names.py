@@ -126,7 +126,9 @@ def _recurrent(
 def _kind(name: str, tensors: Mapping[str, Array]) -> str:
     recurrent, projection = tensors.get("weight_hh_l0"), tensors.get("weight_hr_l0")
     if recurrent is None or recurrent.ndim != 2:
-        raise ValueError(f"{name or 'a layer'}: no matrix weight_hh of its first layer; expected one, whose shape says the kind")
+        raise ValueError(
+            f"{name or 'a layer'}: no matrix weight_hh of its first layer; expected one, whose shape says the kind"
+        )
     width = recurrent.shape[1] if projection is None else np.shape(projection)[-1]
     kind = kind_of(len(recurrent), width)
     if kind is None or (projection is not None and kind != "LSTM"):

@@ -97,12 +97,12 @@ def _state_dict(content: Any, entry: str | None) -> tuple[str, dict[str, Array]]
     if not found:
         names = ", ".join(map(str, list(content)[:_MOST_ENTRIES])) or "none"
         raise ValueError(f"no entry is a state_dict (names and tensors) among its entries: {names}; expected one")
-    names = ", ".join(list(found)[:_MOST_ENTRIES])
+    names, first = ", ".join(list(found)[:_MOST_ENTRIES]), next(iter(found))
     if entry is None and len(found) > 1:
         raise ValueError(
-            f"has {len(found)} entries that are state_dicts: {names}; expected that one is said: entry={next(iter(found))}"
+            f"has {len(found)} entries that are state_dicts: {names}; expected that one is said: entry={first}"
         )
-    name = next(iter(found)) if entry is None else entry
+    name = first if entry is None else entry
     if name not in found:
         raise ValueError(f"entry is {name}; expected one that is a state_dict: {names}")
     return name, dict(found[name])

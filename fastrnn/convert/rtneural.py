@@ -11,7 +11,7 @@ import numpy as np
 
 from fastrnn.convert import record
 from fastrnn.convert.layer import Array, Layer
-from fastrnn.convert.model import Model
+from fastrnn.convert.model import NOT_READ, Model
 from fastrnn.convert.names import are_a_chain, layers_of
 from fastrnn.convert.orders import from_keras, layer_of, parts, to_keras
 
@@ -83,7 +83,7 @@ def _add(model: Model, place: int, saved: Any) -> None:
         _follow(model, name, activation)
     else:
         model.rest |= {f"layers[{place}].weights[{number}] of {kind}": one for number, one in enumerate(arrays)}
-        model.notes[name], model.chain = f"a {kind}, which is not read", False
+        model.notes[name], model.chain = f"of type {kind}, {NOT_READ}", False
         return
     if kind != "activation" and (width := _width(model.layers[-1])) != saved["shape"][-1]:
         raise ValueError(f"{name}: {width} units, but shape {saved['shape']}; expected them to agree")
