@@ -102,6 +102,29 @@ def test_a_whole_model_gives_the_same_numbers(tmp_path, form, ending):
     assert_same_after(theirs, tmp_path / "m.npz", tmp_path / "again.keras")
 
 
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_a_functional_model_is_a_chain_where_its_layers_follow_each_other_alone(tmp_path, ending):
+    def saved(call):
+        inputs = keras.Input((None, 4))
+        theirs = keras.Model(inputs, call(inputs))
+        theirs.save(tmp_path / f"source.{ending}")
+        return theirs
+
+    plain = saved(lambda x: L.Dense(4, activation="softmax")(L.Dropout(0.5)(L.LSTM(4)(x))))
+    assert_same_after(plain, tmp_path / f"source.{ending}", tmp_path / "m.keras")
+    one, states = steps(), L.LSTM(4, return_state=True, return_sequences=True)
+    for call in (
+        lambda x: [L.Dense(2)(x), L.Dense(3)(x)],
+        lambda x: L.Dense(2)(states(x)[1]),
+        lambda x: one(L.Dense(4)(one(L.Dense(4)(x)))[..., :3] * 2),
+        lambda x: L.Dense(2)(L.Dropout(0.5)(x, training=True)),
+        lambda x: L.LSTM(4)(x, initial_state=[L.LSTM(4)(x)] * 2),
+        lambda x: L.Dense(4)(x) * 2,
+    ):
+        saved(call)
+        assert not convert.read(tmp_path / f"source.{ending}").chain
+
+
 @pytest.mark.parametrize("form", [form for form in SAME if form != "inner"])
 @pytest.mark.parametrize("target", ["m.weights.h5", "m.h5"])
 def test_the_same_model_loads_its_weights(tmp_path, form, target):

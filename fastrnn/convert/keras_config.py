@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastrnn.convert.keras_files import Config, Saved
+from fastrnn.convert.keras_files import Saved
+from fastrnn.convert.keras_models import Config
 from fastrnn.convert.model import NOT_READ
 
 # Names of activations that Keras finds by itself.

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn.convert.keras_models import Config, is_chain, is_model, layers_in, name_of
 from fastrnn.convert.layer import Array
 from fastrnn.convert.record import KEY
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-
-Config = dict[str, Any]  # "class_name" and "config" of a layer
 
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3; the first files of that kind, of Keras 2.12 and 2.13
 _INNER = re.compile(r"(?:(?P<side>forward_layer|backward_layer|layer)/)?(?:cell/)?vars/(?P<number>\d+)")
@@ -56,7 +55,7 @@ class Saved:
 
 @dataclass
 class Content:
-    """A file: its layers, which version of Keras wrote it ("" for unknown), notes, whether it is one Sequential.
+    """A file: its layers, which version of Keras wrote it ("" for unknown), notes, whether its layers are a chain.
 
     `said` are options by layers' names, which `write` keeps beside weights.
     """
@@ -64,7 +63,7 @@ class Content:
     layers: list[Saved]
     version: str = ""
     notes: dict[str, str] = field(default_factory=dict)
-    sequential: bool = False
+    chain: bool = False
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -93,7 +92,7 @@ def open_content(path: Path) -> Content:
                 version = json.loads(archive.read(METADATA)).get("keras_version", "")
                 with h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as file:
                     layers = list(_new(file, _root(file), config, ""))
-                    return Content(layers, version, _notes(file), is_sequential(config))
+                    return Content(layers, version, _notes(file), is_chain(config))
         with h5py.File(path, "r") as file:
             return _of_hdf5(file)
     except (OSError, RuntimeError) as error:  # what h5py makes of damage
@@ -111,7 +110,7 @@ def _of_hdf5(file: Any) -> Content:
     if not old:
         raise ValueError("an HDF5 file, but not one of Keras: it has neither layer_names nor a group called layers")
     version = _text(group.attrs.get("keras_version", file.attrs.get("keras_version", "")))
-    return Content(list(_old(group, config)), version, _notes(file) | kept, is_sequential(config) or chain, said)
+    return Content(list(_old(group, config)), version, _notes(file) | kept, is_chain(config) or chain, said)
 
 
 def _notes(file: Any) -> dict[str, str]:
@@ -122,26 +121,6 @@ def _notes(file: Any) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def layers_in(config: Config | None) -> list[Config]:
-    """The layers of a model's configuration; those of old Sequential models are a bare list."""
-    if config is None:
-        return []
-    inner = config["config"]
-    return list(inner if isinstance(inner, list) else inner.get("layers", []))
-
-
-def is_sequential(config: Config | None) -> bool:
-    """Whether a model, and every model in it, is a Sequential."""
-    if config is None:
-        return False
-    inner = [one for one in layers_in(config) if _is_model(one)]
-    return config["class_name"] == "Sequential" and all(map(is_sequential, inner))
-
-
-def name_of(config: Config) -> str:
-    return str(config["config"].get("name", config.get("name", "")))
 
 
 # ------------------------------------------------------------------------------------- the older layout
@@ -159,7 +138,7 @@ def _old(group: Any, config: Config | None) -> Iterator[Saved]:
 
 def _old_layer(name: str, config: Config | None, weights: dict[str, tuple[str, Array]]) -> Iterator[Saved]:
     """A layer of weights by their names; of a model inside the model each of its layers, which the names tell apart."""
-    if config is not None and _is_model(config):
+    if config is not None and is_model(config):
         for one in layers_in(config):
             own = {weight: weights.pop(weight) for weight in list(weights) if name_of(one) in weight.split("/")[:-1]}
             yield from _old_layer(f"{name}/{name_of(one)}", one, own)
@@ -170,10 +149,6 @@ def _old_layer(name: str, config: Config | None, weights: dict[str, tuple[str, A
     for weight, (source, array) in weights.items():
         _put_old(saved, source, weight, array)
     yield saved
-
-
-def _is_model(config: Config) -> bool:
-    return isinstance(config["config"], list) or "layers" in config["config"]
 
 
 def _names(group: Any, key: str) -> list[str]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastrnn.convert import keras_config
-from fastrnn.convert.keras_files import Config, Content, Saved, shape_words
+from fastrnn.convert.keras_files import Content, Saved, shape_words
+from fastrnn.convert.keras_models import Config
 from fastrnn.convert.layer import Layer
 from fastrnn.convert.model import NOT_READ, Model
 from fastrnn.convert.orders import KERAS, Part, from_keras, kind_of, layer_of
@@ -43,7 +44,7 @@ class Assumed:
 
 def fill(model: Model, content: Content, assumed: Assumed) -> Model:
     """Put every layer of a file into the model: as a Layer, as a note, or as tensors left over."""
-    model.chain = content.sequential
+    model.chain = content.chain
     model.notes |= {**({"keras": content.version} if content.version else {}), **content.notes}
     order = {name: place for place, name in enumerate(content.said)}  # groups have none
     for saved in sorted(content.layers, key=lambda one: order.get(one.name, len(order))):

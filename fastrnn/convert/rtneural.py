@@ -103,7 +103,7 @@ def _width(layer: Layer) -> int:
 
 def _recurrent(name: str, kind: str, arrays: list[Array], place: int) -> Layer:
     if len(arrays) != 3 or arrays[1].ndim != 2:
-        raise ValueError(f"{name}: {len(arrays)} arrays; expected kernel, recurrent kernel and bias")
+        raise ValueError(f"{name}: number of arrays is {len(arrays)}; expected 3: kernel, recurrent kernel and bias")
     gates = 4 if kind == "LSTM" else 3
     expected = (gates * len(arrays[1]),) if kind == "LSTM" else (2, gates * len(arrays[1]))
     if arrays[2].shape != expected:
@@ -117,7 +117,8 @@ def _recurrent(name: str, kind: str, arrays: list[Array], place: int) -> Layer:
 
 def _dense(name: str, arrays: list[Array], place: int) -> Layer:
     if len(arrays) not in (1, 2) or arrays[0].ndim != 2:
-        raise ValueError(f"{name}: {len(arrays)} arrays; expected a matrix (inputs, outputs) and perhaps a bias")
+        shapes = [array.shape for array in arrays]
+        raise ValueError(f"{name}: arrays of shapes {shapes}; expected a matrix (inputs, outputs) and perhaps a bias")
     tensors = {"weight": np.ascontiguousarray(arrays[0].T), **({"bias": arrays[1]} if len(arrays) == 2 else {})}
     sources = {part: f"layers[{place}].weights[{number}]" for number, part in enumerate(tensors)}
     return Layer("Linear", name, tensors, {} if "bias" in tensors else {"bias": False}, sources)
