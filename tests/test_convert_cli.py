@@ -98,6 +98,17 @@ def test_what_a_file_leaves_open_may_be_said(source, capsys):
     assert "nonlinearity='relu'" in call(capsys, "info", "rnn.npz", "--assume", "nonlinearity=relu")[1]
 
 
+def test_a_layer_without_a_name_may_be_said_to_be_all(source, capsys):
+    pytest.importorskip("h5py")
+    alone = random_model(("LSTM", "", 5, 4, {}))
+    alone.chain = False
+    convert.write(alone, "alone.npz")
+    assert "expected that it is said: order=\n" in call(capsys, "convert", "alone.npz", "out.keras")[2]
+    assert call(capsys, "convert", "alone.npz", "out.keras", "--assume", "order=")[0] == 0
+    code, _, err = call(capsys, "convert", "out.keras", "out.npz", "--assume", "reset_after=no")
+    assert (code, err) == (1, "fastrnn: reset_after is 'no'; expected true or false\n")
+
+
 def test_info_shows_files_of_other_systems(source, capsys):
     np.savez("odd.npz", **MODEL.state_dict(), gamma=np.ones(4, "f"))
     code, out, _ = call(capsys, "info", "odd.npz")

@@ -71,7 +71,7 @@ def assumptions(arguments: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for words in arguments.assume:
         name, equals, value = words.partition("=")
-        if not equals or not name.isidentifier() or not value:
+        if not equals or not name.isidentifier():
             raise UserError(f"--assume is {words!r}; expected NAME=VALUE")
         if name in found:
             raise UserError(f"--assume says {name} twice; expected it once")
