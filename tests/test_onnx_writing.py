@@ -275,7 +275,7 @@ def test_files_are_recognised_by_content_and_by_extension(tmp_path):
     path = tmp_path / "model"
     fastrnn.RNN(I, H).to_onnx(path)
     head = path.read_bytes()[:64]
-    assert NAME == "onnx" and EXTENSIONS == (".onnx",)
+    assert NAME == "ONNX" and EXTENSIONS == (".onnx",)
     assert recognise(path, head) and recognise("model.ONNX", b"")
     for other in (b"", b"\x08", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b'\x08\x00\x00\x00{"a', b"{}"):
         assert not recognise("model", other)
