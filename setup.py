@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 
 SWITCHES = ("FASTRNN_OPENMP", "FASTRNN_BOUNDS", "FASTRNN_SANITIZE", "FASTRNN_EMULATE_AVX512")
 SWITCHES_FILE = Path("build", "switches")  # what the last build had; changed switches make it newer than all modules
-COMPILED = [*sorted(Path("fastrnn", "_core").glob("*.pyx")), Path("fastrnn", "torch", "bridge.pyx")]
+COMPILED = [path for folder in ("_core", "torch") for path in sorted(Path("fastrnn", folder).glob("*.pyx"))]
 SOURCES = {  # the C files of each module besides its own
     "kernels": ["src/dispatch.c", *sorted(str(path) for path in Path("src/isa").glob("*.c"))],
     "memory": ["src/native/allocate.c"],

@@ -48,11 +48,11 @@ def all_that_can_run_here_does(request):
     if not request.module.__name__.startswith("test_torch_") or "fastrnn.torch" not in sys.modules:
         yield
         return
-    from fastrnn.torch import bridge
+    from fastrnn.torch import calls
 
-    bridge.set_by_speed(False)
+    calls.set_by_speed(False)
     yield
-    bridge.set_by_speed(True)
+    calls.set_by_speed(True)
 
 
 # Tests that take long: by default one case of so many runs, of 0 none. `pytest -m ""` runs all.

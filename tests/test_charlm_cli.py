@@ -200,7 +200,7 @@ def test_default_text_is_named_and_learnt(folder, capsys):
         (["eval", "model", "empty.txt"], "0 characters"),
         (["eval", "model", "text.txt", "--streams", "0"], "--streams is 0"),
         (["eval", "model", "text.txt", "--last", "0"], "--last is 0.0"),
-        (["info", "text.txt"], "not a whole safetensors file"),
+        (["info", "text.txt"], "of no format that fastrnn reads"),
         (["dance"], "invalid choice: 'dance'"),
     ],
 )

@@ -69,7 +69,7 @@ def test_nothing_is_written_where_something_is_wrong(source, capsys):
         (["in.npz", "no/out.h5"], "no/out.h5: cannot be written there: no such folder"),
         (["none.npz", "out.h5"], "none.npz: no such file"),
         (["text.txt", "out.h5"], "text.txt: of no format that fastrnn reads"),
-        (["odd.npz", "out.safetensors"], "odd.npz: 1 tensors of layers that fastrnn has not: gamma; expected none, or"),
+        (["odd.npz", "out.safetensors"], "odd.npz: 1 tensor of layers that fastrnn has not: gamma; expected none, or"),
         (["in.npz", "out.json"], "in.npz: body: RTNeural has no bidirectional=True"),
         (["in.npz", "out.npz", "--assume", "merge"], "--assume is 'merge'; expected NAME=VALUE"),
         (["in.npz", "out.npz", "--assume", "a=1", "--assume", "a=2"], "--assume says a twice"),
@@ -96,6 +96,17 @@ def test_what_a_file_leaves_open_may_be_said(source, capsys):
     assert convert.read("out.npz").layers[0].tensors["bias_ih_l0"].tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
     np.savez("rnn.npz", **fastrnn.RNN(3, 2, seed=0).state_dict())
     assert "nonlinearity='relu'" in call(capsys, "info", "rnn.npz", "--assume", "nonlinearity=relu")[1]
+
+
+def test_a_layer_without_a_name_may_be_said_to_be_all(source, capsys):
+    pytest.importorskip("h5py")
+    alone = random_model(("LSTM", "", 5, 4, {}))
+    alone.chain = False
+    convert.write(alone, "alone.npz")
+    assert "expected that it is said: order=\n" in call(capsys, "convert", "alone.npz", "out.keras")[2]
+    assert call(capsys, "convert", "alone.npz", "out.keras", "--assume", "order=")[0] == 0
+    code, _, err = call(capsys, "convert", "out.keras", "out.npz", "--assume", "reset_after=no")
+    assert (code, err) == (1, "fastrnn: reset_after is 'no'; expected true or false\n")
 
 
 def test_info_shows_files_of_other_systems(source, capsys):

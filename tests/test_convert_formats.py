@@ -214,7 +214,7 @@ def test_rtneural_s_other_layers_and_wrong_shapes(tmp_path):
         (("lstm", "relu", 4, np.ones((5, 16)), np.ones((4, 16)), bias), "lstm_0: activation 'relu'; expected tanh"),
         (("lstm", "", 4, np.ones((5, 15)), np.ones((4, 16)), bias), "lstm_0: kernel and recurrent_kernel have shapes"),
         (("gru", "", 4, np.ones((5, 12)), np.ones((4, 12)), np.ones(12)), r"shape \(12,\); expected \(2, 12\)"),
-        (("gru", "", 4, np.ones((5, 12))), "gru_0: 1 arrays; expected kernel"),
+        (("gru", "", 4, np.ones((5, 12))), "gru_0: number of arrays is 1; expected 3: kernel"),
     ):
         with pytest.raises(ValueError, match=words):
             convert.read(rtneural(path, layer))

@@ -99,7 +99,7 @@ def test_weights_from_before_sigmoid_was_the_default_need_it_said(tmp_path):
         convert.read(path)
     model = convert.read(path, recurrent_activation="sigmoid")
     np.testing.assert_allclose(run(model, X), lstm(X, *values), atol=1e-6)
-    with pytest.raises(ValueError, match="recurrent_activation is 'relu'; expected 'sigmoid'"):
+    with pytest.raises(ValueError, match="recurrent_activation is 'relu'; expected only sigmoid"):
         convert.read(path, recurrent_activation="relu")
 
 

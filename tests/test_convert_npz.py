@@ -71,7 +71,7 @@ def test_unused_missing_and_misshaped_tensors_are_errors_by_name(tmp_path):
     convert.convert(save(tmp_path / "m.npz", **lstm), target)
     missing = {name: array for name, array in lstm.items() if name != "bias_hh_l0"}
     for arrays, words in (
-        ({**lstm, "norm.gamma": np.ones(3, "f")}, "1 tensors of layers that fastrnn has not: norm.gamma;"),
+        ({**lstm, "norm.gamma": np.ones(3, "f")}, "1 tensor of layers that fastrnn has not: norm.gamma;"),
         ({**lstm, "step": np.int64(3)}, "not: step;"),
         (missing, r"bias_hh_l0: no such tensor in the file; expected shape \(16,\)"),
         ({**lstm, "weight_ih_l0": lstm["weight_ih_l0"][:12]}, r"weight_ih_l0 .*shape \(12, 5\); expected \(16, 5\)"),

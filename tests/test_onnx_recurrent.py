@@ -170,9 +170,8 @@ def test_shapes_and_dtypes_are_checked_and_the_node_is_named():
         case = plain("GRU", linear_before_reset=1)
         case.constant = ()
         case.arrays[name] = array
-        with pytest.raises(ValueError, match=message) as caught:
+        with pytest.raises(ValueError, match=f"ONNX: GRU 'node': {message}"):
             Runner(case.model()).run(case.feeds())
-        assert caught.value.__notes__ == ["in ONNX: GRU 'node'"]
     case.arrays["h0"] = np.zeros((1, 2, 5))
     with pytest.raises(ValueError, match="its inputs are float32 and float64; expected one dtype"):
         Runner(case.model()).run(case.feeds())
@@ -181,7 +180,7 @@ def test_shapes_and_dtypes_are_checked_and_the_node_is_named():
 def test_lengths_beyond_the_steps_are_refused():
     case = plain("LSTM")
     case.arrays["lens"] = np.array([4, 1], np.int32)
-    with pytest.raises(ValueError, match="lengths"):
+    with pytest.raises(ValueError, match=r"ONNX: LSTM 'node': .*lengths"):
         Runner(case.model()).run(case.feeds())
 
 

@@ -45,7 +45,7 @@ def test_what_is_no_model_is_refused(tmp_path):
             Runner(path)
     with pytest.raises(FileNotFoundError):
         Runner(tmp_path / "missing.onnx")
-    with pytest.raises(TypeError, match="the model is a int; expected a path, bytes or a ModelProto"):
+    with pytest.raises(TypeError, match="the model is of type int; expected a path, bytes or a ModelProto"):
         Runner(3)
 
 
@@ -116,9 +116,8 @@ def test_what_cannot_run_names_its_node(broken, feeds, opset, message):
 
 def test_numpy_s_own_errors_name_the_node():
     runner = Runner(model([node("MatMul", ["x", "x"])], {"x": X}, ["y"]))
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  (NumPy's own words)
+    with pytest.raises(ValueError, match=r"ONNX: MatMul 'matmul': ."):
         runner.run({"x": X})
-    assert caught.value.__notes__ == ["in ONNX: MatMul 'matmul'"]
 
 
 def test_kinds_of_tensors_that_numpy_does_not_have_are_refused():

@@ -197,7 +197,7 @@ def test_a_chain_is_written_and_read_back(batch_first, tmp_path):
 
 
 def test_layers_that_onnx_has_not_are_refused_by_name():
-    with pytest.raises(ValueError, match="ONNX: UGRNN is a UGRNN, which ONNX has not; expected one of LSTM, GRU, RNN"):
+    with pytest.raises(ValueError, match="ONNX: UGRNN: ONNX has no layer of this kind; expected one of LSTM, GRU, RNN"):
         fastrnn.UGRNN(I, H).to_onnx()
     with pytest.raises(ValueError, match="ONNX: LSTM: proj_size is 2; expected 0, for ONNX's LSTM has no projection"):
         fastrnn.LSTM(I, H, proj_size=2).to_onnx()
@@ -257,7 +257,7 @@ NO_CHAINS = {
     "Embedding 'words' stands behind Linear 'second'; expected a chain": lambda layers: layers.append(layers[0]),
     "the layers' names are .*; expected one of its own for each": changed(4, name="first"),
     "ONNX: the model has no layers; expected at least one": lambda layers: layers.clear(),
-    "ONNX: Conv 'first' is a Conv, which ONNX has not; expected one of LSTM, GRU, RNN, Linear, Embedding": changed(
+    "ONNX: Conv 'first': ONNX has no layer of this kind; expected one of LSTM, GRU, RNN, Linear, Embedding": changed(
         3, kind="Conv"),
 }  # fmt: skip
 
@@ -275,7 +275,7 @@ def test_files_are_recognised_by_content_and_by_extension(tmp_path):
     path = tmp_path / "model"
     fastrnn.RNN(I, H).to_onnx(path)
     head = path.read_bytes()[:64]
-    assert NAME == "onnx" and EXTENSIONS == (".onnx",)
+    assert NAME == "ONNX" and EXTENSIONS == (".onnx",)
     assert recognise(path, head) and recognise("model.ONNX", b"")
     for other in (b"", b"\x08", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b'\x08\x00\x00\x00{"a', b"{}"):
         assert not recognise("model", other)

@@ -4,12 +4,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 here = pytest.importorskip("fastrnn.torch")
-bridge = pytest.importorskip("fastrnn.torch.bridge")
+calls = pytest.importorskip("fastrnn.torch.calls")
 
 
 @pytest.fixture(autouse=True)
 def by_speed(all_that_can_run_here_does):
-    bridge.set_by_speed(True)
+    calls.set_by_speed(True)
 
 
 def ways(module, *arguments, gradient=False):

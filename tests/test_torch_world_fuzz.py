@@ -23,7 +23,7 @@ from torch_twins import (  # noqa: E402
 )
 
 import fastrnn.torch  # noqa: E402
-from fastrnn.torch import bridge  # noqa: E402
+from fastrnn.torch import bridge, calls  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("switched")
 CHANGES = [way for way in WAYS if way not in (by_strided_data, by_storage)]  # with others torch refuses these
@@ -39,7 +39,7 @@ class Program:
         self.optimizers = [self.optimizer_of(module) for module in self.modules]
         self.graphs = []
         fastrnn.torch.enable()
-        bridge.set_by_speed(seed % 3 == 0)
+        calls.set_by_speed(seed % 3 == 0)
 
     def optimizer_of(self, module):
         kind = self.random.choice([torch.optim.SGD, torch.optim.Adam, torch.optim.Adagrad])

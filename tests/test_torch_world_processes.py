@@ -20,7 +20,7 @@ BEFORE = """
 import os, signal, sys, time
 import torch, fastrnn.torch
 from torch_twins import *
-bridge.set_by_speed(False)
+calls.set_by_speed(False)
 torch.set_num_threads(2)
 fastrnn.torch.enable()
 module = make("lstm both ways, two layers", sizes=(24, 48))

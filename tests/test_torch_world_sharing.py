@@ -54,7 +54,7 @@ def test_changes_by_another_process_are_seen():
     script = """
 import multiprocessing, torch
 from torch_twins import *
-bridge.set_by_speed(False)
+calls.set_by_speed(False)
 module = make("gru both ways")
 module.share_memory()
 

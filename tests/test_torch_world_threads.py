@@ -230,7 +230,7 @@ import os, threading, time
 import torch, fastrnn.torch
 from torch_twins import *
 torch.set_num_threads(1)
-bridge.set_by_speed(False)
+calls.set_by_speed(False)
 stop, wrong = threading.Event(), []
 
 def work(form, seed):

@@ -11,7 +11,7 @@ from torch import nn
 
 import fastrnn.torch
 from fastrnn._core import workspace
-from fastrnn.torch import bridge
+from fastrnn.torch import bridge, calls  # noqa: F401  # for scripts that import all of this
 
 # Name, the module's class and options, float64 or float32; sizes are those of `make`.
 FORMS = {

@@ -42,7 +42,7 @@ cdef struct LayerGradients:
     char *bias_ih
     char *bias_hh
     char *weight_hr
-    bint fresh              # those of weights hold nothing yet: their first sums are stored, not added
+    bint fresh              # those of weights hold nothing yet: one run's first sums are stored, not added
 
 cdef class Gradients:
     cdef list arrays            # weight_ih, bias_ih, weight_hh, bias_hh, weight_hr, or None

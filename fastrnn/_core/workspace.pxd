@@ -16,8 +16,9 @@ cdef class Workspace:
 
     cdef bint changed(self, list arrays)
     cdef bint sample_differs(self, list arrays)
-    cdef lend(self, list arrays, bint compare)
+    cdef bint will_pack(self, bint inputs)
+    cdef lend(self, list arrays, bint compare, bint inputs)
 
 cdef Workspace borrow(str cell, Py_ssize_t layers, int directions, bint biases, bint projected, list arrays,
-                      object stamp)
+                      object stamp, bint inputs)
 cdef give_back(Workspace workspace)

@@ -11,7 +11,8 @@ c) Packed copies serve again only if the weights have the same bits as when the 
 d) The copy for comparison is made before the packed ones. A write by somebody else in between makes the next
    comparison fail, so the weights are packed again.
 e) A backward run names the stamp of its forward run. Where a workspace still has it, its copies are of those values,
-   and nothing is compared.
+   and nothing is compared. But where it is to pack more of them, beside copies that may serve later runs, it makes
+   sure that they are still the same.
 """
 
 from libc.string cimport memcmp, memcpy
@@ -21,7 +22,7 @@ import numpy as np
 cimport numpy as cnp
 
 from fastrnn._core.run cimport Stack
-from fastrnn._core.weights cimport RecurrentWeights, Version
+from fastrnn._core.weights cimport INPUT_TRANSPOSED, RECURRENT_TRANSPOSED, RecurrentWeights, Version
 
 from fastrnn._core.memory import empty
 
@@ -52,8 +53,8 @@ cdef class Workspace:
         self.sample = np.zeros((len(arrays), SAMPLED), dtype=arrays[0].dtype)
         self.return_arrays()
 
-    cdef lend(self, list arrays, bint compare):
-        """Let the weights be these; where they are to be compared, what was packed of others is stale."""
+    cdef lend(self, list arrays, bint compare, bint inputs):
+        """Let the weights be these. What was packed of others is stale, if they are to be compared."""
         cdef RecurrentWeights one
         cdef Py_ssize_t i = 0, n = self.arrays_each
         cdef bint biases = n >= 4
@@ -64,9 +65,14 @@ cdef class Workspace:
             if n % 2:
                 one.weight_hr = arrays[i + n - 1]
             i += n
-        if compare and self.changed(arrays):
+        if (compare or (self.snapshot is not None and self.will_pack(inputs))) and self.changed(arrays):
             self.version.advance()
             self.stamp = object()
+
+    cdef bint will_pack(self, bint inputs):
+        """Whether a backward run packs anything, with or without the gradient of the inputs."""
+        cdef RecurrentWeights one = self.weights[0]
+        return one.is_stale(1 << RECURRENT_TRANSPOSED | (1 << INPUT_TRANSPOSED if inputs else 0))
 
     def return_arrays(self):
         """Keep none of the arrays."""
@@ -123,10 +129,10 @@ cdef list parts_of(list arrays, bint biases):
 
 
 cdef Workspace borrow(str cell, Py_ssize_t layers, int directions, bint biases, bint projected, list arrays,
-                      object stamp):
+                      object stamp, bint inputs):
     """A workspace for these arrays, which has been lent them.
 
-    stamp: the workspace's of an earlier run with the same values, or None
+    stamp: of a backward run, the workspace's in the forward run, else None; inputs: whether it makes their gradient
     arrays: for each layer and direction weight_ih, weight_hh, with biases bias_ih and bias_hh, projected weight_hr
     """
     cdef Workspace workspace
@@ -139,14 +145,13 @@ cdef Workspace borrow(str cell, Py_ssize_t layers, int directions, bint biases, 
     workspace = take_waiting(key, address, stamp)
     if workspace is None:
         workspace = Workspace(key, cell, layers, directions, biases, projected, arrays)
-    workspace.lend(arrays, stamp is None or workspace.stamp is not stamp)
+    workspace.lend(arrays, stamp is None or workspace.stamp is not stamp, inputs)
     workspace.first = address
     return workspace
 
 
 cdef Workspace take_waiting(tuple key, address, stamp):
-    """The one with that stamp, or that had an array at that address last, else one that has waited long; None if a new
-    one may be made."""
+    """One of those that wait: with that stamp, or that had an array at that address last, or of many the oldest."""
     cdef list alike = waiting.get(key)
     cdef Py_ssize_t i
     if alike is None:

@@ -49,11 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _is_foreign(path: str) -> bool:
-    """Whether a file or folder is of another system; one that none knows is refused as no model of our own."""
+    """Whether a file or folder is of another system, or of none at all, which reading it says."""
     if not Path(path).is_file() and not Path(path).is_dir():
         return False
     form = convert.recognise(path)
-    return form is not None and not (form.NAME == "safetensors" and not _is_state_dict(path))
+    return form is None or not (form.NAME == "safetensors" and not _is_state_dict(path))
 
 
 def _is_state_dict(path: str) -> bool:

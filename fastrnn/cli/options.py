@@ -67,25 +67,16 @@ def add_assumptions(parser: argparse.ArgumentParser) -> None:
 
 
 def assumptions(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What --assume says, each value as a number, true or false, or a word."""
+    """What --assume says, each value as the word that it is: `fastrnn.convert` knows which are numbers."""
     found: dict[str, Any] = {}
     for words in arguments.assume:
         name, equals, value = words.partition("=")
-        if not equals or not name.isidentifier() or not value:
+        if not equals or not name.isidentifier():
             raise UserError(f"--assume is {words!r}; expected NAME=VALUE")
         if name in found:
             raise UserError(f"--assume says {name} twice; expected it once")
-        found[name] = _value(value)
+        found[name] = value
     return found
-
-
-def _value(word: str) -> Any:
-    if word.lower() in ("true", "false"):
-        return word.lower() == "true"
-    try:
-        return float(word)
-    except ValueError:
-        return word
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

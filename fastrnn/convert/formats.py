@@ -7,6 +7,7 @@ A format is a module with
     read(path, ...) -> Model              arguments by keyword say what the files leave open
     write(model, path)                    absent where it is read only
     written_here(path) -> bool            whether `write` made a file that is recognised; absent for "never"
+    KEEPS                                 endings of notes, of `LOSSES`, that `write` keeps; absent for none
 
 and is imported when a file calls for it, as is the package that reads its files.
 """
@@ -26,8 +27,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from fastrnn.convert import assumptions
 from fastrnn.convert.layer import Row
-from fastrnn.convert.model import Model
+from fastrnn.convert.model import LOSSES, NOT_READ, Model
 
 AnyPath = str | os.PathLike[str]
 Format = Any  # a module
@@ -111,13 +113,15 @@ def read(path: AnyPath, **assume: Any) -> Model:
     form = recognise(path)
     if form is None:
         raise ValueError(f"{os.fspath(path)}: of no format that fastrnn reads; expected one of {_listed(_formats())}")
+    _check_names(form, assume)
+    assume = assumptions.parsed(assume)
     order = assume.pop("order", None)
-    _check_assumptions(form, assume)
     try:
         model: Model = form.read(Path(path), **assume)
         model.check()
+        assumptions.check(assume, model.layers)
         if order is not None:
-            model.put_in_order(str(order).split(","))
+            model.put_in_order(order.split(","))
     except (ValueError, zipfile.BadZipFile) as error:
         raise _about(path, error) from error
     except (*_DAMAGE, OSError) as error:
@@ -135,12 +139,12 @@ def _about(path: AnyPath, error: Exception) -> ValueError:
     return ValueError(message if message.startswith(os.fspath(path)) else f"{os.fspath(path)}: {message}")
 
 
-def _check_assumptions(form: Format, assume: dict[str, Any]) -> None:
+def _check_names(form: Format, assume: dict[str, Any]) -> None:
     parameters = inspect.signature(form.read).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    known = [*(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY), "order"]
     for name in assume:
         if name not in known:
-            expected = ", ".join([*known, "order"])
+            expected = ", ".join(known)
             raise TypeError(f"{form.NAME}: nothing is left open that {name} could say; expected {expected}")
 
 
@@ -155,22 +159,46 @@ def write(model: Model, path: AnyPath) -> None:
     path = Path(os.path.realpath(path))
     form = for_writing(path)
     model.check()
-    if model.rest:
-        names = ", ".join(list(model.rest)[:_MOST_NAMES]) + (", ..." if len(model.rest) > _MOST_NAMES else "")
-        raise ValueError(
-            f"{len(model.rest)} tensors of layers that fastrnn has not: {names}; expected none, or to be told to leave "
-            "them out (--leave-out, leave_out=True)"
-        )
-    if len(model.layers) > 1 and not model.chain and not path.name.lower().endswith(_WEIGHTS_ALONE):
-        names = ",".join(layer.name for layer in model.layers)
-        raise ValueError(
-            f"nothing says that its layers follow each other, as those of a {form.NAME} file ({path.suffix}) do; "
-            f"expected that it is said: order={names} or another order"
-        )
+    _check_rest(model)
+    if not path.name.lower().endswith(_WEIGHTS_ALONE):
+        _check_whole(model, form, path.suffix)
     with tempfile.TemporaryDirectory(prefix=".fastrnn-", dir=path.parent) as folder:
         beside = Path(folder) / path.name
         form.write(model, beside)
         os.replace(beside, path)
+
+
+def _check_rest(model: Model) -> None:
+    if model.rest:
+        names = ", ".join(list(model.rest)[:_MOST_NAMES]) + (", ..." if len(model.rest) > _MOST_NAMES else "")
+        count = "1 tensor" if len(model.rest) == 1 else f"{len(model.rest)} tensors"
+        raise ValueError(
+            f"{count} of layers that fastrnn has not: {names}{_not_read(model)}; expected none, or to be told to leave "
+            f"{'it' if len(model.rest) == 1 else 'them'} out (--leave-out, leave_out=True)"
+        )
+
+
+def _not_read(model: Model) -> str:
+    """What the notes name."""
+    names = [f"; {name} is {words}" for name, words in model.notes.items() if words.endswith(NOT_READ)]
+    return "".join(names[:_MOST_NAMES])
+
+
+def _check_whole(model: Model, form: Format, suffix: str) -> None:
+    """Raise ValueError unless the layers are all of a model, and the format has all that they do."""
+    if not model.chain:
+        names = ",".join(layer.name for layer in model.layers)
+        said = "its layers follow each other" if len(model.layers) > 1 else "its one layer is all that it does"
+        without = _not_read(model)
+        raise ValueError(
+            f"nothing says that {said}, as in a file of {form.NAME} ({suffix}){without}; "
+            f"expected that it is said{', which leaves that out' if without else ''}: "
+            f"order={names}{' or another order' if len(model.layers) > 1 else ''}"
+        )
+    for name, words in model.notes.items():
+        ending = name.rpartition(".")[2]
+        if ending in LOSSES and ending not in getattr(form, "KEEPS", ()):
+            raise ValueError(f"{name} is {words}; {form.NAME} ({suffix}) cannot say that; expected {LOSSES[ending]}")
 
 
 def for_writing(path: AnyPath) -> Format:

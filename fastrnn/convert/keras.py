@@ -16,6 +16,7 @@ from fastrnn.convert.model import Model
 
 NAME = "Keras"
 EXTENSIONS = (".keras", ".weights.h5", ".h5", ".hdf5")
+KEEPS = ("return_sequences", "mask_zero")
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 

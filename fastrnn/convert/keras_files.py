@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn.convert.keras_models import Config, is_chain, is_model, layers_in, name_of
 from fastrnn.convert.layer import Array
 from fastrnn.convert.record import KEY
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
-Config = dict[str, Any]  # "class_name" and "config" of a layer
-
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3; the first files of that kind, of Keras 2.12 and 2.13
 _INNER = re.compile(r"(?:(?P<side>forward_layer|backward_layer|layer)/)?(?:cell/)?vars/(?P<number>\d+)")
+_OF_TRAINING = ("optimizer", "optimizer_weights", "_optimizer")
 _SEEDS = "seed_generator"  # the random state of dropout
 
 
@@ -55,7 +55,7 @@ class Saved:
 
 @dataclass
 class Content:
-    """A file: its layers, which version of Keras wrote it ("" for unknown), notes, whether it is one Sequential.
+    """A file: its layers, which version of Keras wrote it ("" for unknown), notes, whether its layers are a chain.
 
     `said` are options by layers' names, which `write` keeps beside weights.
     """
@@ -63,7 +63,7 @@ class Content:
     layers: list[Saved]
     version: str = ""
     notes: dict[str, str] = field(default_factory=dict)
-    sequential: bool = False
+    chain: bool = False
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -92,7 +92,7 @@ def open_content(path: Path) -> Content:
                 version = json.loads(archive.read(METADATA)).get("keras_version", "")
                 with h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as file:
                     layers = list(_new(file, _root(file), config, ""))
-                    return Content(layers, version, _notes(file), is_sequential(config))
+                    return Content(layers, version, _notes(file), is_chain(config))
         with h5py.File(path, "r") as file:
             return _of_hdf5(file)
     except (OSError, RuntimeError) as error:  # what h5py makes of damage
@@ -101,46 +101,26 @@ def open_content(path: Path) -> Content:
 
 def _of_hdf5(file: Any) -> Content:
     mark: dict[str, Any] = json.loads(file.attrs[KEY]) if KEY in file.attrs else {"layers": {}, "chain": False}
-    chain, said = mark["chain"] is True, mark["layers"]
+    chain, said, kept = mark["chain"] is True, mark["layers"], mark.get("notes", {})
     config = json.loads(file.attrs["model_config"]) if "model_config" in file.attrs else None
     group = file.get("model_weights", file)
     old = "layer_names" in group.attrs or "layer_names0" in group.attrs
     if not old and any(root in file for root in _ROOTS):
-        return Content(list(_new(file, _root(file), None, "")), "3", _notes(file), chain, said)
+        return Content(list(_new(file, _root(file), None, "")), "3", _notes(file) | kept, chain, said)
     if not old:
         raise ValueError("an HDF5 file, but not one of Keras: it has neither layer_names nor a group called layers")
     version = _text(group.attrs.get("keras_version", file.attrs.get("keras_version", "")))
-    return Content(list(_old(group, config)), version, _notes(file), is_sequential(config) or chain, said)
+    return Content(list(_old(group, config)), version, _notes(file) | kept, is_chain(config) or chain, said)
 
 
 def _notes(file: Any) -> dict[str, str]:
     """Weights of an optimizer are training's, not the model's."""
-    here = [name for name in ("optimizer", "optimizer_weights", "_optimizer") if name in file and len(file[name])]
+    here = [name for name in _OF_TRAINING if name in file and len(file[name])]
     return {"optimizer": "its state is left out"} if here else {}
 
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def layers_in(config: Config | None) -> list[Config]:
-    """The layers of a model's configuration; those of old Sequential models are a bare list."""
-    if config is None:
-        return []
-    inner = config["config"]
-    return list(inner if isinstance(inner, list) else inner.get("layers", []))
-
-
-def is_sequential(config: Config | None) -> bool:
-    """Whether a model, and every model in it, is a Sequential."""
-    if config is None:
-        return False
-    inner = [one for one in layers_in(config) if isinstance(one["config"], list) or "layers" in one["config"]]
-    return config["class_name"] == "Sequential" and all(map(is_sequential, inner))
-
-
-def name_of(config: Config) -> str:
-    return str(config["config"].get("name", config.get("name", "")))
 
 
 # ------------------------------------------------------------------------------------- the older layout
@@ -151,10 +131,24 @@ def _old(group: Any, config: Config | None) -> Iterator[Saved]:
     names = [*configs, *(name for name in _names(group, "layer_names") if name not in configs)]
     names += [name for name in ("top_level_model_weights",) if name in group and name not in names]
     for name in names:
-        saved = Saved(name, configs.get(name), name)
-        for weight in _names(group[name], "weight_names") if name in group else ():
-            _put_old(saved, f"{group.name}/{name}/{weight}".lstrip("/"), weight, group[name][weight][()])
-        yield saved
+        weights = _names(group[name], "weight_names") if name in group else []
+        own = {one: (f"{group.name}/{name}/{one}".lstrip("/"), group[name][one][()]) for one in weights}
+        yield from _old_layer(name, configs.get(name), own)
+
+
+def _old_layer(name: str, config: Config | None, weights: dict[str, tuple[str, Array]]) -> Iterator[Saved]:
+    """A layer of weights by their names; of a model inside the model each of its layers, which the names tell apart."""
+    if config is not None and is_model(config):
+        for one in layers_in(config):
+            own = {weight: weights.pop(weight) for weight in list(weights) if name_of(one) in weight.split("/")[:-1]}
+            yield from _old_layer(f"{name}/{name_of(one)}", one, own)
+        if weights:
+            yield Saved(name, config, name, others=dict(weights.values()))
+        return
+    saved = Saved(name, config, name)
+    for weight, (source, array) in weights.items():
+        _put_old(saved, source, weight, array)
+    yield saved
 
 
 def _names(group: Any, key: str) -> list[str]:
@@ -171,10 +165,12 @@ def _put_old(saved: Saved, source: str, weight: str, array: Array) -> None:
     *folders, last = weight.split("/")
     key = last.removesuffix(":0")
     backward = any(folder.startswith("backward_") for folder in folders)
+    if saved.config is not None and saved.config["class_name"] == "Bidirectional":  # forward comes first
+        backward = backward or len(saved.directions) == 2 or key in saved.directions[0]
     if backward and len(saved.directions) == 1:
         saved.directions.append({})
     direction = saved.directions[1 if backward else 0]
-    if key in direction:  # a model inside the model, whose layers are not told apart
+    if key in direction:  # a model inside the model, whose layers nothing tells apart without a configuration
         saved.others[source] = array
     else:
         direction[key] = (source, array)
@@ -197,10 +193,17 @@ def _new(file: Any, root: Any, config: Config | None, prefix: str) -> Iterator[S
         yield from _new_layer(file, group, one, f"{prefix}{name_of(one)}", group_name)
     for group_name, group in left.items():
         yield from _new_layer(file, group, None, f"{prefix}{_said_name(group) or group_name}", group_name)
-    if not prefix and "vars" in file:
-        own = {f"vars/{key}": file["vars"][key][()] for key in file["vars"]}
-        if own:
-            yield Saved("vars", None, "vars", others=own)
+    if not prefix:
+        for name in sorted(set(file) - {*_ROOTS, *_OF_TRAINING}):
+            if own := _below(file, name):
+                yield Saved(name, None, name, others=own)
+
+
+def _below(file: Any, name: str) -> dict[str, Array]:
+    """A dataset, or every one below a group, by its name in the file."""
+    if hasattr(file[name], "dtype"):
+        return {name: file[name][()]}
+    return {f"{name}/{path}": array for path, array in _arrays(file[name])}
 
 
 def _new_layer(file: Any, group: Any, config: Config | None, name: str, group_name: str) -> Iterator[Saved]:

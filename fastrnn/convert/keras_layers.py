@@ -14,14 +14,20 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from fastrnn.convert.keras_files import Config, Content, Saved, shape_words
+from fastrnn.convert import keras_config
+from fastrnn.convert.keras_files import Content, Saved, shape_words
+from fastrnn.convert.keras_models import Config
 from fastrnn.convert.layer import Layer
-from fastrnn.convert.model import Model
+from fastrnn.convert.model import NOT_READ, Model
 from fastrnn.convert.orders import KERAS, Part, from_keras, kind_of, layer_of
 
 _RECURRENT = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
 _ORDERED = ("kernel", "recurrent_kernel", "bias")  # in new files they are numbers
-_PLAIN = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout")  # no more than x in use
+# No more than x in use.
+_PLAIN = (
+    *("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
+    "ActivityRegularization",
+)
 _ACTIVATIONS = {"ReLU": "relu", "Softmax": "softmax"}  # layers of their own, with these as defaults
 _SAY = "expected that it is said: "
 
@@ -38,15 +44,15 @@ class Assumed:
 
 def fill(model: Model, content: Content, assumed: Assumed) -> Model:
     """Put every layer of a file into the model: as a Layer, as a note, or as tensors left over."""
-    model.chain = content.sequential
-    if any(_ends_early(saved) for saved in content.layers):
-        model.chain = False
+    model.chain = content.chain
     model.notes |= {**({"keras": content.version} if content.version else {}), **content.notes}
     order = {name: place for place, name in enumerate(content.said)}  # groups have none
     for saved in sorted(content.layers, key=lambda one: order.get(one.name, len(order))):
+        saved.config = keras_config.of_one_cell(saved.config)
         layer = _layer(saved, model.notes, content, assumed)
         if layer is not None:
             model.layers.append(layer)
+            model.chain = model.chain and not keras_config.does_more(saved, model.notes)
         else:
             model.rest |= saved.everything()
             if saved.config is not None and saved.config["class_name"] not in _PLAIN:
@@ -54,26 +60,26 @@ def fill(model: Model, content: Content, assumed: Assumed) -> Model:
     return model
 
 
-def _ends_early(saved: Saved) -> bool:
-    """Whether a layer of two directions hands on their last steps, which are no step of its outputs."""
-    if saved.config is None or saved.config["class_name"] != "Bidirectional":
-        return False
-    return not saved.config["config"]["layer"]["config"].get("return_sequences", False)
-
-
 def _note(model: Model, name: str, config: Config) -> None:
     """Note a layer that is none here: an activation, where it follows one, else one that ends the chain."""
     kind, inner = config["class_name"], config["config"]
-    activation = _function(inner.get("activation")) if kind == "Activation" else _ACTIVATIONS.get(kind)
+    activation = keras_config.activation_of(inner.get("activation")) if kind == "Activation" else _ACTIVATIONS.get(kind)
     if kind == "ReLU" and any(inner.get(option) for option in ("max_value", "negative_slope", "threshold")):
         activation = None
     if kind == "Softmax" and inner.get("axis", -1) != -1:
         activation = None
     before = f"{model.layers[-1].name}.activation" if model.layers else ""
-    if activation is not None and before and before not in model.notes and model.chain:
-        model.notes[before] = activation
-    else:
-        model.notes[name], model.chain = f"a {kind}, which is not read", False
+    if activation == "linear":
+        return
+    if activation in keras_config.KNOWN and before and before not in model.notes and model.chain:
+        model.notes[before] = str(activation)
+        return
+    if kind == "Activation":
+        kind = f"Activation, {activation}"
+    if kind == "RNN":
+        cell = inner.get("cell", {}).get("class_name", "cells")
+        kind = f"RNN of {cell} (LSTM, GRU or SimpleRNN, a layer for each cell, would be read)"
+    model.notes[name], model.chain = f"of class {kind}, {NOT_READ}", False
 
 
 def _layer(saved: Saved, notes: dict[str, str], content: Content, assumed: Assumed) -> Layer | None:
@@ -87,6 +93,9 @@ def _layer(saved: Saved, notes: dict[str, str], content: Content, assumed: Assum
         kind = inner["class_name"] if inner is not None else "Dense"
         if kind != "Dense":
             return None
+        notes[f"{saved.name}.class"] = "TimeDistributed of Dense"
+    if inner is not None and "saved_as" in inner:
+        notes[f"{saved.name}.class"] = f"RNN of {kind}Cell"
     if kind in _RECURRENT or kind == "Bidirectional":
         return _recurrent(saved, kind, notes, content, assumed)
     if kind == "Dense":
@@ -114,7 +123,10 @@ def _guess(saved: Saved) -> str:
         return "Dense" if set(arrays) <= {"kernel", "bias"} and arrays["kernel"][1].ndim == 2 else ""
     known = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN", "bidirectional": "Bidirectional"}
     known |= {"dense": "Dense", "embedding": "Embedding", "time_distributed": "TimeDistributed"}
-    return known.get(re.sub(r"_\d+$", "", saved.group), "")
+    group = re.sub(r"_\d+$", "", saved.group)
+    if group == "rnn" and "1" in arrays:  # of one cell, whose recurrent kernel is the second weight
+        return _class_by_shape(saved, arrays["1"][1])
+    return known.get(group, "")
 
 
 def _class_by_shape(saved: Saved, recurrent: Any) -> str:
@@ -130,6 +142,8 @@ def _recurrent(saved: Saved, kind: str, notes: dict[str, str], content: Content,
     options: dict[str, Any] = {}
     if kind == "Bidirectional":
         configs = [_inner(saved, "layer"), _inner(saved, "backward_layer")]
+        if configs[1] is None and configs[0] is not None:  # Keras 2.0 made the second like the first
+            configs[1] = {**configs[0], "config": {**configs[0]["config"], "go_backwards": True}}
         options["merge"] = _merge(saved, notes, content, assumed)
         cell = configs[0]["class_name"] if configs[0] is not None else ""
         if configs[0] is not None and cell not in _RECURRENT:
@@ -145,8 +159,17 @@ def _recurrent(saved: Saved, kind: str, notes: dict[str, str], content: Content,
             raise ValueError(f"{saved.name}: {cell} has a weight {unknown[0]}; expected {', '.join(_ORDERED)}")
     for config, backward in zip(configs, (False, True), strict=False):
         if config is not None:
-            _check_config(saved.name, cell, config, backward, notes)
-    options |= _cell_options(saved, _RECURRENT[cell], configs[0], arrays[0], notes, content, assumed)
+            keras_config.check(saved.name, cell, config, backward, notes)
+    every = [
+        _cell_options(saved, _RECURRENT[cell], config, one, notes, content, assumed) | {"bias": "bias" in one}
+        for config, one in zip(configs, arrays, strict=False)
+    ]
+    for option, value in every[0].items():
+        if every[-1][option] != value:
+            raise ValueError(
+                f"{saved.name}: {option} of its directions is {value} and {every[-1][option]}; expected one for both"
+            )
+    options |= {option: value for option, value in every[0].items() if option != "bias"}
     return _made(saved, _RECURRENT[cell], arrays, options)
 
 
@@ -206,7 +229,7 @@ def _cell_options(
     if config is not None:
         inner = config["config"]
         if kind == "RNN":
-            return {"nonlinearity": _function(inner.get("activation", "tanh"))}
+            return {"nonlinearity": keras_config.activation_of(inner.get("activation", "tanh"))}
         if kind == "GRU":
             after = bool(inner.get("reset_after", False)) or cudnn
             if bias is not None and not cudnn and (bias.ndim == 2) != after:
@@ -224,7 +247,7 @@ def _cell_options(
     after = content.said.get(saved.name, {}).get("reset_after", assumed.reset_after)
     if after is None:
         raise ValueError(f"{saved.name}: a GRU without biases does not say its form; {_SAY}reset_after=True or False")
-    return {"reset_after": bool(after)}
+    return {"reset_after": after}
 
 
 def _check_age(saved: Saved, kind: str, content: Content, assumed: Assumed) -> None:
@@ -235,40 +258,6 @@ def _check_age(saved: Saved, kind: str, content: Content, assumed: Assumed) -> N
             f"{saved.name}: weights of Keras {content.version}, whose {kind} had recurrent_activation hard_sigmoid "
             f"unless the program said otherwise, and fastrnn has sigmoid; {_SAY}recurrent_activation=sigmoid"
         )
-    if assumed.recurrent_activation not in (None, "sigmoid"):
-        raise ValueError(f"recurrent_activation is {assumed.recurrent_activation!r}; expected 'sigmoid', the only one")
-
-
-def _check_config(name: str, cell: str, config: Config, backward: bool, notes: dict[str, str]) -> None:
-    """Raise ValueError for each option that would give other numbers than fastrnn's."""
-    inner = config["config"]
-    if config["class_name"] != cell:
-        raise ValueError(f"{name}: directions of {cell} and {config['class_name']}; expected two of one class")
-    if bool(inner.get("go_backwards", False)) != backward:
-        raise ValueError(f"{name}: go_backwards is {not backward}; expected {backward}")
-    activation = _function(inner.get("activation", "tanh"))
-    allowed = ("tanh", "relu", "sigmoid") if cell == "SimpleRNN" else ("tanh",)
-    if activation not in allowed:
-        raise ValueError(f"{name}: activation {activation!r} of {cell}; expected {' or '.join(allowed)}")
-    if cell in ("LSTM", "GRU"):
-        recurrent = _function(inner.get("recurrent_activation", inner.get("inner_activation", "sigmoid")))
-        if recurrent != "sigmoid":
-            raise ValueError(f"{name}: recurrent_activation {recurrent!r} of {cell}; expected sigmoid")
-    if not inner.get("return_sequences", False) and not backward:
-        notes[f"{name}.return_sequences"] = "False: the next layer takes the state h, not every step's"
-    for option in ("dropout", "recurrent_dropout"):
-        if inner.get(option):
-            notes[f"{name}.{option}"] = f"{inner[option]}, in training alone"
-
-
-def _function(value: Any) -> str:
-    """An activation's name, however it is written; "linear" for none."""
-    if value is None:
-        return "linear"
-    if isinstance(value, dict):
-        inner = value.get("config")
-        return inner if isinstance(inner, str) else str(value.get("class_name"))
-    return str(value)
 
 
 # ------------------------------------------------------------------------------------------ the others
@@ -278,7 +267,8 @@ def _dense(saved: Saved, config: Config | None, notes: dict[str, str]) -> Layer 
     arrays = _numbered(saved, ("kernel", "bias"))
     if arrays is None or "kernel" not in arrays or arrays["kernel"][1].ndim != 2:
         return None
-    if config is not None and (activation := _function(config["config"].get("activation"))) != "linear":
+    activation = keras_config.activation_of(config["config"].get("activation") if config is not None else None)
+    if activation != "linear":
         notes[f"{saved.name}.activation"] = activation
     tensors = {"weight": arrays["kernel"][1].T.copy(order="C")}
     sources = {"weight": arrays["kernel"][0]}

@@ -36,6 +36,12 @@ class Single:
         What a file of weights does not say, by our names.
     widths : (inputs, outputs)
         Inputs are None for an Embedding, which takes indices.
+    activation : str
+        What follows.
+    last, masked : bool
+        Whether it returns its last step alone; whether it masks index 0.
+    wrapper : str
+        The class around it in the model that it came from, "" for none: groups in .weights.h5 are called after it.
     """
 
     name: str
@@ -44,10 +50,22 @@ class Single:
     options: dict[str, Any]
     widths: tuple[int | None, int]
     activation: str = "linear"
+    last: bool = False
+    masked: bool = False
+    wrapper: str = ""
 
     @property
     def class_name(self) -> str:
         return "Bidirectional" if len(self.directions) == 2 else self.cell
+
+    def notes(self) -> dict[str, str]:
+        """What weights do not say, as notes of a Model."""
+        said = {
+            "activation": self.activation if self.activation != "linear" else "",
+            "return_sequences": "False" if self.last else "",
+            "mask_zero": "True" if self.masked else "",
+        }
+        return {f"{self.name}.{ending}": words for ending, words in said.items() if words}
 
 
 def singles(model: Model) -> list[Single]:
@@ -61,12 +79,19 @@ def singles(model: Model) -> list[Single]:
     found: list[Single] = []
     for layer in model.layers:
         found += _recurrent(layer) if layer.kind in _CLASSES else [_plain(layer)]
-        found[-1].activation = model.notes.get(f"{layer.name}.activation", "linear")
-    names = [one.name for one in found]
+        top = found[-1]
+        top.activation = model.notes.get(f"{layer.name}.activation", "linear")
+        top.last, top.masked = (f"{layer.name}.{note}" in model.notes for note in ("return_sequences", "mask_zero"))
+        top.wrapper = model.notes.get(f"{layer.name}.class", "").partition(" ")[0]
+    _check_names(found)
+    return found
+
+
+def _check_names(layers: list[Single]) -> None:
+    names = [one.name for one in layers]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{name}: two layers of this name in Keras; expected names that differ")
-    return found
 
 
 def _name(layer: Layer) -> str:
@@ -76,7 +101,7 @@ def _name(layer: Layer) -> str:
 
 def _recurrent(layer: Layer) -> list[Single]:
     if layer.options.get("proj_size", 0):
-        raise ValueError(f"{layer.name}: Keras has no projection; expected proj_size=0")
+        raise ValueError(f"{layer.name or layer.kind}: Keras has no projection; expected proj_size=0")
     kind, options = layer.kind, layer.options
     stack = parts(layer)
     reset_after, merge = options.get("reset_after", True), options.get("merge", "concat")
@@ -110,36 +135,41 @@ def _plain(layer: Layer) -> Single:
 
 def weights(model: Model, path: Path) -> None:
     """Keras 3's .weights.h5: load_weights of a model with these layers in this order takes it."""
-    path.write_bytes(_weights(singles(model), model.chain))
+    path.write_bytes(_weights(singles(model), model.chain, wrapped=True))
 
 
 def _mark(layers: list[Single], chain: bool) -> str:
-    """What a file of weights does not say of each layer, and whether they are a chain."""
-    return json.dumps({"chain": chain, "layers": {one.name: one.options for one in layers}})
+    """What a file of weights does not say of each layer, and whether they are a chain, for `keras_files`."""
+    notes = {name: words for one in layers for name, words in one.notes().items()}
+    return json.dumps({"chain": chain, "layers": {one.name: one.options for one in layers}, "notes": notes})
 
 
-def _weights(layers: list[Single], chain: bool) -> bytes:
+def _weights(layers: list[Single], chain: bool, wrapped: bool = False) -> bytes:
+    """The file; `wrapped`: as the model has the layers that these came from, not as `model_file` makes them."""
     buffer = io.BytesIO()
     counts: dict[str, int] = {}
     with library().File(buffer, "w") as file:
         file.attrs[KEY] = _mark(layers, chain)
         file.create_group("vars")
         for one in layers:
-            plain = snake_case(one.class_name)
+            wrapper = one.wrapper if wrapped else ""
+            plain = snake_case(wrapper or one.class_name)
             count = counts.get(plain, 0)
             counts[plain] = count + 1
             group = file.create_group(f"layers/{plain}_{count}" if count else f"layers/{plain}")
             group.create_group("vars").attrs["name"] = one.name
-            for side, arrays in zip(_sides(one), one.directions, strict=True):
+            for side, arrays in zip(_sides(one, wrapper), one.directions, strict=True):
                 where = group.require_group(f"{side}vars")
                 for number, array in enumerate(arrays.values()):
                     where.create_dataset(str(number), data=array)
-                if side.startswith(("forward", "backward")):
+                if side.startswith(("forward", "backward", "layer")):
                     group.require_group(f"{side.removesuffix('cell/')}vars")
     return buffer.getvalue()
 
 
-def _sides(one: Single) -> list[str]:
+def _sides(one: Single, wrapper: str) -> list[str]:
+    if wrapper == "TimeDistributed":
+        return ["layer/"]
     if one.cell in ("Dense", "Embedding"):
         return [""]
     return ["forward_layer/cell/", "backward_layer/cell/"] if len(one.directions) == 2 else ["cell/"]
@@ -181,7 +211,7 @@ def _named(one: Single) -> list[tuple[str, Array]]:
 
 
 def model_file(model: Model, path: Path) -> None:
-    """A .keras file of a Sequential model, whose recurrent layers return every step.
+    """A .keras file of a Sequential model, whose recurrent layers return every step unless a note says otherwise.
 
     Raises
     ------
@@ -189,6 +219,9 @@ def model_file(model: Model, path: Path) -> None:
         There are no layers, or one's outputs are not the inputs of the next.
     """
     layers = singles(model)
+    for one in layers:
+        one.name = one.name.replace(".", "_")  # Keras on PyTorch cannot load a name with a dot
+    _check_names(layers)
     if not layers:
         raise ValueError("a model without layers; expected some")
     for before, after in itertools.pairwise(layers):
@@ -232,7 +265,8 @@ def _config(one: Single) -> dict[str, Any]:
     dtype = _dtype(one)
     if one.cell == "Embedding":
         count, width = one.directions[0]["embeddings"].shape
-        return _entry("Embedding", {"name": one.name, "dtype": dtype, "input_dim": count, "output_dim": width})
+        config = {"input_dim": count, "output_dim": width, "mask_zero": one.masked}
+        return _entry("Embedding", {"name": one.name, "dtype": dtype, **config})
     bias = "bias" in one.directions[0]
     if one.cell == "Dense":
         config = {"units": one.widths[1], "activation": one.activation, "use_bias": bias}
@@ -260,7 +294,7 @@ def _cell(one: Single, bias: bool, backward: bool) -> dict[str, Any]:
         "units": len(one.directions[0]["recurrent_kernel"]),
         "activation": one.options.get("nonlinearity", "tanh"),
         "use_bias": bias,
-        "return_sequences": True,
+        "return_sequences": not one.last,
         "go_backwards": backward,
         "dtype": _dtype(one),
     }

@@ -73,7 +73,8 @@ class Layer:
             if np.shape(array) != expected[name]:
                 raise ValueError(f"{who} has shape {np.shape(array)}; expected {expected[name]}")
             if array.dtype != shapes.dtype(self.tensors, self.options):
-                raise ValueError(f"{who} is {array.dtype}; expected one dtype, float32 or float64, for a layer")
+                half = " (cast before saving: tensor.float() in PyTorch)" if array.dtype == np.float16 else ""
+                raise ValueError(f"{who} is {array.dtype}; expected one dtype, float32 or float64, for a layer{half}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{who} holds a value that is not finite; expected finite ones")
 

@@ -15,6 +15,14 @@ from fastrnn.linear import Linear
 
 Built = Recurrent | Linear | Array
 
+# Endings of notes on what a layer does besides, which not every format can say, each with what all of them can.
+LOSSES = {
+    "return_sequences": "return_sequences=True in Keras, or a format of weights",
+    "mask_zero": "mask_zero=False in Keras, or a format of weights",
+}
+FOLLOWING = (".activation", *(f".{ending}" for ending in LOSSES))  # notes that go with the layers into other files
+NOT_READ = "which is not read"  # ends the note on what stands between layers
+
 _CLASSES: dict[str, Any] = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN, "Linear": Linear}
 
 
@@ -28,7 +36,8 @@ class Model:
     format : str
         Name of the format it was read from.
     notes : dict
-        What the file says that is no layer, for `fastrnn info`. `NAME.activation` is what follows the layer NAME.
+        What the file says that is no layer, for `fastrnn info`. `NAME.activation` is what follows the layer NAME;
+        `NAME.return_sequences` and `NAME.mask_zero` are there where Keras's layer has the option that is not plain.
     rest : dict
         Tensors of layers that fastrnn has not (a convolution, say), by their names in the file. `convert` refuses a
         model with any, unless it is told to leave them out.

@@ -37,8 +37,8 @@ def layers_of(
     merge: str | None = None,
     linear: str = "",
     records: Records = (),
-) -> tuple[list[Layer], dict[str, Array]]:
-    """The layers in the order of their first tensors, and the tensors that are of none.
+) -> tuple[list[Layer], dict[str, Array], dict[str, str]]:
+    """The layers in the order of their first tensors, the tensors that are of none, and notes of what was guessed.
 
     Parameters
     ----------
@@ -69,7 +69,24 @@ def layers_of(
         if name not in {layer.name for layer in layers}:
             raise ValueError(f"there is no layer {name!r}; expected one of {[layer.name for layer in layers]}")
     order = {name: place for place, name in enumerate(said)}
-    return sorted(layers, key=lambda layer: order.get(layer.name, len(order))), left
+    notes = dict(_guess(layer) for layer in layers if layer.name not in said and _is_guess(layer, nonlinearity))
+    return sorted(layers, key=lambda layer: order.get(layer.name, len(order))), left, notes
+
+
+def _is_guess(layer: Layer, nonlinearity: str | None) -> bool:
+    return layer.kind == "Embedding" or (layer.kind == "RNN" and nonlinearity is None)
+
+
+def _guess(layer: Layer) -> tuple[str, str]:
+    """The note on a guess: its name and words."""
+    if layer.kind == "RNN":
+        return f"{layer.name or layer.kind}.nonlinearity", "tanh, assumed: nonlinearity=relu says another"
+    return layer.name or layer.kind, f"an Embedding, assumed of a matrix alone: linear={layer.name} says a Linear"
+
+
+def are_a_chain(layers: Sequence[Layer], rest: Mapping[str, Array]) -> bool:
+    """Whether tensors alone are a whole model: they are of one layer, and nothing else is in the file."""
+    return len(layers) == 1 and not rest
 
 
 def _take(left: dict[str, Array], pattern: re.Pattern[str], prefix: str) -> dict[str, Array]:
@@ -92,7 +109,7 @@ def _recurrent(
         assert found is not None
         here = tensor_name(found["part"], int(found["layer"] or 0), 1 if found["reverse"] else 0)
         if here in tensors:
-            raise ValueError(f"{given}: {name} has this tensor under two names; expected one")
+            raise ValueError(f"{given}: {name or 'the layer'} has this tensor under two names; expected one")
         tensors[here], sources[here] = array, origins.get(given, given)
     if name in said:
         kind, options = said[name]
@@ -109,12 +126,14 @@ def _recurrent(
 def _kind(name: str, tensors: Mapping[str, Array]) -> str:
     recurrent, projection = tensors.get("weight_hh_l0"), tensors.get("weight_hr_l0")
     if recurrent is None or recurrent.ndim != 2:
-        raise ValueError(f"{name}: no matrix weight_hh of its first layer; expected one, whose shape says the kind")
+        raise ValueError(
+            f"{name or 'a layer'}: no matrix weight_hh of its first layer; expected one, whose shape says the kind"
+        )
     width = recurrent.shape[1] if projection is None else np.shape(projection)[-1]
     kind = kind_of(len(recurrent), width)
     if kind is None or (projection is not None and kind != "LSTM"):
         raise ValueError(
-            f"{name}: weight_hh has {len(recurrent)} rows for {width} units; "
+            f"{name or 'a layer'}: weight_hh has {len(recurrent)} rows for {width} units; "
             "expected 4 (LSTM), 3 (GRU) or 1 (RNN) times as many, with a projection 4"
         )
     return kind

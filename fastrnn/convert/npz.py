@@ -13,7 +13,7 @@ from fastrnn.convert import record, tf1
 from fastrnn.convert.archives import names_in
 from fastrnn.convert.layer import Array
 from fastrnn.convert.model import Model
-from fastrnn.convert.names import layers_of
+from fastrnn.convert.names import are_a_chain, layers_of
 
 NAME = "NumPy npz"
 EXTENSIONS = (".npz",)
@@ -63,11 +63,13 @@ def read(
     said = record.parse(text) if text else record.Record()
     cells, arrays = tf1.layers_of(arrays, forget_bias=forget_bias, kind=kind, nonlinearity=nonlinearity)
     tensors, sources = _long_names(arrays)
-    layers, rest = layers_of(
+    layers, rest, notes = layers_of(
         tensors, sources=sources, nonlinearity=nonlinearity, merge=merge, linear=linear, records=said.layers
     )
     left = {sources[name]: array for name, array in rest.items()}
-    return Model([*cells, *layers], "npz", said.notes, left, said.chain)
+    layers = [*cells, *layers]
+    chain = said.chain if said.layers else are_a_chain(layers, left)
+    return Model(layers, "npz", {**said.notes, **notes}, left, chain)
 
 
 def _arrays(path: Path) -> dict[str, Array]:

@@ -20,7 +20,7 @@ import numpy as np
 from fastrnn.convert.archives import names_in
 from fastrnn.convert.layer import Array
 from fastrnn.convert.model import Model
-from fastrnn.convert.names import layers_of
+from fastrnn.convert.names import are_a_chain, layers_of
 
 NAME = "PyTorch"
 EXTENSIONS = (".pt", ".pth", ".ckpt", ".bin")
@@ -36,6 +36,8 @@ _DTYPES = {
     "ByteStorage": "<u1",
     "BoolStorage": "?",
 }
+_NOT_IN_NUMPY = {"BFloat16Storage": "bfloat16", "ComplexHalfStorage": "complex32"}
+_MOST_ENTRIES = 5  # in a message
 _MEND = (
     "expected arrays alone; save them in PyTorch: "
     "safetensors.torch.save_file(torch.load(FILE)['state_dict' or the like], 'weights.safetensors')"
@@ -49,13 +51,28 @@ def recognise(path: Path, head: bytes) -> bool:
     return any(name.endswith("/data.pkl") for name in names_in(path, head))
 
 
-def read(path: Path, *, nonlinearity: str | None = None, merge: str | None = None, linear: str = "") -> Model:
+def read(
+    path: Path,
+    *,
+    nonlinearity: str | None = None,
+    merge: str | None = None,
+    linear: str = "",
+    entry: str | None = None,
+) -> Model:
     """The layers of a state_dict, or of the one state_dict among a checkpoint's entries.
+
+    Parameters
+    ----------
+    nonlinearity, merge, linear
+        As in `names.layers_of`.
+    entry : str, optional
+        Which of a checkpoint's entries is the state_dict, where there are several.
 
     Raises
     ------
     ValueError
-        A pickle that holds anything but tensors and plain values, several state_dicts, a damaged file.
+        A pickle that holds anything but tensors and plain values, several state_dicts of which none is said, a damaged
+        file.
     """
     if not zipfile.is_zipfile(path):
         if path.read_bytes()[:1] != b"\x80":
@@ -63,21 +80,32 @@ def read(path: Path, *, nonlinearity: str | None = None, merge: str | None = Non
         raise ValueError(f"a bare pickle, which could run code when it is read; {_MEND}")
     with zipfile.ZipFile(path) as archive:
         content = _Unpickler(archive).load()
-    name, tensors = _state_dict(content)
-    layers, rest = layers_of(tensors, nonlinearity=nonlinearity, merge=merge, linear=linear)
-    return Model(layers, "pytorch", {"entry": name} if name else {}, rest)
+    name, tensors = _state_dict(content, entry)
+    layers, rest, notes = layers_of(tensors, nonlinearity=nonlinearity, merge=merge, linear=linear)
+    return Model(layers, "pytorch", {**({"entry": name} if name else {}), **notes}, rest, are_a_chain(layers, rest))
 
 
-def _state_dict(content: Any) -> tuple[str, dict[str, Array]]:
+def _state_dict(content: Any, entry: str | None) -> tuple[str, dict[str, Array]]:
     """The tensors by name, and under which entry they are."""
     if not isinstance(content, dict):
         raise ValueError(f"holds a {type(content).__name__}; expected a state_dict, or a dict with one")
     if _is_state_dict(content):
+        if entry is not None:
+            raise ValueError(f"entry is {entry}, but the file is one state_dict, not a dict of them; expected no entry")
         return "", dict(content)
-    found = [name for name, value in content.items() if _is_state_dict(value)]
-    if len(found) != 1:
-        raise ValueError(f"has {len(found)} entries that are state_dicts: {found[:5]}; expected one")
-    return str(found[0]), dict(content[found[0]])
+    found = {str(name): value for name, value in content.items() if _is_state_dict(value)}
+    if not found:
+        names = ", ".join(map(str, list(content)[:_MOST_ENTRIES])) or "none"
+        raise ValueError(f"no entry is a state_dict (names and tensors) among its entries: {names}; expected one")
+    names, first = ", ".join(list(found)[:_MOST_ENTRIES]), next(iter(found))
+    if entry is None and len(found) > 1:
+        raise ValueError(
+            f"has {len(found)} entries that are state_dicts: {names}; expected that one is said: entry={first}"
+        )
+    name = first if entry is None else entry
+    if name not in found:
+        raise ValueError(f"entry is {name}; expected one that is a state_dict: {names}")
+    return name, dict(found[name])
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -127,6 +155,11 @@ class _Unpickler(pickle.Unpickler):
             return lambda tensor, *rest: tensor
         if module == "torch" and name in _DTYPES:
             return _Storage(name)
+        if module == "torch" and name in _NOT_IN_NUMPY:
+            raise ValueError(
+                f"has tensors of {_NOT_IN_NUMPY[name]}, which NumPy has not; expected float32 or float64: in PyTorch, "
+                "save {name: tensor.float() for name, tensor in state_dict.items()}"
+            )
         raise ValueError(f"its pickle calls for {module}.{name}, which could run code; {_MEND}")
 
     def persistent_load(self, identity: Any) -> Array:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastrnn.convert.layer import KINDS
-from fastrnn.convert.model import Model
+from fastrnn.convert.model import FOLLOWING, Model
 
 KEY = "fastrnn"
 
@@ -27,7 +27,7 @@ class Record:
 def of(model: Model) -> str:
     """The record of a model's layers and of what follows them."""
     layers = [{"kind": layer.kind, "name": layer.name, "options": layer.options} for layer in model.layers]
-    following = {name: words for name, words in model.notes.items() if name.endswith(".activation")}
+    following = {name: words for name, words in model.notes.items() if name.endswith(FOLLOWING)}
     return json.dumps({"layers": layers, "notes": following, "chain": model.chain}, default=str)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from fastrnn.convert import record
 from fastrnn.convert.layer import Array, Layer
-from fastrnn.convert.model import Model
-from fastrnn.convert.names import layers_of
+from fastrnn.convert.model import NOT_READ, Model
+from fastrnn.convert.names import are_a_chain, layers_of
 from fastrnn.convert.orders import from_keras, layer_of, parts, to_keras
 
 NAME = "RTNeural JSON"
@@ -44,9 +44,11 @@ def read(path: Path) -> Model:
     if not isinstance(content, dict):
         raise ValueError(f"a JSON {type(content).__name__}; expected an object with layers or weights")
     if "layers" not in content:
+        if not content:
+            raise ValueError("an empty JSON object; expected one with layers or weights")
         tensors = {name: _array(name, value) for name, value in content.items()}
-        layers, rest = layers_of(tensors)
-        return Model(layers, "rtneural", {}, rest)
+        layers, rest, guesses = layers_of(tensors)
+        return Model(layers, "rtneural", guesses, rest, are_a_chain(layers, rest))
     model = Model([], "rtneural", chain=True, notes={key: str(content[key]) for key in content if key not in _KNOWN})
     for place, saved in enumerate(content["layers"]):
         _add(model, place, saved)
@@ -55,9 +57,13 @@ def read(path: Path) -> Model:
 
 def _array(name: str, value: Any) -> Array:
     try:
-        return np.asarray(value, np.float32)
+        array = np.asarray(value)
     except (ValueError, TypeError):
-        raise ValueError(f"{name} is no array of numbers; expected lists of one length") from None
+        array = np.asarray("")
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} is no array of numbers; expected numbers in lists of one length")
+    with np.errstate(over="ignore"):  # what float32 has not is infinite, and refused as that
+        return array.astype(np.float32)
 
 
 def _add(model: Model, place: int, saved: Any) -> None:
@@ -77,7 +83,7 @@ def _add(model: Model, place: int, saved: Any) -> None:
         _follow(model, name, activation)
     else:
         model.rest |= {f"layers[{place}].weights[{number}] of {kind}": one for number, one in enumerate(arrays)}
-        model.notes[name], model.chain = f"a {kind}, which is not read", False
+        model.notes[name], model.chain = f"of type {kind}, {NOT_READ}", False
         return
     if kind != "activation" and (width := _width(model.layers[-1])) != saved["shape"][-1]:
         raise ValueError(f"{name}: {width} units, but shape {saved['shape']}; expected them to agree")
@@ -97,7 +103,7 @@ def _width(layer: Layer) -> int:
 
 def _recurrent(name: str, kind: str, arrays: list[Array], place: int) -> Layer:
     if len(arrays) != 3 or arrays[1].ndim != 2:
-        raise ValueError(f"{name}: {len(arrays)} arrays; expected kernel, recurrent kernel and bias")
+        raise ValueError(f"{name}: number of arrays is {len(arrays)}; expected 3: kernel, recurrent kernel and bias")
     gates = 4 if kind == "LSTM" else 3
     expected = (gates * len(arrays[1]),) if kind == "LSTM" else (2, gates * len(arrays[1]))
     if arrays[2].shape != expected:
@@ -111,7 +117,8 @@ def _recurrent(name: str, kind: str, arrays: list[Array], place: int) -> Layer:
 
 def _dense(name: str, arrays: list[Array], place: int) -> Layer:
     if len(arrays) not in (1, 2) or arrays[0].ndim != 2:
-        raise ValueError(f"{name}: {len(arrays)} arrays; expected a matrix (inputs, outputs) and perhaps a bias")
+        shapes = [array.shape for array in arrays]
+        raise ValueError(f"{name}: arrays of shapes {shapes}; expected a matrix (inputs, outputs) and perhaps a bias")
     tensors = {"weight": np.ascontiguousarray(arrays[0].T), **({"bias": arrays[1]} if len(arrays) == 2 else {})}
     sources = {part: f"layers[{place}].weights[{number}]" for number, part in enumerate(tensors)}
     return Layer("Linear", name, tensors, {} if "bias" in tensors else {"bias": False}, sources)

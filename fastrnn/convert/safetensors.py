@@ -11,7 +11,7 @@ import numpy as np
 from fastrnn.cells import CELLS
 from fastrnn.convert import record
 from fastrnn.convert.model import Model
-from fastrnn.convert.names import layers_of
+from fastrnn.convert.names import are_a_chain, layers_of
 
 NAME = "safetensors"
 EXTENSIONS = (".safetensors",)
@@ -47,14 +47,17 @@ def read(path: Path, *, nonlinearity: str | None = None, merge: str | None = Non
         said = record.parse(metadata[record.KEY])
     elif metadata.get("format") == CHARACTER_MODEL:
         said = _of_character_model(metadata)
-    layers, rest = layers_of(tensors, nonlinearity=nonlinearity, merge=merge, linear=linear, records=said.layers)
-    return Model(layers, "safetensors", said.notes, rest, said.chain)
+    layers, rest, notes = layers_of(
+        tensors, nonlinearity=nonlinearity, merge=merge, linear=linear, records=said.layers
+    )
+    chain = said.chain if said.layers else are_a_chain(layers, rest)
+    return Model(layers, "safetensors", {**said.notes, **notes}, rest, chain)
 
 
 def _tensor(file: Any, name: str) -> Any:
     dtype = file.get_slice(name).get_dtype()
     if dtype in ("BF16", "F8_E4M3", "F8_E5M2"):
-        raise ValueError(f"{name} is {dtype}, which NumPy has not; expected F32 or F64")
+        raise ValueError(f"{name} is {dtype}, which NumPy has not; expected F32 or F64: save tensor.float() instead")
     return file.get_tensor(name)
 
 

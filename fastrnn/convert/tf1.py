@@ -18,7 +18,6 @@ from fastrnn.convert.layer import Array, Layer
 from fastrnn.convert.orders import TF1_LSTM, Part, layer_of, reordered
 
 _NAME = re.compile(r"(?:(?P<scope>.*)/)?(?P<what>kernel|bias)(?::0)?", re.DOTALL)
-_KINDS = ("lstm", "rnn", "dense")
 
 Own = dict[str, tuple[str, Array]]  # kernel and bias of a scope, each with its whole name
 
@@ -33,8 +32,6 @@ def layers_of(
     ValueError
         A cell that fastrnn has not, or one that needs `forget_bias` or `kind` said.
     """
-    if kind not in (None, *_KINDS):
-        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(_KINDS)}")
     scopes: dict[str, Own] = {}
     rest: dict[str, Array] = {}
     for name, array in tensors.items():
@@ -42,7 +39,11 @@ def layers_of(
             scopes.setdefault(found["scope"] or "", {})[found["what"]] = (name, array)
         else:
             rest[name] = array
+    if set(scopes.get("", ())) == {"bias"}:  # of a layer without a name, in PyTorch's names
+        name, array = scopes.pop("")["bias"]
+        rest[name] = array
     layers = []
+    unused = {name for name, value in (("kind", kind), ("forget_bias", forget_bias)) if value is not None}
     for scope in list(scopes):
         if scope not in scopes:
             continue
@@ -55,7 +56,13 @@ def layers_of(
             both = {last: own, other.rpartition("/")[2]: scopes.pop(other)}
             layers.append(_gru(parent, both["gates"], both["candidate"]))
         else:
-            layers.append(_layer(scope, own, _cell(scope, last, scopes, kind, forget_bias), forget_bias, nonlinearity))
+            cell = _cell(scope, last, scopes, kind, forget_bias)
+            unused -= {"forget_bias"} if cell == "lstm" else set()
+            unused -= {"kind"} if cell == kind else set()
+            layers.append(_layer(scope, own, cell, forget_bias, nonlinearity))
+    for name in sorted(unused):
+        cells = "LSTM cell" if name == "forget_bias" else f"kernel of the kind {kind}"
+        raise ValueError(f"{name} is said, but there is no {cells} of TensorFlow 1 in the file; expected it left out")
     return layers, rest
 
 

@@ -14,6 +14,7 @@ versions.check(torch.__version__)
 
 from fastrnn.torch.counts import report, reset_report  # noqa: E402  # only after the check
 from fastrnn.torch.episodes import run_with_resets  # noqa: E402
+from fastrnn.torch.memory import release_memory  # noqa: E402
 from fastrnn.torch.modules import GRU, LSTM, RNN, Accelerated, accelerate, restore  # noqa: E402
 from fastrnn.torch.override import disable, enable, enabled, is_enabled  # noqa: E402
 
@@ -27,6 +28,7 @@ __all__ = [
     "enable",
     "enabled",
     "is_enabled",
+    "release_memory",
     "report",
     "reset_report",
     "restore",

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 
 Result = TypeVar("Result")
 
-calls: dict[str, dict[str, int]]
-
-def set_by_speed(wanted: bool) -> None: ...
+counts: dict[str, dict[str, int]]
 
 class Operator:
     overload: Any

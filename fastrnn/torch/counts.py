@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastrnn.torch.bridge import calls
+from fastrnn.torch.bridge import counts
 
 
 def report() -> dict[str, dict[str, int]]:
@@ -15,10 +15,10 @@ def report() -> dict[str, dict[str, int]]:
         here, "torch: " and the reason for calls that PyTorch's own operator computed. Backward runs are not counted.
         Counts of threads that call at the same time may be a few too low.
     """
-    return {name: dict(counts) for name, counts in calls.items() if counts}
+    return {name: dict(ways) for name, ways in counts.items() if ways}
 
 
 def reset_report() -> None:
     """Set all counts to zero."""
-    for counts in calls.values():
-        counts.clear()
+    for ways in counts.values():
+        ways.clear()

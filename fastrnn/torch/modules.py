@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import rnn as torch_rnn
 from torch.utils._device import DeviceContext
 
 from fastrnn.torch.bridge import Operator
@@ -45,7 +44,7 @@ def _forward_here(kind: type[nn.RNNBase]) -> Callable[..., Any]:
     """
     own = kind.forward
     code, closure = own.__code__, own.__closure__
-    here = FunctionType(code, {**vars(torch_rnn), "_VF": _OURS}, own.__name__, own.__defaults__, closure)
+    here = FunctionType(code, {**own.__globals__, "_VF": _OURS}, own.__name__, own.__defaults__, closure)
     here.__kwdefaults__ = own.__kwdefaults__
 
     def forward(self: nn.RNNBase, *arguments: Any, **named: Any) -> Any:

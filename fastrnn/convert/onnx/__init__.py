@@ -16,7 +16,7 @@ from fastrnn.convert.onnx.runner import Runner
 
 __all__ = ["EXTENSIONS", "NAME", "Runner", "read", "recognise", "write", "written_here"]
 
-NAME = "onnx"
+NAME = "ONNX"
 EXTENSIONS = (".onnx",)
 
 # A ModelProto has no magic number. Its first field is the version of the format (tag 8), and one of these tags follows:

@@ -24,7 +24,7 @@ def check(layer: Layer) -> None:
     """Refuse a layer that ONNX has not, or whose tensors do not fit together."""
     owner, options, tensors = who(layer), layer.options, layer.tensors
     if layer.kind not in OPTIONS:
-        raise ValueError(f"{owner} is a {layer.kind}, which ONNX has not; expected one of {', '.join(OPTIONS)}")
+        raise ValueError(f"{owner}: ONNX has no layer of this kind; expected one of {', '.join(OPTIONS)}")
     if unknown := sorted(set(options) - set(OPTIONS[layer.kind])):
         raise ValueError(f"{owner} has the option {unknown[0]}; expected of {', '.join(OPTIONS[layer.kind]) or 'none'}")
     if options.get("proj_size", 0):

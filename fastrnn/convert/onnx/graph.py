@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -108,9 +109,10 @@ def load(source: Any) -> Graph:
         model, where = _parsed(onnx.load_model_from_string, source, "ONNX"), "ONNX"
     elif isinstance(source, (str, PathLike)):
         where = fspath(source)
-        model = _parsed(onnx.load, where, where)
+        model = _parsed(lambda path: onnx.load(path, load_external_data=False), where, where)
+        _add_external(model, where)
     else:
-        raise TypeError(f"ONNX: the model is a {type(source).__name__}; expected a path, bytes or a ModelProto")
+        raise TypeError(f"ONNX: the model is of type {type(source).__name__}; expected a path, bytes or a ModelProto")
     return _graph(model, where)
 
 
@@ -126,15 +128,29 @@ def _parsed(load: Any, source: Any, where: str) -> Any:
     return model
 
 
+def _add_external(model: Any, where: str) -> None:
+    """Read the tensors that a model keeps in files beside its own."""
+    onnx = library()
+    try:
+        onnx.load_external_data_for_model(model, os.path.dirname(where))
+    except Exception as error:  # the package's own, whose class depends on its version
+        raise ValueError(
+            f"{where}: the model keeps tensors in other files, and one cannot be read ({error}); expected it beside "
+            "the model, under the name that the model says"
+        ) from error
+
+
 def _graph(model: Any, where: str) -> Graph:
-    opsets = [item.version for item in model.opset_import if item.domain in OWN_DOMAINS]
+    opsets = sorted({item.version for item in model.opset_import if item.domain in OWN_DOMAINS})
+    if len(opsets) > 1:
+        raise ValueError(f"{where}: the model is of the opsets {' and '.join(map(str, opsets))}; expected one")
     opset = opsets[0] if opsets else 1  # what a model means that says nothing
     if not OLDEST <= opset <= NEWEST:
         raise ValueError(f"{where}: the model is of opset {opset}; expected {OLDEST} to {NEWEST}")
     graph = model.graph
     if graph.sparse_initializer:
         raise ValueError(f"{where}: the model has sparse initialisers; expected dense ones")
-    constants = {tensor.name: array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: array(tensor, f"{where}: tensor {tensor.name!r}") for tensor in graph.initializer}
     notes = {
         "opset": str(opset),
         "ir_version": str(model.ir_version),
@@ -175,7 +191,7 @@ def _attribute(item: Any, who: str) -> Any:
     onnx = library()
     value = onnx.helper.get_attribute_value(item)
     if isinstance(value, onnx.TensorProto):
-        return array(value)
+        return array(value, f"{who}: {item.name}")
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, (int, float)):
@@ -185,10 +201,17 @@ def _attribute(item: Any, who: str) -> Any:
     return value  # a graph or the like: no operator here has such an attribute, so that its node is refused
 
 
-def array(tensor: Any) -> Array:
+def array(tensor: Any, who: str) -> Array:
     """A TensorProto as an array of its own."""
-    dtype_of(tensor.data_type, f"ONNX: tensor {tensor.name!r}")
-    return np.array(library().numpy_helper.to_array(tensor))
+    dtype_of(tensor.data_type, who)
+    if tensor.data_location == library().TensorProto.EXTERNAL:
+        raise ValueError(f"{who}: its numbers are in another file; expected the model's path, or numbers in the model")
+    try:
+        return np.array(library().numpy_helper.to_array(tensor))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{who}: its numbers are not those of shape {tuple(tensor.dims)} ({error}); expected one for each element"
+        ) from error
 
 
 def dtype_of(number: int, who: str) -> np.dtype[Any]:

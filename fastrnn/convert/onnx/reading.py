@@ -12,10 +12,12 @@ import numpy as np
 from fastrnn.convert.layer import Layer
 from fastrnn.convert.model import Model
 from fastrnn.convert.onnx import recurrent
+from fastrnn.convert.onnx.fixed import fixed
+from fastrnn.convert.onnx.flow import Flow
 from fastrnn.convert.onnx.graph import Array, Graph, Node, load
 from fastrnn.convert.onnx.operators import scaled
 from fastrnn.convert.onnx.runner import checked, folded
-from fastrnn.convert.onnx.wiring import Wiring
+from fastrnn.convert.onnx.wiring import Joined, Wiring
 
 DEFAULTS = {"nonlinearity": "tanh", "reset_after": True}  # options that fastrnn's layers have anyway
 
@@ -26,14 +28,17 @@ def read(path: str | PathLike[str]) -> Model:
     Each RNN, GRU or LSTM node is a layer. MatMul with a constant matrix is a Linear, with the bias that an Add behind
     it adds; so is Gemm. Gather from a constant matrix is an Embedding. What else the graph does is in the notes.
 
+    The model is a chain where the graph is: each layer takes what the one before gives, with nothing between them but
+    an activation that the notes say, and every output is the last layer's or a final state.
+
     Raises
     ------
     ValueError
         A node that the runner would refuse, one that is no layer (direction "reverse" alone, an initial state that is
-        not zero), or a tensor of numbers that no layer has taken.
+        not zero or lengths, made of constants), or a tensor of numbers that no layer has taken.
     """
     reader = _Reader(folded(checked(load(path))), fspath(path))
-    return Model(reader.layers, "onnx", reader.notes)
+    return Model(reader.layers, "onnx", reader.notes, chain=reader.chain)
 
 
 @dataclass
@@ -50,22 +55,30 @@ class _Stack:
 class _Reader:
     def __init__(self, graph: Graph, path: str) -> None:
         self._constants, self._origins, self._path = graph.constants, graph.origins, path
-        self._wiring, self._results = Wiring(graph), set(graph.outputs)
+        self._wiring, self._results, self._fixed = Wiring(graph), set(graph.outputs), fixed(graph)
         self._taken: set[str] = set()  # constants that are in a layer
         self._biases: set[str] = set()  # outputs of Adds that are a Linear's
         self._names: set[str] = set()
         self._stacks: list[_Stack] = []
         self.layers: list[Layer] = []
+        self._flow = Flow(graph, self._wiring, self._fixed)
+        self.notes = dict(graph.notes)
         between = Counter[str]()
         for node in graph.nodes:
-            if not self._read(node) and node.outputs[0] not in self._biases:
+            if not self._read(node) and not self._flow.other(node) and node.outputs[0] not in self._biases:
                 between[node.op] += 1
+        self.chain = self._flow.is_chain()
         for stack in self._stacks:
-            if stack.turned and self._wiring.is_turned_later(stack.output):
+            turned = stack.turned and self._wiring.is_turned_later(stack.output)
+            if self.chain:  # as x comes in
+                stack.layer.options.pop("batch_first", None)
+                turned = self._flow.time == 1
+            if turned:
                 stack.layer.options["batch_first"] = True
         self._all_taken(graph)
-        plumbing = ", ".join(f"{op} x{n}" if n > 1 else op for op, n in sorted(between.items()))
-        self.notes = graph.notes | ({"between": plumbing} if plumbing else {})
+        self.notes |= {f"{name}.activation": activation for name, activation in self._flow.activations.items()}
+        if between:
+            self.notes["between"] = ", ".join(f"{op} x{n}" if n > 1 else op for op, n in sorted(between.items()))
 
     def _read(self, node: Node) -> bool:
         """Whether a node is a layer, or part of one."""
@@ -78,7 +91,8 @@ class _Reader:
         elif node.op == "Gemm" and inputs[0] is None and _is_matrix(inputs[1]):
             self._gemm(node)
         elif node.op == "Gather" and _is_matrix(inputs[0]) and inputs[1] is None and not node.attributes.get("axis", 0):
-            self._new("Embedding", node, {"weight": (node.inputs[0], self._constants[node.inputs[0]])}, {})
+            layer = self._new("Embedding", node, {"weight": (node.inputs[0], self._constants[node.inputs[0]])}, {})
+            self._flow.embedding(node, layer.name)
         else:
             return False
         return True
@@ -99,21 +113,33 @@ class _Reader:
         options = {name: value for name, value in wanted.options[0].items() if DEFAULTS.get(name) != value}
         if "bias_ih_l0" not in arrays:
             options["bias"] = False
-        output, merge = "", "concat"
+        joined = Joined()
         if wanted.batch_first:
             options["batch_first"] = True
         else:
-            output, merge = self._wiring.joined(node.outputs[0], len(wanted.backwards))
+            joined = self._wiring.joined(node.outputs[0], len(wanted.backwards))
         if len(wanted.backwards) == 2:
-            options |= {"bidirectional": True} | ({"merge": merge} if merge != "concat" else {})
+            options |= {"bidirectional": True} | ({"merge": joined.merge} if joined.merge != "concat" else {})
+        layer = self._stacked(node, arrays, options, joined.output)
+        for place, what in enumerate(("lengths", "initial_state", "initial_state"), 4):
+            if place < len(node.inputs) and node.inputs[place] and node.inputs[place] not in self._fixed:
+                self.notes[f"{layer.name}.{what}"] = "given: the layer's call takes them"
+        width = arrays["weight_hh_l0"][1].shape[1]
+        self._flow.recurrent(node, wanted, width, joined, layer.name)
+
+    def _stacked(
+        self, node: Node, arrays: dict[str, tuple[str, Array]], options: dict[str, Any], output: str
+    ) -> Layer:
+        """The layer that a node is, or that it is on top of."""
         path = _path(node)
         for stack in self._stacks:
             if stack.output and stack.output == node.inputs[0] and stack.path == path and stack.options == options:
                 self._stack(stack.layer, arrays)
                 stack.output = output
-                return
+                return stack.layer
         layer = self._new(node.op, node, arrays, dict(options))
         self._stacks.append(_Stack(layer, path, options, self._wiring.is_turned(node.inputs[0]), output))
+        return layer
 
     def _stack(self, layer: Layer, arrays: dict[str, tuple[str, Array]]) -> None:
         """Put a node's weights on top of a layer."""
@@ -141,13 +167,24 @@ class _Reader:
         }
 
     def _states(self, node: Node) -> None:
-        """A layer begins with zeros: other constant initial states are refused."""
+        """A layer begins with zeros and runs to the end: other states and lengths that the file fixes are refused."""
+        if len(node.inputs) > 4 and node.inputs[4] in self._fixed:
+            raise ValueError(
+                f"{node.who}: its sequence_lens {node.inputs[4]!r} are in the file; expected none, or lengths that a "
+                "caller gives, for a layer has none of its own (fastrnn.convert.onnx.Runner runs the model)"
+            )
         for name in node.inputs[5:7]:
-            state = self._constants.get(name)
-            if state is not None and state.any():
-                raise ValueError(f"{node.who}: its initial state {name!r} is a constant other than 0; expected zeros")
-            if state is not None:
-                self._taken.add(name)
+            state = self._fixed.get(name)
+            if state is None:
+                continue
+            if not state.is_zero:
+                known = state.number is not None or name in self._constants
+                got = "a constant other than 0" if known else "made of constants and shapes, and not known to be 0"
+                raise ValueError(
+                    f"{node.who}: its initial state {name!r} is {got}; expected zeros, for a layer begins with them "
+                    "(fastrnn.convert.onnx.Runner runs the model)"
+                )
+            self._taken |= state.constants
 
     # ------------------------------------------------------------------------------------------ linear
 
@@ -159,7 +196,9 @@ class _Reader:
         if added is not None and self._constants[added[1]].shape == (len(arrays["weight"][1]),):
             arrays["bias"] = (added[1], self._constants[added[1]])
             self._biases.add(added[0].outputs[0])
-        self._linear(node, arrays)
+            self._linear(node, arrays, added[0].outputs[0])
+        else:
+            self._linear(node, arrays, node.outputs[0])
 
     def _gemm(self, node: Node) -> None:
         if node.attributes.get("transA", 0):
@@ -175,10 +214,11 @@ class _Reader:
                 raise ValueError(f"{node.who}: its input C is no constant of a number for each output; expected a bias")
             bias = np.broadcast_to(bias.reshape(-1), (len(weight),)).copy()
             arrays["bias"] = (name, scaled(bias, node.attributes.get("beta", 1.0)))
-        self._linear(node, arrays)
+        self._linear(node, arrays, node.outputs[0])
 
-    def _linear(self, node: Node, arrays: dict[str, tuple[str, Array]]) -> None:
-        self._new("Linear", node, arrays, {} if "bias" in arrays else {"bias": False})
+    def _linear(self, node: Node, arrays: dict[str, tuple[str, Array]], output: str) -> None:
+        layer = self._new("Linear", node, arrays, {} if "bias" in arrays else {"bias": False})
+        self._flow.linear(node, output, layer.name)
 
     # ------------------------------------------------------------------------------------------- names
 
@@ -221,9 +261,9 @@ class _Reader:
 
 
 def _path(node: Node) -> str:
-    """A node's name without the operator that exporters put at its end, "a.b" of "/a/b/LSTM_1"."""
+    """A node's name without the operator that exporters put at its end: "a.b" of "/a/b/LSTM_1", "" of "/LSTM"."""
     path = [part for part in node.name.split("/") if part]
-    if len(path) > 1 and path[-1].split("_")[0] == node.op:
+    if path and path[-1].split("_")[0] == node.op:
         path.pop()
     return ".".join(path)
 

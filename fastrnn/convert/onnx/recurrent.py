@@ -71,6 +71,8 @@ def settings(node: Node) -> Settings:
     if len(node.inputs) > PEEPHOLES and node.inputs[PEEPHOLES]:
         raise ValueError(f"{node.who} has peepholes (input P); expected none, for fastrnn's LSTM has no such weights")
     layout = attributes.get("layout", 0)
+    if "layout" in attributes and node.opset < 14:
+        raise ValueError(f"{node.who} has the attribute layout in opset {node.opset}; expected opset 14 or later")
     if layout not in (0, 1):
         raise ValueError(f"{node.who}: layout is {layout}; expected 0 or 1")
     direction = attributes.get("direction", "forward")
@@ -201,7 +203,8 @@ def _run(
         check_shape(node, "sequence_lens", lengths, (batch,), "(B,)")
     Y = np.zeros((len(X), D, batch, H), X.dtype)
     final = [np.zeros((D, batch, H), X.dtype) for _ in made[0].STATES]
-    for d, (layer, backwards) in enumerate(zip(made, wanted.backwards, strict=True)):
+    runs = zip(made, wanted.backwards, strict=True) if len(X) else ()  # without steps final states are 0, as below
+    for d, (layer, backwards) in enumerate(runs):
         own = None if initial is None else tuple(kind[d : d + 1] for kind in initial)
         y, state = layer(
             _turned(X, lengths) if backwards else X, own if own is None or len(own) == 2 else own[0], lengths

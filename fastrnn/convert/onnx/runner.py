@@ -64,13 +64,16 @@ def folded(graph: Graph) -> Graph:
 
 
 def outputs_of(node: Node, run: Callable[..., Any], values: Mapping[str, Array]) -> dict[str, Array]:
-    """What a node makes of its inputs, by the names of its outputs."""
+    """What a node makes of its inputs, by the names of its outputs. Its errors begin with the node."""
     try:
         with np.errstate(all="ignore"):  # inf and NaN are values as others are
             result = run(node, *[values[name] if name else None for name in node.inputs])
-    except Exception as error:
-        error.add_note(f"in {node.who}")
-        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        if str(error).startswith(node.who):
+            raise
+        what = f"the attribute {error} is missing" if isinstance(error, KeyError) else str(error)
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{node.who}: {what}") from error
     results = result if isinstance(result, tuple) else (result,)
     if len(node.outputs) > len(results):
         raise ValueError(f"{node.who} has {len(node.outputs)} outputs; expected at most {len(results)}")
@@ -128,7 +131,8 @@ class Runner:
         Raises
         ------
         ValueError, TypeError
-            An input that is missing, unknown, or of another dtype or shape than the model says.
+            An input that is missing, unknown, or of another dtype or shape than the model says; or what a node cannot
+            compute, and the message begins with its name.
         """
         if unknown := sorted(set(feeds) - {value.name for value in self.inputs}):
             names = ", ".join(repr(value.name) for value in self.inputs)

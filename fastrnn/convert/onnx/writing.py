@@ -17,7 +17,8 @@ from fastrnn.convert.onnx.library import library
 OPSET = 17  # old enough for the runtimes in use
 PRODUCER = "fastrnn"
 ACTIVATIONS = {
-    name.lower(): name for name in ("Relu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh")
+    **{name.lower(): name for name in ("Elu", "Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh")},
+    **{"exponential": "Exp", "log_softmax": "LogSoftmax"},
 }
 
 Axis = str | int
@@ -170,8 +171,8 @@ class Writer:
 
     def activation(self, layer: Layer, name: str, x: str) -> str:
         if name not in ACTIVATIONS:
-            raise ValueError(f"{layer.name}: activation {name!r}; expected one of {', '.join(ACTIVATIONS)}")
-        axis: dict[str, Any] = {"axis": 2} if name == "softmax" else {}  # old opsets cut x in two there
+            raise ValueError(f"{layer.name}: activation {name!r} in ONNX; expected one of {', '.join(ACTIVATIONS)}")
+        axis: dict[str, Any] = {"axis": 2} if name.endswith("softmax") else {}  # old opsets cut x in two there
         return self.node(ACTIVATIONS[name], [x], name=f"/{layer.name}/{ACTIVATIONS[name]}", **axis)
 
     def recurrent(self, layer: Layer, x: str, batch: Axis, states: bool) -> str:

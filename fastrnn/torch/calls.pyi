@@ -1,0 +1,3 @@
+"""Calls of torch's recurrent operators (see torch/calls.pyx)."""
+
+def set_by_speed(wanted: bool) -> None: ...

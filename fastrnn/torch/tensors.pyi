@@ -1,0 +1,1 @@
+"""Tensors as arrays; for compiled code alone (see torch/tensors.pyx)."""
