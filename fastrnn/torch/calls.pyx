@@ -104,10 +104,9 @@ cdef class Call:
             return False
         self.H, self.P = recurrent[0] // self.kind.gates, recurrent[1]
         self.projected = self.P != self.H
-        cdef int axes_of_state = 2 if self.kind.form == CELL else 3
         for kind, state in enumerate(self.states):
-            width = self.H if kind else self.P
-            if state.shape != ((<object> (self.B, width)) if axes_of_state == 2 else (<object> (parts, self.B, width))):
+            expected = [self.B, self.H if kind else self.P]
+            if list(state.shape) != (expected if self.kind.form == CELL else [parts, *expected]):
                 return False
         return not self.projected or (self.kind.states == 2 and self.kind.form != CELL)
 
