@@ -75,9 +75,10 @@ def _run(module: nn.RNNBase, x: Tensor, state: State, reset: Tensor) -> tuple[Te
 def _readable(resets: Tensor) -> NDArray[np.bool_] | None:
     """The numbers as an array, or None where there are none yet: in transforms of torch.func and in tracers."""
     try:
-        return resets.contiguous().numpy()
+        flags: NDArray[np.bool_] = resets.contiguous().numpy()
     except RuntimeError:
         return None
+    return flags
 
 
 def _check(module: Any, x: Tensor, reset: Any) -> None:
