@@ -6,6 +6,7 @@ FORKING = """
 import os, signal, sys, time
 import numpy as np
 import fastrnn
+from children import in_child
 from runs import make_step
 from tolerance import assert_same_bits
 
@@ -21,26 +22,6 @@ def train():
     _, results["dlogits"] = fastrnn.softmax_cross_entropy(y, targets, num_threads=3)
     results["dhead"] = head.backward(tape, results["dlogits"], num_threads=3)
     return results
-
-def in_child(function):
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "still running after 20 s"
 """
 
 

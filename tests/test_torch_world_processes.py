@@ -45,27 +45,15 @@ expected = step()
 """
 
 IN_CHILD = """
+import children
+
 def in_child(function, alone=True):
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            if alone:
-                torch.set_num_threads(1)
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "still running after 30 s"
+    def run():
+        if alone:
+            torch.set_num_threads(1)
+        function()
+
+    return children.in_child(run, seconds=30)
 """
 
 

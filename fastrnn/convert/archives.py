@@ -13,5 +13,6 @@ def names_in(path: Path, head: bytes) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
+    # zipfile's for a damaged archive; NotImplementedError is for one of a later version of the format.
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
         return []

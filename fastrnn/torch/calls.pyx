@@ -19,7 +19,7 @@ from fastrnn.packing import packing
 
 cnp.import_array()
 
-cdef object Tensor = torch.Tensor, from_numpy = torch.from_numpy, threads_of_torch = torch.get_num_threads
+cdef object from_numpy = torch.from_numpy, threads_of_torch = torch.get_num_threads
 cdef object grad_enabled = torch.is_grad_enabled
 cdef object float32 = torch.float32, float64 = torch.float64, int64 = torch.int64
 
