@@ -7,6 +7,8 @@
 #include "product/tile.inc.h"
 #include "product/product.inc.h"
 #include "elementwise.inc.h"
+#include "losses.inc.h"
+#include "ctc.inc.h"
 #include "probe.inc.h"
 #include "cells/cell.inc.h"
 #include "cells/rnn.inc.h"
@@ -31,6 +33,12 @@ const fr_kernels FR_TABLE = {
     .transpose = transpose,
     .add = add,
     .cross_entropy = cross_entropy,
+    .softmax = softmax,
+    .weighted_cross_entropy = weighted_cross_entropy,
+    .elements = {binary_cross_entropy, squared_error, huber, gaussian, negative_binomial},
+    .ctc_gather = ctc_gather,
+    .ctc_scatter = ctc_scatter,
+    .ctc_lattice = CTC_LATTICE,
     .dropout = dropout,
     .tanh = tanh_array,
     .sigmoid = sigmoid_array,
