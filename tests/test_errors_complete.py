@@ -12,6 +12,7 @@ from pathlib import Path
 import test_errors_attributes
 import test_errors_construction
 import test_errors_inputs
+import test_errors_losses
 import test_errors_options
 import test_errors_training
 from error_rows import prepared
@@ -20,6 +21,8 @@ from fastrnn import (
     _check,
     borders,
     clipping,
+    ctc,
+    element_losses,
     gradcheck,
     init,
     layers,
@@ -29,19 +32,21 @@ from fastrnn import (
     optim,
     packing,
     parameters,
+    rows,
     stream,
     tape,
     windows,
 )
 
 MODULES = (
-    _check, borders, clipping, gradcheck, init, layers, linear, losses, module, optim, packing, parameters, stream,
-    tape, windows,
+    _check, borders, clipping, ctc, element_losses, gradcheck, init, layers, linear, losses, module, optim, packing,
+    parameters, rows, stream, tape, windows,
 )  # fmt: skip
 ROWS = [
     *test_errors_attributes.ROWS,
     *test_errors_construction.ROWS,
     *test_errors_inputs.ROWS,
+    *test_errors_losses.ROWS,
     *test_errors_options.ROWS,
     *test_errors_training.ROWS,
 ]

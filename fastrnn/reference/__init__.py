@@ -69,9 +69,22 @@ backward(tape, dy, dstates) -> (dx, dstates0, dlayers)
 Who reads the code goes down: `stack` has the layers, `bidirectional` the directions of one layer,
 `sequence` the steps of one direction, and the cell is given only the rows that take a step.
 
-`loss.softmax_cross_entropy(logits, targets)` returns the mean in nats and its gradient.
+`loss.softmax_cross_entropy(logits, targets)` returns the mean in nats and its gradient; so do the other losses, of
+numbers and forecasts in `element_losses` and of labels without an alignment in `ctc`.
 """
 
-from . import bidirectional, gru, loss, lstm, lstmp, rnn, sequence, stack, ugrnn
+from . import bidirectional, ctc, element_losses, gru, loss, lstm, lstmp, rnn, sequence, stack, ugrnn
 
-__all__ = ["bidirectional", "gru", "loss", "lstm", "lstmp", "rnn", "sequence", "stack", "ugrnn"]
+__all__ = [
+    "bidirectional",
+    "ctc",
+    "element_losses",
+    "gru",
+    "loss",
+    "lstm",
+    "lstmp",
+    "rnn",
+    "sequence",
+    "stack",
+    "ugrnn",
+]
