@@ -140,7 +140,7 @@ def huber_loss(
     reduction: str = "mean",
     num_threads: int | None = None,
 ) -> tuple[Any, ...]:
-    """Return the mean of Huber's loss (1964) and its gradient: e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2).
+    """Return the mean of Huber's loss (1964), e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2); its gradient.
 
     Parameters
     ----------

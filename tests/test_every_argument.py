@@ -499,7 +499,7 @@ CALLS = [
     Call(
         "softmax_cross_entropy",
         lambda **given: [*map(np.asarray, fastrnn.softmax_cross_entropy(**given))],
-        {"logits": (floats(T, B, V), absent), "targets": (np.zeros((T, B), int), absent),
+        {"logits": (floats(T, B, V), absent), "targets": (np.arange(T * B).reshape(T, B) % V, absent),
          "ignore_index": (None, lambda value: None if value is None else count(value, -(2**63), 2**63 - 1)),
          "class_weights": (None, nothing), "label_smoothing": (0.0, share), **ROWS_OF_LOSSES, **THREADS},
     ),
@@ -526,7 +526,7 @@ CALLS = [
          "target_lengths": (None, lengths), "blank": (0, lambda value: count(value, 0, V - 2)),
          "zero_infinity": (False, flag), "batch_first": (False, absent_or(False)), "reduction": ("mean", absent),
          **THREADS},
-        {"logits": "logits|targets", "blank": "blank|targets"},
+        {"logits": "logits|targets", "batch_first": "batch_first|targets"},
     ),
     Call("set_num_threads", thread_count, {"n": (2, threads)}),
     Call(

@@ -4,8 +4,8 @@ A path has one symbol a step, of the V that there are. Merge its repeats, then t
 labels. The loss is -log of the probability of all paths that leave the S targets.
 
 A path that does so walks over 2 S + 1 places: blank 0, label 0, blank 1, label 1, ..., label S-1, blank S. At each step
-it stays, goes on by one place, or by two from a label to a label that differs. `a` sums over all beginnings of paths, `b`
-over all ends; both are scaled at every step so that nothing underflows.
+it stays, goes on by one place, or by two from a label to a label that differs. `a` sums over all beginnings of paths,
+`b` over all ends; both are scaled at every step so that nothing underflows.
 
 EQUATIONS
 logits (T, V), y_t = softmax of row t, join(i) = 1 where label i differs from label i-1, else 0
