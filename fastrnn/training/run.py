@@ -57,7 +57,8 @@ class Run:
         self._data, self._validation, self._schedule, self._settings = data, validation, schedule, settings
         self._callbacks, self._ranks, self._threads = callbacks, ranks, num_threads
         self._lengths = lengths_of(data[0])
-        self._place, self._tally, self._best, self._stop = 0, Tally(), {}, False
+        self._place, self._tally, self._stop = 0, Tally(), False
+        self._best: files.Tensors = {}
         self._rate = optimizer.lr
         self._stepper = Stepper(model, optimizer, data, settings["clip_norm"], settings["seed"], ranks, num_threads)
         self._checkpoint: AnyPath | None = None
@@ -70,8 +71,10 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
-        batches = math.ceil(len(self._lengths) / self._settings["batch_size"])
-        return math.ceil(batches / self._settings["together"])
+        size: int = self._settings["batch_size"]
+        together: int = self._settings["together"]
+        batches = math.ceil(len(self._lengths) / size)
+        return math.ceil(batches / together)
 
     # ------------------------------------------------------------------------------------ beginning
 
