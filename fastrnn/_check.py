@@ -77,6 +77,15 @@ def probability(who: str, name: str, value: Any) -> float:
     return given
 
 
+def share(who: str, name: str, value: Any) -> float:
+    """Return value as a float in (0, 1]."""
+    expected = "a number in (0, 1]"
+    given = number(who, name, value, expected)
+    if not 0 < given <= 1:
+        raise ValueError(f"{who}: {name} is {given}; expected {expected}")
+    return given
+
+
 def dropout(who: str, name: str, value: Any) -> float:
     """Return value as a float in [0, 1) that is below 1 as a float32, too: what is kept grows by 1 / (1 - value)."""
     given = probability(who, name, value)
