@@ -18,6 +18,7 @@ if _find_spec("fastrnn._core.kernels") is None:
         "another folder, or after `pip install -e .` in this one"
     )
 
+from fastrnn import decoding
 from fastrnn.attention import Attention
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
 from fastrnn.dropout import Dropout
@@ -52,6 +53,7 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "config",
+    "decoding",
     "fit",
     "get_num_threads",
     "set_num_threads",

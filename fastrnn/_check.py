@@ -83,6 +83,24 @@ def probability(who: str, name: str, value: Any) -> float:
     return given
 
 
+def share(who: str, name: str, value: Any) -> float:
+    """Return value as a float in (0, 1]."""
+    expected = "a number in (0, 1]"
+    given = number(who, name, value, expected)
+    if not 0 < given <= 1:
+        raise ValueError(f"{who}: {name} is {given}; expected {expected}")
+    return given
+
+
+def length_penalty(who: str, name: str, value: Any) -> float:
+    """Return value as a float in [0, 30]: no length to that power is beyond a float."""
+    expected = "a number in [0, 30]"
+    given = number(who, name, value, expected)
+    if not 0 <= given <= 30:
+        raise ValueError(f"{who}: {name} is {given}; expected {expected}")
+    return given
+
+
 def dropout(who: str, name: str, value: Any) -> float:
     """Return value as a float in [0, 1) that is below 1 as a float32, too: what is kept grows by 1 / (1 - value)."""
     given = probability(who, name, value)
@@ -239,8 +257,8 @@ def attention_sizes(who: str, kind: str, query_size: int, key_size: int, hidden_
 def attention_lists(who: str, queries: Any, memory: Any, lengths: Any) -> None:
     """Refuse anything but two lists alike, of sequences that say their lengths themselves."""
     if not (isinstance(queries, list) and isinstance(memory, list)):
-        name, got = ("memory", memory) if isinstance(queries, list) else ("queries", queries)
-        raise TypeError(f"{who}: {name} is a {type(got).__name__} beside a list; expected two arrays or two lists")
+        got = f"queries is a {type(queries).__name__} and memory a {type(memory).__name__}"
+        raise TypeError(f"{who}: {got}; expected two arrays or two lists")
     if len(queries) != len(memory):
         raise ValueError(f"{who}: queries has {len(queries)} sequences and memory {len(memory)}; expected as many")
     if lengths is not None:
@@ -515,8 +533,9 @@ def places(who: str, name: str, value: Any, size: int) -> IndexArray:
 def arrays(who: str, name: str, value: list[Any], expected: str) -> list[Any]:
     """Return a list of arrays that is one: not empty, and no numbers."""
     if not value or not all(isinstance(one, np.ndarray) or _is_tensor(one) for one in value):
-        got = "empty" if not value else shown(value)
-        raise TypeError(f"{who}: {name} is a list, {got}; expected an array, or a list of {expected}, one a sequence")
+        raise TypeError(
+            f"{who}: {name} is the list {shown(value)}; expected an array, or a list of {expected}, one a sequence"
+        )
     return value
 
 

@@ -108,7 +108,7 @@ class Model:
         """Return the outputs, without dropout."""
         raise NotImplementedError
 
-    def forward(self, inputs: Any, *args: Any, num_threads: int | None = None) -> tuple[Any, Any]:
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Return the outputs, with dropout, and the tape that `backward` needs."""
         raise NotImplementedError
 

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastrnn.errors import UserError
 from fastrnn.optim import Optimizer
@@ -23,6 +23,16 @@ from .schedules import Factor
 from .step import Done, Stepper
 
 Data = tuple[Sequence[Any], Sequence[Any]]
+
+
+class Place(NamedTuple):
+    """Where a run is written: the files, and after how many steps besides each epoch's end."""
+
+    checkpoint: str | None
+    resume: bool
+    save_every: int | None
+    log: str | None
+
 
 _CALLBACK = "a callback stopped the run"
 
@@ -78,9 +88,9 @@ class Run:
 
     # ------------------------------------------------------------------------------------ beginning
 
-    def open(self, checkpoint: AnyPath | None, resume: bool, save_every: int | None, log: AnyPath | None) -> None:
+    def open(self, place: Place) -> None:
         """Begin, or go on from a checkpoint; every rank with the weights of rank 0."""
-        self._save_every = save_every
+        checkpoint, resume, self._save_every, log = place
         if checkpoint is not None:
             self._settings["data"] = fingerprint(self._data, self._validation)
         self._ranks.first(lambda: None if checkpoint is None else _may_write(checkpoint, resume))
