@@ -18,7 +18,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.plan cimport offset_at, rows_at, steps_at_once
+from fastrnn._core.plan cimport rows_at, steps_at_once
 from fastrnn._core.walk cimport Place, place_of
 from fastrnn._core.weights cimport Layer, RecurrentWeights
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastrnn import inspect
-from fastrnn.charlm.errors import UserError
 from fastrnn.charlm.model import CharacterModel, describe
 from fastrnn.charlm.reach import Norms, of_fresh_cells, of_model, windows
 from fastrnn.charlm.text import Codes
+from fastrnn.errors import UserError
 
 from . import output, paths
 from .options import Commands, add_text, add_threads, add_unknown, file_name, load_model, read_text, set_threads
