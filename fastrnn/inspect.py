@@ -59,10 +59,6 @@ class _Walk:
     direction: int
     grid: Grid  # (T, B) the packed row of every step, -1 where a row takes none
 
-    @property
-    def name(self) -> str:
-        return _name(self.number, self.direction == 1)
-
     def placed(self, rows: FloatArray) -> FloatArray:
         """(T, B, ...) of packed rows (N, ...), 0 where a row takes no step."""
         result = np.zeros((*self.grid.shape, *rows.shape[1:]), rows.dtype)
@@ -368,7 +364,8 @@ def first_nan(tape: Tape, dy: Any = None, dstate: Any = None) -> NonFinite | Non
 
     Parameters are looked at first. Then come the layers from below, each from the step that its direction begins with:
     its input, the state before the step, the gates in their order, c, h. With dy or dstate follows backward: dy, then
-    the gradient of h from the last layer's last step on. A later NaN is most often the child of this one.
+    the gradient of h from the last layer's last step on. A later NaN is most often the child of this one. Gradients of
+    parameters are sums over all of these; `non_finite` looks at them.
 
     Parameters
     ----------

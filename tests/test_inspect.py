@@ -22,7 +22,6 @@ MASK = np.array([[0, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 
 RESET = np.array([[1, 0, 0, 0], [0, 0, 1, 1], [0, 1, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0]], dtype=bool)
 OPTIONS = {
     "plain": {"widths": (3, 2)},
-    "both ways": {"widths": (2, 2), "merge": "concat"},
     "multiplied": {"widths": (2, 3), "merge": "mul"},
     "lengths": {"widths": (2, 3), "lengths": LENGTHS},
     "lengths both ways": {"widths": (2, 3), "lengths": LENGTHS, "merge": "ave"},
