@@ -8,6 +8,7 @@ import fractions
 import inspect
 import math
 import operator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -90,6 +91,11 @@ def nothing(value):
 
 def absent(value):
     return REFUSED
+
+
+def absent_or(only):
+    """One truth value alone."""
+    return lambda value: only if flag(value) is only else REFUSED
 
 
 def text(value):
@@ -588,6 +594,13 @@ ROWS = {
     "Adagrad": {"eps": (1e-8, positive)},
     "Adam": {"betas": ((0.9, 0.99), absent), "eps": (1e-8, positive)},
 }
+def called(who, **given):
+    return [*map(np.asarray, getattr(fastrnn, who)(**given))]
+
+
+ROWS_OF_LOSSES = {
+    "lengths": (None, lengths), "mask": (None, nothing), "batch_first": (False, flag), "reduction": ("mean", absent),
+}  # fmt: skip
 THREADS = {"num_threads": (None, threads)}
 STEPS = {"state": (None, nothing), "lengths": (None, lengths), "mask": (None, nothing), "reset": (None, nothing)}
 ZERO = {"zero_output_for_mask": (None, flag_or_none)}
@@ -743,7 +756,34 @@ CALLS = [
     Call(
         "softmax_cross_entropy",
         lambda **given: [*map(np.asarray, fastrnn.softmax_cross_entropy(**given))],
-        {"logits": (floats(T, B, V), absent), "targets": (np.zeros((T, B), int), absent), **THREADS},
+        {"logits": (floats(T, B, V), absent), "targets": (np.arange(T * B).reshape(T, B) % V, absent),
+         "ignore_index": (None, lambda value: None if value is None else count(value, -(2**63), 2**63 - 1)),
+         "class_weights": (None, nothing), "label_smoothing": (0.0, share), **ROWS_OF_LOSSES, **THREADS},
+    ),
+    *(
+        Call(
+            who,
+            partial(called, who),
+            {name: (floats(T, B, 2 * V), absent), "targets": (np.ones((T, B, columns), np.float32), absent), **own,
+             **ROWS_OF_LOSSES, **THREADS},
+        )
+        for who, name, columns, own in (
+            ("binary_cross_entropy", "logits", 2 * V,
+             {"positive_weight": (None, lambda value: None if value is None else positive(value))}),
+            ("squared_error", "outputs", 2 * V, {}),
+            ("huber_loss", "outputs", 2 * V, {"delta": (1.0, positive)}),
+            ("gaussian_nll", "outputs", V, {}),
+            ("negative_binomial_nll", "outputs", V, {}),
+        )
+    ),
+    Call(
+        "ctc_loss",
+        lambda **given: [*map(np.asarray, fastrnn.ctc_loss(**given))],
+        {"logits": (floats(T, B, V), absent), "targets": (np.full((B, 2), V - 1), absent), "lengths": (None, lengths),
+         "target_lengths": (None, lengths), "blank": (0, lambda value: count(value, 0, V - 2)),
+         "zero_infinity": (False, flag), "batch_first": (False, absent_or(False)), "reduction": ("mean", absent),
+         **THREADS},
+        {"logits": "logits|targets", "batch_first": "batch_first|targets"},
     ),
     Call("set_num_threads", thread_count, {"n": (2, threads)}),
     Call(
