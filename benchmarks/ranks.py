@@ -49,7 +49,7 @@ def train(case: str, threads: int, batches: int) -> None:
 
         comm, ranks = MPI.COMM_WORLD, MPI.COMM_WORLD.Get_size()
     model = fastrnn.SequenceModel(fastrnn.GRU(32, H, seed=1), fastrnn.Linear(H, 8, seed=2))
-    options = {"batch_size": size, "accumulate": batches // ranks, "comm": comm, "num_threads": threads, "bucket": False}
+    options = {"batch_size": size, "accumulate": batches // ranks, "comm": comm, "num_threads": threads}
     fastrnn.fit(model, inputs[: size * batches], targets[: size * batches], epochs=2, **options)
     begin = time.perf_counter()
     fastrnn.fit(model, inputs, targets, epochs=1, **options)
