@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -98,6 +98,8 @@ class Attention(Module):
     key_size = SetOnce(_check.count)
     kind = SetOnce(partial(_check.choice, allowed=KINDS))
     hidden_size = SetOnce(_check.count_or_none)
+
+    _REBUILT: ClassVar[tuple[str, ...]] = (*Module._REBUILT, "_score")
 
     def __init__(
         self,
