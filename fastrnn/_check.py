@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
@@ -54,6 +55,11 @@ def integer(who: str, name: str, value: Any, least: int, most: float, expected: 
 def count(who: str, name: str, value: Any, most: int = MOST) -> int:
     """Return value as an int in 1..most."""
     return integer(who, name, value, 1, most, "an integer >= 1")
+
+
+def token(who: str, name: str, value: Any) -> int:
+    """Return value as an int in 0..most."""
+    return integer(who, name, value, 0, MOST, "an integer >= 0")
 
 
 def number(who: str, name: str, value: Any, expected: str) -> float:
@@ -168,6 +174,31 @@ def options_fit(
         raise ValueError(f"{who}: proj_size is {proj_size}; expected less than hidden_size={min(widths)}")
     if merge != "concat" and not bidirectional:
         raise ValueError(f"{who}: merge is {merge!r} with one direction; expected bidirectional=True, or no merge")
+
+
+def instance(who: str, name: str, value: Any, kind: type, expected: str, *, optional: bool = False) -> Any:
+    """Return value if it is of a kind, which `expected` says in words, or None where it may be left out."""
+    if isinstance(value, kind) or (optional and value is None):
+        return value
+    raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected {expected}{' or None' if optional else ''}")
+
+
+def function(who: str, name: str, value: Any, expected: str) -> Any:
+    """Return value if it can be called with what `expected` says in words."""
+    if callable(value):
+        return value
+    raise TypeError(f"{who}: {name} is {shown(value)}; expected a callable {expected}")
+
+
+def path(who: str, name: str, value: Any) -> str | None:
+    """Return the path of a file as a string, None for None."""
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike):
+        found = os.fspath(value)
+        if isinstance(found, str) and found and "\0" not in found:
+            return found
+    raise TypeError(f"{who}: {name} is {shown(value)}; expected a path, as a string or a pathlib.Path")
 
 
 def checkpoint(who: str, value: Any) -> int:

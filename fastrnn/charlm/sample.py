@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastrnn import decoding
 from fastrnn.decoding import draw
+from fastrnn.errors import UserError
 
-from .errors import UserError
 from .model import CharacterModel
 from .text import Codes, Vocabulary
 
