@@ -12,6 +12,7 @@ from pathlib import Path
 import test_errors_attributes
 import test_errors_construction
 import test_errors_inputs
+import test_errors_losses
 import test_errors_options
 import test_errors_parts
 import test_errors_training
@@ -22,8 +23,10 @@ from fastrnn import (
     attention,
     borders,
     clipping,
+    ctc,
     decoding,
     dropout,
+    element_losses,
     embedding,
     gradcheck,
     init,
@@ -35,19 +38,21 @@ from fastrnn import (
     optim,
     packing,
     parameters,
+    rows,
     stream,
     tape,
     windows,
 )
 
 MODULES = (
-    _check, attention, borders, clipping, decoding, dropout, embedding, gradcheck, init, layers, linear, lists, losses,
-    module, optim, packing, parameters, stream, tape, windows,
+    _check, attention, borders, clipping, ctc, decoding, dropout, element_losses, embedding, gradcheck, init, layers,
+    linear, lists, losses, module, optim, packing, parameters, rows, stream, tape, windows,
 )  # fmt: skip
 ROWS = [
     *test_errors_attributes.ROWS,
     *test_errors_construction.ROWS,
     *test_errors_inputs.ROWS,
+    *test_errors_losses.ROWS,
     *test_errors_options.ROWS,
     *test_errors_parts.ROWS,
     *test_errors_training.ROWS,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastrnn
-from fastrnn import decoding
+from fastrnn import decoding, inspect
 from fastrnn.layers import Tape
 from fastrnn.module import Parameters
 
@@ -119,6 +119,20 @@ def training(x: Floats, targets: NDArray[np.int64]) -> None:
             optimizer.load_state_dict(optimizer.state_dict())
 
 
+def looking(x: Floats) -> None:
+    gru = fastrnn.GRU(3, 4)
+    y, _, tape = gru.forward(x)
+    assert_type(inspect.activations(tape), list[inspect.Activations])
+    assert_type(inspect.saturation(tape, low=0.05)[0].closed, NDArray[np.float64])
+    assert_type(inspect.hidden_gradients(tape, y), list[Either])
+    assert_type(inspect.gradient_norms(tape, y), NDArray[np.float64])
+    assert_type(inspect.first_nan(tape, y), inspect.NonFinite | None)
+    assert_type(inspect.non_finite(gru), list[inspect.NonFinite])
+    meter = inspect.Clipping()
+    meter.add(fastrnn.clip_grad_norm_(gru.grads, 1.0), 1.0)
+    assert_type(meter.share, float)
+
+
 def settings() -> None:
     fastrnn.set_num_threads(2)
     fastrnn.set_num_threads(None)
@@ -139,7 +153,7 @@ def wrong(x: Floats) -> None:
     fastrnn.RNN(3, 4, proj_size=2)  # type: ignore[call-arg]
     fastrnn.Linear(3, 4).backward(fastrnn.GRU(3, 4).forward(x)[2], x)  # type: ignore[arg-type]
     fastrnn.SGD(x, lr=0.1)  # type: ignore[arg-type]
-    fastrnn.softmax_cross_entropy(x, 3)  # type: ignore[arg-type]
+    fastrnn.softmax_cross_entropy(x, 3)  # type: ignore[call-overload]
     fastrnn.RNN(3, 4).params = {}  # type: ignore[assignment]
     fastrnn.LSTM(3, 4).flat_grads = x  # type: ignore[assignment]
     fastrnn.LSTM(3, 4).flat_params = x  # type: ignore[misc]
