@@ -18,8 +18,11 @@ if _find_spec("fastrnn._core.kernels") is None:
         "another folder, or after `pip install -e .` in this one"
     )
 
+from fastrnn import decoding
+from fastrnn.attention import Attention
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
 from fastrnn.ctc import ctc_loss
+from fastrnn.dropout import Dropout
 from fastrnn.element_losses import (
     binary_cross_entropy,
     gaussian_nll,
@@ -27,12 +30,15 @@ from fastrnn.element_losses import (
     negative_binomial_nll,
     squared_error,
 )
+from fastrnn.embedding import Embedding
 from fastrnn.layers import GRU, LSTM, RNN, UGRNN
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
+from fastrnn.model import EncoderDecoder, SequenceModel
 from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
 from fastrnn.runtime import __version__, config, get_num_threads, set_num_threads, show_config
 from fastrnn.stream import Stream
+from fastrnn.training import fit
 from fastrnn.windows import streams, tbptt
 
 __all__ = [
@@ -43,8 +49,13 @@ __all__ = [
     "UGRNN",
     "Adagrad",
     "Adam",
+    "Attention",
+    "Dropout",
+    "Embedding",
+    "EncoderDecoder",
     "Linear",
     "RMSprop",
+    "SequenceModel",
     "Stream",
     "__version__",
     "binary_cross_entropy",
@@ -52,6 +63,8 @@ __all__ = [
     "clip_grad_value_",
     "config",
     "ctc_loss",
+    "decoding",
+    "fit",
     "gaussian_nll",
     "get_num_threads",
     "huber_loss",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
@@ -56,6 +57,11 @@ def count(who: str, name: str, value: Any, most: int = MOST) -> int:
     return integer(who, name, value, 1, most, "an integer >= 1")
 
 
+def token(who: str, name: str, value: Any) -> int:
+    """Return value as an int in 0..most."""
+    return integer(who, name, value, 0, MOST, "an integer >= 0")
+
+
 def number(who: str, name: str, value: Any, expected: str) -> float:
     """Return any real number but a truth value as a float: NumPy's scalars, arrays without axes, fractions."""
     value = plain(who, name, value)
@@ -74,6 +80,24 @@ def probability(who: str, name: str, value: Any) -> float:
     given = number(who, name, value, expected)
     if not 0 <= given < 1:
         raise ValueError(f"{who}: {name} is {value}; expected {expected}")
+    return given
+
+
+def share(who: str, name: str, value: Any) -> float:
+    """Return value as a float in (0, 1]."""
+    expected = "a number in (0, 1]"
+    given = number(who, name, value, expected)
+    if not 0 < given <= 1:
+        raise ValueError(f"{who}: {name} is {given}; expected {expected}")
+    return given
+
+
+def length_penalty(who: str, name: str, value: Any) -> float:
+    """Return value as a float in [0, 30]: no length to that power is beyond a float."""
+    expected = "a number in [0, 30]"
+    given = number(who, name, value, expected)
+    if not 0 <= given <= 30:
+        raise ValueError(f"{who}: {name} is {given}; expected {expected}")
     return given
 
 
@@ -152,6 +176,31 @@ def options_fit(
         raise ValueError(f"{who}: merge is {merge!r} with one direction; expected bidirectional=True, or no merge")
 
 
+def instance(who: str, name: str, value: Any, kind: type, expected: str, *, optional: bool = False) -> Any:
+    """Return value if it is of a kind, which `expected` says in words, or None where it may be left out."""
+    if isinstance(value, kind) or (optional and value is None):
+        return value
+    raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected {expected}{' or None' if optional else ''}")
+
+
+def function(who: str, name: str, value: Any, expected: str) -> Any:
+    """Return value if it can be called with what `expected` says in words."""
+    if callable(value):
+        return value
+    raise TypeError(f"{who}: {name} is {shown(value)}; expected a callable {expected}")
+
+
+def path(who: str, name: str, value: Any) -> str | None:
+    """Return the path of a file as a string, None for None."""
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike):
+        found = os.fspath(value)
+        if isinstance(found, str) and found and "\0" not in found:
+            return found
+    raise TypeError(f"{who}: {name} is {shown(value)}; expected a path, as a string or a pathlib.Path")
+
+
 def checkpoint(who: str, value: Any) -> int:
     """Return after how many steps a state is kept, -1 for "auto"."""
     if isinstance(value, str):
@@ -188,6 +237,59 @@ def dimensions(who: str, value: Any) -> tuple[int, ...]:
     shape = tuple(integer(who, f"shape[{i}]", n, 0, MOST, "an integer >= 0") for i, n in enumerate(value))
     parameter_bytes(who, {"shape": shape})
     return shape
+
+
+def count_or_none(who: str, name: str, value: Any) -> int | None:
+    """Return value as an int >= 1, or None."""
+    return None if value is None else integer(who, name, value, 1, MOST, "an integer >= 1 or None")
+
+
+def attention_sizes(who: str, kind: str, query_size: int, key_size: int, hidden_size: Any) -> None:
+    """Refuse sizes that do not go with the kind of attention."""
+    if kind == "dot" and query_size != key_size:
+        raise ValueError(
+            f"{who}: query_size is {query_size} and key_size {key_size}; expected equal ones for 'dot', or 'general'"
+        )
+    if kind != "additive" and hidden_size is not None:
+        raise ValueError(f"{who}: hidden_size is {shown(hidden_size)}; only 'additive' has one, expected None")
+
+
+def attention_lists(who: str, queries: Any, memory: Any, lengths: Any) -> None:
+    """Refuse anything but two lists alike, of sequences that say their lengths themselves."""
+    if not (isinstance(queries, list) and isinstance(memory, list)):
+        got = f"queries is a {type(queries).__name__} and memory a {type(memory).__name__}"
+        raise TypeError(f"{who}: {got}; expected two arrays or two lists")
+    if len(queries) != len(memory):
+        raise ValueError(f"{who}: queries has {len(queries)} sequences and memory {len(memory)}; expected as many")
+    if lengths is not None:
+        raise ValueError(f"{who}: lengths are given with lists, which have their own; expected None")
+
+
+def same_batch(who: str, queries: int, memory: int) -> None:
+    """Refuse batches of different sizes."""
+    if queries != memory:
+        raise ValueError(f"{who}: queries has a batch of {queries} and memory of {memory}; expected (T, B, ...) each")
+
+
+def rows_of(who: str, name: str, array: Any, expected: str, size: int, axes: int, *, dtype: DType) -> FloatArray:
+    """Return array if it has so many axes, the last of that size."""
+    given = floats(who, name, array, dtype=dtype)
+    if given.ndim != axes or given.shape[-1] != size:
+        raise ValueError(f"{who}: {name} has shape {given.shape}; expected {expected} with {expected[-2]}={size}")
+    return given
+
+
+def index_or_none(who: str, name: str, value: Any) -> int | None:
+    """Return value as an int >= 0, or None."""
+    return None if value is None else integer(who, name, value, 0, MOST, "an integer >= 0 or None")
+
+
+def padding_fits(who: str, padding_index: int | None, size: int) -> None:
+    """Refuse an index of padding that is none of 0..size-1."""
+    if padding_index is not None and padding_index >= size:
+        raise ValueError(
+            f"{who}: padding_index is {padding_index}; expected one of 0..{size - 1} (num_embeddings={size})"
+        )
 
 
 def matrix(who: str, value: Any) -> tuple[int, int]:
@@ -414,6 +516,26 @@ def index_range(who: str, name: str, array: NDArray[Any], size: int, meaning: st
             f"{who}: {name} holds index {wrong}; expected indices in 0..{size - 1} ({meaning}={size})"
         )
     return array.astype(np.int64, copy=False)
+
+
+def places(who: str, name: str, value: Any, size: int) -> IndexArray:
+    """Return a copy of an integer ndarray of any shape as C-contiguous int64, all in 0..size-1."""
+    array = np.array(integers(who, name, value), order="C")
+    if array.size and (array.min() < 0 or array.max() >= size):
+        at = tuple(map(int, np.argwhere((array < 0) | (array >= size))[0]))
+        raise IndexError(
+            f"{who}: {name} has value {array[at]} at {at[0] if len(at) == 1 else at}; expected 0..{size - 1}"
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def arrays(who: str, name: str, value: list[Any], expected: str) -> list[Any]:
+    """Return a list of arrays that is one: not empty, and no numbers."""
+    if not value or not all(isinstance(one, np.ndarray) or _is_tensor(one) for one in value):
+        raise TypeError(
+            f"{who}: {name} is the list {shown(value)}; expected an array, or a list of {expected}, one a sequence"
+        )
+    return value
 
 
 def sequence(who: str, x: Any, axes: tuple[str, str], features: int, *, dtype: DType = FLOAT32) -> NDArray[Any]:

@@ -7,16 +7,17 @@ Its files::
     model.py       recurrent layers and a linear head
     train.py       one step, its place in the text, saving and resuming;  loop.py: the training loop
     evaluate.py    loss over a text; what compressors reach
+    reach.py       how far back a gradient reaches, in a model and in fresh cells
     sample.py      drawing text
     checkpoint.py  model files (safetensors);  record.py: the training record in them
-    files.py       replacing files in one step
-    errors.py      the exception for what the user can put right
 
+Files are read and replaced by `fastrnn/archive.py` and `fastrnn/files.py`.
 Nothing here reads the command line or writes to the terminal: that is `fastrnn/cli/`.
 """
 
+from fastrnn.errors import UserError
+
 from .checkpoint import ModelFile, load
-from .errors import UserError
 from .evaluate import mean_loss
 from .model import CharacterModel
 from .sample import generate
