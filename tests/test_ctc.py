@@ -230,6 +230,15 @@ def test_padding_is_not_read():
     assert_same_arrays([dlogits], [expected[1]])
 
 
+def test_labels_may_be_of_any_integers():
+    logits, _, _ = problem(9, 2, 5, 3)
+    expected, _ = fastrnn.ctc_loss(logits, [np.array([1, 2]), np.array([3])])
+    mixed = [np.array([1, 2], np.uint64), np.array([3], np.int8)]
+    assert fastrnn.ctc_loss(logits, mixed)[0] == expected
+    padded, counts = np.array([[1, 2], [3, 9]], np.uint8), np.array([2, 1], np.uint16)
+    assert fastrnn.ctc_loss(logits, padded, target_lengths=counts)[0] == expected
+
+
 def test_labels_behind_their_length_are_not_read():
     logits, _, _ = problem(9, 2, 5, 3)
     targets = np.array([[1, 2, -7], [3, 2**40, 2**40]])
