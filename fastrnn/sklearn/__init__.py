@@ -1,0 +1,13 @@
+"""Estimators for scikit-learn over sequences of different lengths. Only who imports this needs scikit-learn.
+
+    classifier = SequenceClassifier(hidden_size=32).fit(X, y)     X a list of arrays (T_i, F)
+    classifier.predict(X), classifier.predict_proba(X), classifier.score(X, y)
+
+`fastrnn.sklearn.inputs` says which forms X may have.
+"""
+
+from fastrnn.sklearn.classifier import SequenceClassifier
+from fastrnn.sklearn.regressor import SequenceRegressor
+from fastrnn.sklearn.tagger import SequenceTagger
+
+__all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]
