@@ -7,7 +7,8 @@
 """
 
 from fastrnn.sklearn.classifier import SequenceClassifier
+from fastrnn.sklearn.forecaster import SequenceForecaster
 from fastrnn.sklearn.regressor import SequenceRegressor
 from fastrnn.sklearn.tagger import SequenceTagger
 
-__all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]
+__all__ = ["SequenceClassifier", "SequenceForecaster", "SequenceRegressor", "SequenceTagger"]

@@ -225,10 +225,15 @@ def blocks(items: list[Any]) -> Iterator[list[Any]]:
         yield items[start : start + _AT_ONCE]
 
 
-def per_step(who: str, y: Any, sequences: list[FloatArray]) -> list[NDArray[Any]]:
-    """Return y as a list of arrays (T_i,), one value a step of its sequence."""
+def required(who: str, y: Any) -> None:
+    """Refuse None, in scikit-learn's words."""
     if y is None:
         raise ValueError(f"{who}: requires y to be passed, but the target y is None")
+
+
+def per_step(who: str, y: Any, sequences: list[FloatArray]) -> list[NDArray[Any]]:
+    """Return y as a list of arrays (T_i,), one value a step of its sequence."""
+    required(who, y)
     check_consistent_length(sequences, y)
     arrays = [np.asarray(one) for one in y]
     for i, (array, sequence) in enumerate(zip(arrays, sequences, strict=True)):

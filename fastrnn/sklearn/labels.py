@@ -19,7 +19,7 @@ def numbers(who: str, labels: Labels, classes: Labels) -> NDArray[np.int64]:
     places = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
     wrong = classes[places] != labels
     if np.any(wrong):
-        raise ValueError(f"{who}: y has label {labels[wrong][0]!r}; expected one of the {len(classes)} in classes_")
+        raise ValueError(f"{who}: y has label {labels[wrong].tolist()[0]!r}; expected one of the {len(classes)} in classes_")
     return places.astype(np.int64)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import check_array, check_consistent_length
 
 import fastrnn
 from fastrnn.module import FloatArray
-from fastrnn.sklearn.base import Seeds, SequenceEstimator
+from fastrnn.sklearn.base import Seeds, SequenceEstimator, required
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -44,7 +44,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         return tags
 
     def _targets(self, y: Any, sequences: list[FloatArray], fresh: bool) -> FloatArray:
-        y = validate_data(self, y=y, multi_output=True, y_numeric=True)
+        required(type(self).__name__, y)
+        y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
         check_consistent_length(sequences, y)
         columns = y.reshape(len(y), -1).astype(np.float64)
         if fresh:
