@@ -12,7 +12,11 @@ SMALL = {"hidden_size": 16, "max_epochs": 30, "learning_rate": 0.02, "random_sta
 ESTIMATORS = [SequenceClassifier(**SMALL), SequenceRegressor(**SMALL)]
 
 # Each check that fails, with the reason.
-NOT_PASSED: dict[str, dict[str, str]] = {}
+BATCHES = "a sequence of weight 2 is in one batch, one that is there twice in two; so their fits are alike, not equal"
+NOT_PASSED = {
+    "SequenceClassifier": {"check_sample_weight_equivalence_on_dense_data": BATCHES},
+    "SequenceRegressor": {"check_sample_weight_equivalence_on_dense_data": BATCHES},
+}
 
 
 def not_passed(estimator):

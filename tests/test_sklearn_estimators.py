@@ -14,7 +14,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from fastrnn.sklearn import SequenceClassifier, SequenceForecaster, SequenceRegressor, SequenceTagger
+from fastrnn.sklearn.classifier import cross_entropy
 from fastrnn.sklearn.likelihoods import NegativeBinomial, Units
+from fastrnn.sklearn.regressor import squared_error
 
 PROBLEMS = {
     "classifier": (SequenceClassifier(**TINY), *waves()),
@@ -90,6 +92,38 @@ def test_class_weight_moves_the_decision():
     plain = SequenceClassifier(**{**TINY, "max_epochs": 2}).fit(X, y)
     balanced = clone(plain).set_params(class_weight="balanced").fit(X, y)
     assert balanced.predict_proba(X)[:, 0].mean() > 1.5 * plain.predict_proba(X)[:, 0].mean()
+
+
+@pytest.mark.parametrize("name, wrong", [("classifier", "slow"), ("regressor", 50.0)])
+def test_a_sequence_of_weight_zero_teaches_nothing(name, wrong):
+    estimator, X, y = PROBLEMS[name]
+    weights = np.where(np.arange(len(y)) < 10, 0.0, 1.0)
+    others = np.where(weights == 0, wrong, y)
+    expected, actual = (clone(estimator).fit(X, one, sample_weight=weights) for one in (y, others))
+    assert same(expected.predict(X), actual.predict(X))
+    assert not same(clone(estimator).fit(X, y).history_.train_loss, expected.history_.train_loss)
+
+
+@pytest.mark.parametrize("loss, shape", [(cross_entropy, (5,)), (squared_error, (5, 3))])
+def test_weights_of_one_change_no_loss_and_weights_scale_its_gradient(loss, shape):
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.normal(size=(5, 3)), rng.integers(0, 3, shape)
+    options = {"reduction": "sum_and_weight"}
+    plain = loss(outputs, targets if len(shape) == 1 else targets.astype(float), **options)
+    ones = loss(outputs, np.column_stack([targets, np.ones(5)]), **options)
+    for one, other in zip(plain, ones, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    weights = rng.random(5)
+    total, gradient, weight = loss(outputs, np.column_stack([targets, weights]), **options)
+    np.testing.assert_allclose(gradient, plain[1] * weights[:, None])
+    each = [loss(outputs[i : i + 1], np.column_stack([targets, weights])[i : i + 1], **options)[0] for i in range(5)]
+    np.testing.assert_allclose([total, weight], [sum(each), plain[2] / 5 * weights.sum()])
+
+
+@pytest.mark.parametrize("weights", [[-1.0, 1.0], [0.0, 0.0], [[1.0], [1.0]], [1.0], [np.nan, 1.0]], ids=str)
+def test_weights_that_cannot_be_are_refused(weights):
+    with pytest.raises(ValueError, match=r"sample_weight|inconsistent"):
+        SequenceClassifier(**TINY).fit(A, [0, 1], sample_weight=weights)
 
 
 def test_a_regressor_of_several_outputs():
@@ -242,7 +276,7 @@ def test_what_is_wrong_with_sequences_is_said(message):
 
 @pytest.mark.parametrize("lengths", [[0, 3], [1, 4], [1.0, 2.0], [1], [[1, 2]]], ids=str)
 def test_lengths_that_cannot_be_are_refused(lengths):
-    with pytest.raises(ValueError, match="lengths|inconsistent numbers"):
+    with pytest.raises(ValueError, match=r"lengths|inconsistent numbers"):
         SequenceClassifier(**TINY).fit(np.zeros((2, 3, 1)), [0, 1], lengths=lengths)
 
 

@@ -10,5 +10,14 @@ from fastrnn.sklearn.classifier import SequenceClassifier
 from fastrnn.sklearn.forecaster import SequenceForecaster
 from fastrnn.sklearn.regressor import SequenceRegressor
 from fastrnn.sklearn.tagger import SequenceTagger
+from fastrnn.sklearn.transcriber import CTCTranscriber
+from fastrnn.sklearn.transducer import SequenceTransducer
 
-__all__ = ["SequenceClassifier", "SequenceForecaster", "SequenceRegressor", "SequenceTagger"]
+__all__ = [
+    "CTCTranscriber",
+    "SequenceClassifier",
+    "SequenceForecaster",
+    "SequenceRegressor",
+    "SequenceTagger",
+    "SequenceTransducer",
+]

@@ -25,7 +25,7 @@ _AT_ONCE = 256  # sequences that are predicted in one call; bits do not depend o
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class SequenceEstimator(BaseEstimator):  # type: ignore[misc, unused-ignore]
+class SequenceEstimator(BaseEstimator):
     """Base of the estimators. Parameters are only stored by the constructor and checked by `fit`.
 
     Parameters
@@ -127,12 +127,17 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc, unused-ignore]
 
     def partial_fit(self, X: Any, y: Any, *, lengths: Any = None) -> Self:
         """Train for one epoch more, a new model if there is none. Arguments are those of `fit`."""
-        return self._train(X, y, lengths, fresh=not hasattr(self, "model_"), epochs=1, patience=None)
+        return self._one_epoch(X, y, lengths)
 
-    def _train(self, X: Any, y: Any, lengths: Any, *, fresh: bool, epochs: int, patience: int | None) -> Self:
+    def _one_epoch(self, X: Any, y: Any, lengths: Any, **more: Any) -> Self:
+        return self._train(X, y, lengths, fresh=not hasattr(self, "model_"), epochs=1, patience=None, **more)
+
+    def _train(
+        self, X: Any, y: Any, lengths: Any, *, fresh: bool, epochs: int, patience: int | None, **more: Any
+    ) -> Self:
         if fresh:
             self._check_parameters()
-        sequences, targets = self._data(X, y, lengths, fresh)
+        sequences, targets = self._data(X, y, lengths, fresh, **more)
         if fresh:
             self._random = check_random_state(self.random_state)
             self.model_ = self._build(np.random.SeedSequence(self._seed()).spawn(4))
@@ -181,14 +186,18 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc, unused-ignore]
             )
         return np.sort(order[aside:]), np.sort(order[:aside])
 
-    def _recurrent(self, features: int, seed: np.random.SeedSequence) -> Recurrent:
-        """Return the recurrent layers over sequences of so many features."""
+    @property
+    def _features(self) -> int:
+        """F of each step."""
+        return 1 if self._read_a_table else int(self.n_features_in_)
+
+    def _recurrent(self, features: int, hidden_size: int, bidirectional: bool, seed: Any) -> Recurrent:
         layers: Recurrent = getattr(fastrnn, CELLS[self.cell].name)(
             features,
-            self.hidden_size,
+            hidden_size,
             self.num_layers,
             dropout=self.dropout if self.num_layers > 1 else 0.0,  # one layer has no such place
-            bidirectional=self.bidirectional,
+            bidirectional=bidirectional,
             dtype=self.dtype,
             seed=seed,
         )
@@ -196,10 +205,9 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc, unused-ignore]
 
     def _sequence_model(self, seeds: Seeds, outputs: int, loss: Any, pool: str | None = None) -> Any:
         """Return recurrent layers with a linear head."""
-        features = 1 if self._read_a_table else self.n_features_in_
         width = self.hidden_size * (2 if self.bidirectional else 1)
         return fastrnn.SequenceModel(
-            self._recurrent(features, seeds[0]),
+            self._recurrent(self._features, self.hidden_size, self.bidirectional, seeds[0]),
             fastrnn.Linear(width, outputs, dtype=self.dtype, seed=seeds[1]),
             loss,
             dropout=self.dropout,

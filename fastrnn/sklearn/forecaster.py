@@ -79,7 +79,7 @@ class SequenceForecaster(SequenceEstimator):
         inputs, targets = [], []
         for i, (one, units) in enumerate(zip(series, self._units(series), strict=True)):
             if len(one) < 2:
-                raise ValueError(f"{type(self).__name__}: X[{i}] has 1 step; expected at least 2, to see and to predict")
+                raise ValueError(f"{type(self).__name__}: X[{i}] has 1 step; expected at least 2")
             scaled, later = self._scaled(one, units), self._law.targets(one[1:], units, self.dtype)
             for start in range(0, max(1, len(later) - self.window // 2), self.window // 2):
                 inputs.append(scaled[start : start + self.window][: len(later) - start])
@@ -93,10 +93,6 @@ class SequenceForecaster(SequenceEstimator):
     @property
     def _law(self) -> Any:
         return LIKELIHOODS[self.likelihood]
-
-    @property
-    def _features(self) -> int:
-        return 1 if self._read_a_table else int(self.n_features_in_)
 
     def _units(self, series: list[FloatArray]) -> list[Units]:
         return [self._law.units(type(self).__name__, i, one.astype(np.float64)) for i, one in enumerate(series)]

@@ -66,6 +66,16 @@ def items_of(X: Any) -> Any:
     return array if array.ndim == 3 else None
 
 
+def are_tokens(X: Any) -> bool:
+    """Whether X is strings, or sequences (T_i,) of strings or integers, not vectors."""
+    if not isinstance(X, (list, tuple, np.ndarray)) or not len(X):
+        return False
+    if isinstance(X[0], str):
+        return True
+    first = np.asarray(X[0])
+    return first.ndim == 1 and first.dtype.kind in "iuUSO"
+
+
 def _rows(estimator: BaseEstimator, table: Any, dtype: Any, reset: bool) -> list[FloatArray]:
     """Return the rows of a table, each a series of one feature."""
     if reset or getattr(estimator, "_read_a_table", False):

@@ -54,7 +54,7 @@ class Symbols:
         for i, item in enumerate(items):
             for symbol in item:
                 if symbol not in self._places:
-                    raise ValueError(f"{who}: {name}[{i}] has {symbol!r}; expected one of the fit's {len(self)} symbols")
+                    raise ValueError(f"{who}: {name}[{i}] has {symbol!r}; expected one of the {len(self)} at the fit")
 
     def decode(self, tokens: Iterable[int], first: int = 0) -> Any:
         """Return a string, or a list, of the symbols at these places plus `first`."""
@@ -77,7 +77,7 @@ def edit_distance(one: list[Any], other: list[Any]) -> int:
     return row[-1]
 
 
-def error_rate(expected: list[list[Any]], predicted: list[list[Any]]) -> float:
+def error_rate(expected: list[list[Any]], predicted: list[Any]) -> float:
     """Return the edits from predicted to expected, of all sequences together, for each expected symbol."""
-    edits = sum(map(edit_distance, expected, predicted))
+    edits = sum(edit_distance(one, list(other)) for one, other in zip(expected, predicted, strict=True))
     return edits / max(1, sum(map(len, expected)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+import fastrnn
 from fastrnn.module import FloatArray
 from fastrnn.sklearn import labels
 from fastrnn.sklearn.base import Seeds, SequenceEstimator, per_step
@@ -43,11 +45,14 @@ class SequenceTagger(SequenceEstimator):
         if fresh:
             together = np.concatenate(tags)
             self.classes_ = np.unique(together)
-            self._loss = labels.loss_of(self.class_weight, self.classes_, together, self.dtype)
+            self._class_weights = labels.weights_of(self.class_weight, self.classes_, together)
         return [labels.numbers(type(self).__name__, one, self.classes_) for one in tags]
 
     def _build(self, seeds: Seeds) -> Any:
-        return self._sequence_model(seeds, len(self.classes_), self._loss)
+        weights = None if self._class_weights is None else self._class_weights.astype(self.dtype)
+        return self._sequence_model(
+            seeds, len(self.classes_), partial(fastrnn.softmax_cross_entropy, class_weights=weights)
+        )
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> list[NDArray[np.float64]]:
         """Return for each sequence the probability of each label at each step, (T_i, V)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sklearn.utils.validation import check_consistent_length
+
 import fastrnn
 from fastrnn import decoding
 from fastrnn.module import FloatArray
@@ -44,7 +46,8 @@ class CTCTranscriber(SequenceEstimator):
 
     def _targets(self, y: Any, sequences: list[FloatArray], fresh: bool) -> list[Tokens]:
         who = type(self).__name__
-        items = sequences_of(who, "y", y, len(sequences))
+        items = sequences_of(who, "y", y)
+        check_consistent_length(sequences, items)
         if fresh:
             self.symbols_ = Symbols(items, strings=are_strings(y))
         self.symbols_.check(who, "y", items)
@@ -64,4 +67,4 @@ class CTCTranscriber(SequenceEstimator):
 
     def score(self, X: Any, y: Any, *, lengths: Any = None) -> float:
         """Return 1 - the error rate: edits from what is predicted to y, for each symbol of y."""
-        return 1 - error_rate(list(y), self.predict(X, lengths=lengths))
+        return 1 - error_rate(sequences_of(type(self).__name__, "y", y), self.predict(X, lengths=lengths))
