@@ -46,3 +46,22 @@ def objects(items):
     array = np.empty(len(items), object)
     array[:] = items
     return array
+
+
+def words(n=60, seed=0, letters="abc"):
+    """Words of 1 to 4 letters."""
+    rng = np.random.default_rng(seed)
+    return ["".join(rng.choice(list(letters), rng.integers(1, 5))) for _ in range(n)]
+
+
+def spoken(texts, seed=0, letters="abc"):
+    """Each word as vectors (T_i, 3): two or three steps a letter, then one of silence, with noise."""
+    rng = np.random.default_rng(seed)
+    steps = [np.concatenate([_letter(rng, letters.index(letter)) for letter in text]) for text in texts]
+    return [one + 0.1 * rng.normal(size=one.shape) for one in steps]
+
+
+def _letter(rng, place):
+    sound = np.zeros((rng.integers(3, 5), 3))
+    sound[:-1, place] = 1
+    return sound

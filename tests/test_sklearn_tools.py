@@ -149,6 +149,7 @@ print(search(n_jobs=1) == fastrnn.get_num_threads())
 @pytest.mark.slow
 def test_joblibs_own_limit_and_a_named_number_hold():
     script = COUNT + """
+native = lambda: 0  # joblib's limit is also that of NumPy's own threads
 with parallel_config("loky", inner_max_num_threads=2):
     print(search(n_jobs=2))
 model.set_params(num_threads=3)
