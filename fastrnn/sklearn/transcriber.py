@@ -62,8 +62,9 @@ class CTCTranscriber(SequenceEstimator):
         if self.beam_width == 1:
             found = decoding.ctc_greedy(outputs, blank=_BLANK)
         else:
-            found = decoding.ctc_beam_search(outputs, width=self.beam_width, blank=_BLANK)
-        return [self.symbols_.decode(best[0].tokens, first=_BLANK + 1) for best in found]
+            beams = decoding.ctc_beam_search(outputs, width=self.beam_width, blank=_BLANK)
+            found = [hypotheses[0].tokens for hypotheses in beams]
+        return [self.symbols_.decode(tokens, first=_BLANK + 1) for tokens in found]
 
     def score(self, X: Any, y: Any, *, lengths: Any = None) -> float:
         """Return 1 - the error rate: edits from what is predicted to y, for each symbol of y."""
