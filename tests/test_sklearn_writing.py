@@ -1,7 +1,9 @@
 """The estimators that write: strings or labels for symbols or vectors."""
 
+import copy
 import pickle
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -28,9 +30,15 @@ PROBLEMS = {
 every_problem = pytest.mark.parametrize("name", PROBLEMS)
 
 
+@cache
+def trained(name):
+    estimator, X, y = PROBLEMS[name]
+    return clone(estimator).fit(X, y)
+
+
 def fitted(name, **changes):
     estimator, X, y = PROBLEMS[name]
-    return clone(estimator).set_params(**changes).fit(X, y), X, y
+    return clone(estimator).set_params(**changes).fit(X, y) if changes else copy.deepcopy(trained(name)), X, y
 
 
 @every_problem
@@ -49,10 +57,10 @@ def test_every_attention_trains(options):
 
 
 @every_problem
-def test_one_beam_is_greedy_and_more_find_no_worse(name):
-    greedy, X, y = fitted(name, beam_width=1)
-    wide = clone(greedy).set_params(beam_width=6).fit(X, y)
-    assert greedy.score(X, y) > 0.85 and wide.score(X, y) > 0.85
+@pytest.mark.parametrize("width", [1, 6])
+def test_any_width_of_the_beam_writes(name, width):
+    estimator, X, y = fitted(name)
+    assert estimator.set_params(beam_width=width).score(X, y) > 0.85
 
 
 @every_problem
@@ -60,13 +68,13 @@ def test_labels_come_back_as_labels(name):
     estimator, X, y = PROBLEMS[name]
     numbers = [np.array([ord(letter) for letter in text]) for text in y]
     estimator = clone(estimator).fit(X, numbers)
-    assert estimator.score(X, numbers) > 0.9
-    assert "".join(map(chr, estimator.predict(X[:1])[0])) == clone(estimator).fit(X, y).predict(X[:1])[0]
+    assert ["".join(map(chr, one)) for one in estimator.predict(X)] == fitted(name)[0].predict(X)
+    assert estimator.score(X, numbers) == fitted(name)[0].score(X, y)
 
 
 def test_sources_are_strings_or_lists_or_arrays_alike():
-    expected = fitted("transducer of symbols")[0].predict(TEXTS)
-    estimator = PROBLEMS["transducer of symbols"][0]
+    expected = fitted("transducer of symbols", max_epochs=5)[0].predict(TEXTS)
+    estimator = clone(PROBLEMS["transducer of symbols"][0]).set_params(max_epochs=5)
     for X in ([list(text) for text in TEXTS], [np.array(list(text)) for text in TEXTS], objects(TEXTS)):
         assert clone(estimator).fit(X, TURNED).predict(X) == expected
 
@@ -86,12 +94,12 @@ def test_results_are_no_longer_than_they_may_be():
 def test_the_same_random_state_gives_the_same_bits_and_files_keep_them(name):
     one, X, y = fitted(name, max_epochs=3)
     other = fitted(name, max_epochs=3)[0]
-    copy = pickle.loads(pickle.dumps(one))
+    read = pickle.loads(pickle.dumps(one))
     for module, own in one.model_.modules.items():
-        for another in (other, copy):
+        for another in (other, read):
             np.testing.assert_array_equal(own.flat_params, another.model_.modules[module].flat_params)
-    assert one.predict(X) == other.predict(X) == copy.predict(X)
-    assert copy.partial_fit(X, y).predict(X) == one.partial_fit(X, y).predict(X)
+    assert one.predict(X) == other.predict(X) == read.predict(X)
+    assert read.partial_fit(X, y).predict(X) == one.partial_fit(X, y).predict(X)
 
 
 def test_searches_and_splitters_take_words_and_vectors():
@@ -158,6 +166,6 @@ def test_error_rates_count_all_sequences_together():
 
 def test_symbols_are_numbers_and_back():
     symbols = Symbols([list("banana"), list("c")], strings=True)
-    assert symbols.values == ["a", "b", "c"] and len(symbols) == 3
-    assert [one.tolist() for one in symbols.encode([list("cab"), list("x")], first=1)] == [[3, 1, 2], [4]]
+    assert symbols.values == ["a", "b", "c", "n"] and len(symbols) == 4
+    assert [one.tolist() for one in symbols.encode([list("cab"), list("x")], first=1)] == [[3, 1, 2], [5]]
     assert symbols.decode([3, 1, 2], first=1) == "cab"

@@ -203,7 +203,7 @@ class SequenceEstimator(BaseEstimator):
         )
         return layers
 
-    def _sequence_model(self, seeds: Seeds, outputs: int, loss: Any, pool: str | None = None) -> Any:
+    def _sequence_model(self, seeds: Seeds, outputs: int, loss: Any, pool: Any = None) -> Any:
         """Return recurrent layers with a linear head."""
         width = self.hidden_size * (2 if self.bidirectional else 1)
         return fastrnn.SequenceModel(
