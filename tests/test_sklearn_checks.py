@@ -8,7 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastrnn.sklearn import SequenceClassifier, SequenceRegressor
 
-SMALL = {"hidden_size": 16, "max_epochs": 30, "learning_rate": 0.02, "random_state": 0}
+SMALL = {"hidden_size": 16, "max_epochs": 30, "learning_rate": 0.03, "batch_size": 64, "random_state": 0}
 ESTIMATORS = [SequenceClassifier(**SMALL), SequenceRegressor(**SMALL)]
 
 # Each check that fails, with the reason.

@@ -14,6 +14,7 @@ from scipy.special import expit, ndtri
 from scipy.stats import nbinom
 
 import fastrnn
+from fastrnn.element_losses import FLOOR
 from fastrnn.module import FloatArray
 
 
@@ -51,7 +52,7 @@ class Gaussian:
     def quantile(outputs: FloatArray, share: FloatArray, units: Units) -> FloatArray:
         """The value (..., F) that a `share` of the distribution is below."""
         mean, raw = np.split(outputs.astype(np.float64), 2, axis=-1)
-        value: FloatArray = units.origin + units.size * (mean + softplus(raw) * ndtri(share))
+        value: FloatArray = units.origin + units.size * (mean + (softplus(raw) + FLOOR) * ndtri(share))
         return value
 
 
@@ -81,7 +82,7 @@ class NegativeBinomial:
             return total, np.split(gradient, ends), *weight
         counts, size = np.split(np.asarray(targets), 2, axis=-1)
         factors = np.concatenate([size, 1 / np.sqrt(size)], axis=-1)
-        value = factors * softplus(outputs)
+        value = np.maximum(factors * softplus(outputs), np.finfo(outputs.dtype).tiny)
         raw = value + np.log(-np.expm1(-value))  # whose softplus is value
         total, gradient, *weight = fastrnn.negative_binomial_nll(raw, counts, **options)
         return total, gradient * factors * expit(outputs) / expit(raw), *weight
@@ -90,7 +91,7 @@ class NegativeBinomial:
     def quantile(outputs: FloatArray, share: FloatArray, units: Units) -> FloatArray:
         """The count (..., F) that a `share` of the distribution is below."""
         mean, alpha = np.split(softplus(outputs.astype(np.float64)), 2, axis=-1)
-        mean, alpha = mean * units.size, alpha / np.sqrt(units.size)
+        mean, alpha = mean * units.size + FLOOR, alpha / np.sqrt(units.size) + FLOOR
         value: NDArray[np.float64] = nbinom.ppf(share, 1 / alpha, 1 / (1 + alpha * mean))
         return value
 
