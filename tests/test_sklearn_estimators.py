@@ -74,6 +74,9 @@ def test_partial_fit_goes_on(name):
     estimator = clone(estimator)
     losses = [estimator.partial_fit(X, y).history_.train_loss[0] for _ in range(10)]
     assert losses[-1] < losses[0] and estimator.n_iter_ == 10
+    before = estimator.model_.state_dict()
+    estimator.set_params(learning_rate=0.0).partial_fit(X, y)  # it goes on with the rate of now
+    assert all(np.array_equal(before[key], value) for key, value in estimator.model_.state_dict().items())
 
 
 def test_partial_fit_knows_classes_that_come_later():

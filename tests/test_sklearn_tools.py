@@ -169,3 +169,17 @@ with parallel_config("multiprocessing"):
     print(search(n_jobs=2))
 """
     assert output(script, **FREE) == "1"
+
+
+# ------------------------------------------------------------------------------------------ real data
+
+
+@pytest.mark.slow
+def test_speakers_are_known_by_their_vowels():
+    """JapaneseVowels: nine speakers, 12 coefficients, 7 to 29 steps."""
+    datasets = pytest.importorskip("aeon.datasets")
+    (X, y), (others, expected) = (datasets.load_japanese_vowels(split=split) for split in ("train", "test"))
+    X, others = ([one.T for one in some] for some in (X, others))
+    classifier = SequenceClassifier(hidden_size=32, bidirectional=True, max_epochs=30, random_state=0)
+    assert cross_val_score(classifier, X, y, cv=3, n_jobs=2).mean() > 0.88
+    assert classifier.fit(X, y).score(others, expected) > 0.94

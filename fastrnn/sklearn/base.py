@@ -141,8 +141,9 @@ class SequenceEstimator(BaseEstimator):
         if fresh:
             self._random = check_random_state(self.random_state)
             self.model_ = self._build(np.random.SeedSequence(self._seed()).spawn(4))
-            self._optimizer = fastrnn.Adam(list(self.model_.modules.values()), lr=self.learning_rate)
+            self._optimizer = fastrnn.Adam(list(self.model_.modules.values()))
             self.n_iter_ = 0
+        self._optimizer.lr = self.learning_rate
         kept, aside = self._split(len(sequences), patience)
         self.history_ = fastrnn.fit(
             self.model_,

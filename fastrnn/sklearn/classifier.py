@@ -23,14 +23,14 @@ from fastrnn.sklearn.weighted import WeightedEstimator, Weights
 class SequenceClassifier(ClassifierMixin, WeightedEstimator):
     """Classify whole sequences: recurrent layers, their outputs pooled over time, a linear head, softmax.
 
+    It has the parameters of `fastrnn.sklearn.base.SequenceEstimator` and these.
+
     Parameters
     ----------
     pool : {"mean", "last"}
         What the head sees of a sequence: the mean of the outputs over its steps, or the last state.
     class_weight : dict, "balanced" or None
         Weight of each class in the loss; "balanced" by the labels of `fit`, or of the first `partial_fit`.
-    **
-        The others are those of `fastrnn.sklearn.base.SequenceEstimator`.
 
     Attributes
     ----------

@@ -25,6 +25,8 @@ class SequenceForecaster(SequenceEstimator):
     X is a list of N series (T_i, F) or (T_i,), of any lengths and sizes: each is seen in its own units. There is no y.
     The paths are drawn from shares of the distribution that the fit has settled, so a forecast is the same each time.
 
+    It has the parameters of `fastrnn.sklearn.base.SequenceEstimator`, of which bidirectional must be False, and these.
+
     Parameters
     ----------
     horizon : int
@@ -37,8 +39,6 @@ class SequenceForecaster(SequenceEstimator):
         Paths of a forecast.
     period : int
         Of the seasonal naive forecast that `score` compares with: 1 repeats the last value, 12 the same month's.
-    **
-        The others are those of `fastrnn.sklearn.base.SequenceEstimator`, without bidirectional.
     """
 
     horizon: int = 1

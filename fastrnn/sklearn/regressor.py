@@ -23,12 +23,12 @@ class SequenceRegressor(RegressorMixin, WeightedEstimator):
     The model learns y with mean 0 and deviation 1; what it predicts is scaled back. `partial_fit` keeps the mean and
     the deviation of its first call.
 
+    It has the parameters of `fastrnn.sklearn.base.SequenceEstimator` and these.
+
     Parameters
     ----------
     pool : {"mean", "last"}
         What the head sees of a sequence: the mean of the outputs over its steps, or the last state.
-    **
-        The others are those of `fastrnn.sklearn.base.SequenceEstimator`.
 
     Attributes
     ----------

@@ -20,12 +20,12 @@ from fastrnn.sklearn.base import Seeds, SequenceEstimator, per_step
 class SequenceTagger(SequenceEstimator):
     """Label every step of a sequence: recurrent layers, a linear head, softmax. y is a list of N arrays (T_i,).
 
+    It has the parameters of `fastrnn.sklearn.base.SequenceEstimator` and these.
+
     Parameters
     ----------
     class_weight : dict, "balanced" or None
         Weight of each label in the loss.
-    **
-        The others are those of `fastrnn.sklearn.base.SequenceEstimator`.
 
     Attributes
     ----------

@@ -23,12 +23,12 @@ class CTCTranscriber(SequenceEstimator):
     y is a list of N strings, or of N sequences of labels; each needs no more symbols than X has steps, and a step
     between two equal ones. What is predicted has the form of y.
 
+    It has the parameters of `fastrnn.sklearn.base.SequenceEstimator` and these.
+
     Parameters
     ----------
     beam_width : int
         Prefixes that the search keeps; 1 takes the best symbol of each step.
-    **
-        The others are those of `fastrnn.sklearn.base.SequenceEstimator`.
 
     Attributes
     ----------

@@ -26,6 +26,8 @@ class SequenceTransducer(SequenceEstimator):
     vectors in any form of `fastrnn.sklearn.inputs`; y is a list of N strings, or of N sequences of labels. What is
     predicted has the form of y. Symbols of X that the fit has not seen are all read as one that it has never trained.
 
+    It has the parameters of `fastrnn.sklearn.base.SequenceEstimator`, bidirectional of the encoder, and these.
+
     Parameters
     ----------
     attention : {"dot", "general", "additive"} or None
@@ -37,8 +39,6 @@ class SequenceTransducer(SequenceEstimator):
     max_length : int or None
         Longest result; None for twice the longest y of the fit.
     label_smoothing : float in [0, 1)
-    **
-        The others are those of `fastrnn.sklearn.base.SequenceEstimator`. bidirectional is of the encoder.
 
     Attributes
     ----------
