@@ -47,11 +47,6 @@ class SequenceForecaster(SequenceEstimator):
     samples: int = 100
     period: int = 1
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False  # scikit-learn's checks expect one result for each row
-        return tags
-
     # ------------------------------------------------------------------------------------- training
 
     def fit(self, X: Any, y: None = None, *, lengths: Any = None) -> Self:
@@ -79,7 +74,8 @@ class SequenceForecaster(SequenceEstimator):
         inputs, targets = [], []
         for i, (one, units) in enumerate(zip(series, self._units(series), strict=True)):
             if len(one) < 2:
-                raise ValueError(f"{type(self).__name__}: X[{i}] has 1 step; expected at least 2")
+                table = " of a table with 1 feature(s)" if self._read_a_table else ""
+                raise ValueError(f"{type(self).__name__}: X[{i}]{table} has 1 step; expected at least 2")
             scaled, later = self._scaled(one, units), self._law.targets(one[1:], units, self.dtype)
             for start in range(0, max(1, len(later) - self.window // 2), self.window // 2):
                 inputs.append(scaled[start : start + self.window][: len(later) - start])
