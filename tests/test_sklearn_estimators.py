@@ -221,6 +221,27 @@ def test_probabilities_and_labels_agree():
 # --------------------------------------------------------------------------------------- forecasts
 
 
+def test_forecasts_follow_the_units_of_their_series():
+    estimator, X, _ = fitted("forecaster")
+    expected = estimator.predict(X)
+    np.testing.assert_allclose(estimator.predict([1000 * one for one in X]), 1000 * expected, rtol=1e-3)
+    np.testing.assert_allclose(estimator.predict([one + 7 for one in X[:1]]), expected[:1] + 7, rtol=1e-3)
+    assert estimator.predict(X, 7).shape == (len(X), 7, 1)
+
+
+def test_a_perfect_forecast_scores_one_and_one_of_a_steps_error_zero():
+    estimator, X, _ = fitted("forecaster", period=1)
+    X = [np.cumsum(np.ones((20, 1)), axis=0)] * 3  # whose last value is wrong by one each step
+    assert estimator.score(X, estimator.predict(X)) == 1
+    assert estimator.score(X, estimator.predict(X) + 1) == pytest.approx(0)
+
+
+def test_several_features_are_forecast_together():
+    X = [np.concatenate([one, -one], axis=1) for one in seasons()]
+    estimator = SequenceForecaster(**{**TINY, "max_epochs": 60}, horizon=3, period=4).fit(X)
+    assert estimator.predict(X).shape == (len(X), 3, 2) and estimator.score(X) > 0
+
+
 def test_intervals_hold_as_much_as_they_say():
     X = seasons(40)
     estimator = SequenceForecaster(**{**TINY, "max_epochs": 40}, horizon=4).fit(X)
@@ -266,6 +287,8 @@ ERRORS = {
     "SequenceClassifier: X[0] contains NaN or infinity in float32": ([np.full((2, 2), np.nan), A[1]], [0, 1]),
     "SequenceClassifier: X[0] has dtype <U1; expected numbers": ([np.array([["a"]]), A[1]], [0, 1]),
     "SequenceClassifier: X has no sequences; expected at least 1": (np.zeros((0, 3, 2)), []),
+    "Expected 2D array, got 1D array instead": ([1.0, 2.0], [0, 1]),
+    "Expected 2D array, got scalar array instead": (3.0, [0]),
     "inconsistent numbers of samples: [2, 3]": (A, [0, 1, 2]),
     "y should be a 1d array": (A, None),
 }
@@ -302,6 +325,16 @@ def test_lengths_go_with_a_padded_array_alone(X):
 def test_parameters_are_checked_at_the_fit(changes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         SequenceForecaster(**{**TINY, **changes}).fit(seasons())
+
+
+def test_what_a_fit_has_settled_is_kept_to():
+    estimator, X, y = fitted("regressor", max_epochs=1)
+    with pytest.raises(ValueError, match=re.escape("SequenceRegressor: y has 2 outputs; expected 1, as at the fit")):
+        estimator.partial_fit(X, np.stack([y, y], axis=1))
+    with pytest.raises(ValueError, match=re.escape("X[0] has 3 features; expected 2, as at the fit")):
+        estimator.predict([np.zeros((4, 3))])
+    with pytest.raises(ValueError, match=re.escape("n_samples=1 leaves none to train on with patience")):
+        estimator.set_params(patience=1).fit(X[:1], y[:1])
 
 
 def test_labels_must_fit_their_sequences():

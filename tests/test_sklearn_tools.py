@@ -8,6 +8,7 @@ from sequence_problems import TINY, objects, seasons, signs, sums, waves
 pytest.importorskip("sklearn")
 
 import sklearn
+from joblib import Parallel, delayed, parallel_config
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_val_predict, cross_val_score
@@ -15,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from fastrnn.sklearn import SequenceClassifier, SequenceForecaster, SequenceRegressor, SequenceTagger
+from fastrnn.sklearn.threads import allowed
 
 FORMS = {"list": list, "objects": objects}
 every_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -134,7 +136,14 @@ def test_processes_times_threads_are_no_more_than_cores(own):
     assert found <= most
 
 
+def test_a_worker_that_is_a_thread_is_allowed_one_unless_a_number_is_named():
+    with parallel_config("threading"):
+        assert Parallel(n_jobs=2)(delayed(allowed)(n) for n in (None, 4)) == [1, 4]
+    assert allowed(None) is None and allowed(4) == 4
+
+
 @linux_only
+@pytest.mark.slow
 def test_threads_as_workers_have_one_thread_each():
     script = COUNT + """
 before = native()

@@ -138,6 +138,10 @@ def test_later_data_must_be_of_the_kind_of_the_fit():
         symbols.predict(spoken(TEXTS))
     with pytest.raises(TypeError, match="X has symbols; expected vectors"):
         vectors.predict(TEXTS)
+    with pytest.raises(ValueError, match=re.escape("lengths go with X (N, T, F); expected none with symbols")):
+        symbols.predict(["ab"], lengths=[1])
+    with pytest.raises(TypeError, match="X is one string; expected a list of strings"):
+        symbols.predict("ab")
     with pytest.raises(ValueError, match=re.escape("y[1] has 'z'; expected one of the 3 at the fit")):
         symbols.partial_fit(["a", "b"], ["A", "z"])
 

@@ -93,7 +93,7 @@ class SequenceTransducer(SequenceEstimator):
             return self._sequences(X, lengths, reset=fresh)
         if lengths is not None:
             raise ValueError(f"{who}: lengths go with X (N, T, F); expected none with symbols")
-        if not are_tokens(X):
+        if not are_tokens(X) and not isinstance(X, str):
             raise TypeError(f"{who}: X has vectors; expected sequences of symbols, as at the fit")
         items = sequences_of(who, "X", X)
         if empty := [i for i, item in enumerate(items) if not item]:
