@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from fresh import output
 from sequence_problems import TINY, objects, seasons, signs, sums, waves
 
 pytest.importorskip("sklearn")
@@ -279,6 +280,21 @@ def test_what_came_after_may_be_given_to_score():
 
 
 # ------------------------------------------------------------------------------------------- errors
+
+
+def test_a_missing_scikit_learn_is_said():
+    script = """
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "sklearn" else find(name, *rest)
+try:
+    import fastrnn.sklearn
+except ImportError as error:
+    print(error)
+"""
+    message = "fastrnn.sklearn: the package scikit-learn is missing; expected `pip install 'fastrnn[sklearn]'`"
+    assert output(script) == message
+
 
 A = [np.zeros((3, 2)), np.ones((4, 2))]
 ERRORS = {

@@ -6,6 +6,13 @@
 `fastrnn.sklearn.inputs` says which forms X may have.
 """
 
+from importlib.util import find_spec as _find_spec
+
+if _find_spec("sklearn") is None:
+    raise ImportError(
+        "fastrnn.sklearn: the package scikit-learn is missing; expected `pip install 'fastrnn[sklearn]'`"
+    )
+
 from fastrnn.sklearn.classifier import SequenceClassifier
 from fastrnn.sklearn.forecaster import SequenceForecaster
 from fastrnn.sklearn.regressor import SequenceRegressor

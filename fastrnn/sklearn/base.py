@@ -223,7 +223,7 @@ class SequenceEstimator(BaseEstimator):
 
     def _outputs(self, X: Any, lengths: Any) -> list[FloatArray]:
         """Return the model's outputs of every sequence."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         run = partial(self.model_, num_threads=threads.allowed(self.num_threads))
         return [one for some in blocks(self._sequences(X, lengths)) for one in run(some)]
 

@@ -21,14 +21,15 @@ from fastrnn.sklearn.weighted import WeightedEstimator, Weights
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SequenceClassifier(ClassifierMixin, WeightedEstimator):
-    """Classify whole sequences: recurrent layers, their outputs pooled over time, a linear head, softmax.
+    """Classify whole sequences: recurrent layers, pooled over time, a linear head, softmax.
 
     It has the parameters of `fastrnn.sklearn.base.SequenceEstimator` and these.
 
     Parameters
     ----------
-    pool : {"mean", "last"}
-        What the head sees of a sequence: the mean of the outputs over its steps, or the last state.
+    pool : {"last", "mean"}
+        What the head sees of a sequence: the last state, of both directions if there are two, or the mean of the
+        outputs over its steps.
     class_weight : dict, "balanced" or None
         Weight of each class in the loss; "balanced" by the labels of `fit`, or of the first `partial_fit`.
 

@@ -116,7 +116,7 @@ class SequenceForecaster(SequenceEstimator):
 
     def sample(self, X: Any, horizon: int | None = None, *, lengths: Any = None) -> Forecast:
         """Return the paths, (samples, N, horizon, F)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         return self._paths(self._sequences(X, lengths), self.horizon if horizon is None else horizon)
 
     def _paths(self, series: list[FloatArray], horizon: int) -> Forecast:
@@ -161,7 +161,7 @@ class SequenceForecaster(SequenceEstimator):
         within the history, here the mean over all series and features. A history that repeats exactly counts with the
         least error that can be told from zero.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         histories, after = self._sequences(X, lengths), y
         if y is None:
             histories, after = self._held_out(histories)

@@ -27,8 +27,9 @@ class SequenceRegressor(RegressorMixin, WeightedEstimator):
 
     Parameters
     ----------
-    pool : {"mean", "last"}
-        What the head sees of a sequence: the mean of the outputs over its steps, or the last state.
+    pool : {"last", "mean"}
+        What the head sees of a sequence: the last state, of both directions if there are two, or the mean of the
+        outputs over its steps.
 
     Attributes
     ----------

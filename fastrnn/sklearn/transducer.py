@@ -128,7 +128,7 @@ class SequenceTransducer(SequenceEstimator):
 
     def predict(self, X: Any, *, lengths: Any = None) -> list[Any]:
         """Return the best result that beam search finds for each sequence: N strings, or lists of labels."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         found = [tokens for some in blocks(self._sources(X, lengths)) for tokens in self._decoded(some)]
         return [self.symbols_.decode(tokens[tokens < len(self.symbols_)]) for tokens in found]  # not the end
 

@@ -21,11 +21,12 @@ class WeightedEstimator(SequenceEstimator):
 
     Parameters
     ----------
-    pool : {"mean", "last"}
-        What the head sees of a sequence: the mean of the outputs over its steps, or the last state.
+    pool : {"last", "mean"}
+        What the head sees of a sequence: the last state, of both directions if there are two, or the mean of the
+        outputs over its steps.
     """
 
-    pool: str = "mean"
+    pool: str = "last"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> Self:
         """Train a new model.
