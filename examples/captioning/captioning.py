@@ -29,7 +29,7 @@ def faces():
     """Each face's font and its characters; the first face is the one of the test."""
     for name in FACES:
         path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
-        yield ImageFont.truetype(path, 18), set(map(chr, FT2Font(path).get_charmap()))
+        yield ImageFont.truetype(path, 18), set(map(chr, FT2Font(str(path)).get_charmap()))
 
 
 def picture(character, font, right=0, down=0):
@@ -98,9 +98,8 @@ def linear(images, known, names):
 
 def steps(image, rng=None):
     """What the network reads: each row beside the column of its number; in training some bands are blank."""
-    image = image.copy()
     if rng is not None and rng.random() < 0.4:  # so that an accent is seen without its letter, and the other way round
-        start = rng.integers(-4, SIDE - 4)
+        image, start = image.copy(), rng.integers(-4, SIDE - 4)
         image[max(0, start) : start + rng.integers(6, 15)] = 0
     return np.concatenate([image, image.T], axis=1)
 

@@ -92,7 +92,7 @@ def steps(font, sign, tokens):
     return np.column_stack([np.eye(TOKENS)[tokens], pen(tokens).T / 10, same]).astype(np.float32)
 
 
-def letters(axes, epochs=70):
+def letters(axes, epochs=60):
     data, rng = glyphs(), np.random.default_rng(0)
     rng.shuffle(data)  # the first 64 are the test
     inputs, targets = [steps(*one)[:-1] for one in data], [one[2][1:] for one in data]
