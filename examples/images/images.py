@@ -50,7 +50,7 @@ def one_hots(digits):
 
 
 def digits(axes, epochs=20):
-    data = load_digits().data.astype(np.int64)  # 8 x 8 pixels of 0 to 16; the last fifth are by other writers
+    data = load_digits().data.astype(np.int64)  # 8 x 8 pixels of 0 to 16; the last fifth is the test
     test, known, shown = data[1437:], np.repeat(np.arange(len(data)) < 1437, 64), slice(1437, 1717, 20)
     model = fastrnn.SequenceModel(fastrnn.GRU(50, 128, seed=0), fastrnn.Linear(128, 17, seed=1), dropout=0.5, seed=2)
     fit(model, one_hots(data[:1437]), list(data[:1437]), epochs, 32)
