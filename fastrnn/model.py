@@ -248,4 +248,4 @@ class EncoderDecoder(Model):
         """Return the best tokens for each input: see `decoding.beam_search`, also for options, `length` among them."""
         step, state = partial(self.step, num_threads=num_threads), self.begin(inputs, num_threads=num_threads)
         found = decoding.beam_search(step, state, self.start, end=self.end, **options)
-        return [hypotheses[0].tokens for hypotheses in found]
+        return [one[0].tokens for one in found]
