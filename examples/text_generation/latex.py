@@ -4,8 +4,7 @@ import re
 import subprocess
 
 # The book's own names for its own things; `lcode` shows LaTeX as it is typed. What LaTeX does not know does nothing.
-PREAMBLE = r"""\documentclass{book}
-\usepackage{verbatim}
+PREAMBLE = r"""\documentclass{book}\usepackage{verbatim}
 \newenvironment{lcode}{\verbatim}{\endverbatim}
 \newcommand*\cmd[1]{\texttt{\string#1}}
 \newcommand\known[1]{\ifcsname#1\endcsname\else\typeout{unknown: #1}\expandafter\def\csname#1\endcsname{}\fi}
@@ -27,15 +26,15 @@ def document(body):
 
 def compiled(text, path):
     """Make a PDF beside `path` and count the repairs: where pdflatex stops, that line or the last before it goes."""
-    lines = re.sub(r"(?<!\\)%.*", "", text).splitlines()  # comments go unread
+    lines = whole = re.sub(r"(?<!\\)%.*", "", text).splitlines()  # comments go unread
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", path.name]
-    count = len(lines)
     while True:
         source, first = document("\n".join(lines))
         path.write_text(source, "utf-8")
         said = subprocess.run(command, cwd=path.parent, capture_output=True, timeout=60).stdout.decode(errors="replace")
         if "Output written on" in said:
-            return {"lines": count, "taken out": count - len(lines), "unknown": said.count("unknown:")}
+            return {"lines": len(whole), "taken out": len(whole) - len(lines), "unknown": said.count("unknown:")}
         place = re.search(r"on input line (\d+) ended by|" + re.escape(path.name) + r":(\d+):", said)
         last = min(int(place[1] or place[2]) - first + 1, len(lines)) if place else len(lines)
-        lines = "\n".join(lines[:last]).rstrip().split("\n")[:-1] + lines[last:]
+        last = max(place for place in range(last) if lines[place].strip())
+        lines = lines[:last] + lines[last + 1 :]
