@@ -233,7 +233,7 @@ def beam_search(
         As for `greedy`. A hypothesis that has not ended after `length` symbols counts as it is.
     width : int
         1 finds what `greedy` does.
-    length_penalty : float >= 0
+    length_penalty : float in [0, 30]
         0 ranks by the log probability, which favours the short.
 
     Returns
@@ -247,7 +247,7 @@ def beam_search(
     who = "beam_search"
     end, length, tokens = _checked(who, state, start, end, length)
     width = _check.count(who, "width", width)
-    penalty = _check.positive(who, "length_penalty", length_penalty, zero=True, dtype=_check.FLOAT64)
+    penalty = _check.length_penalty(who, "length_penalty", length_penalty)
     beams = [_Beam(width, length, end, partial(_penalty, alpha=penalty)) for _ in tokens]
     lively = list(beams)
     for _ in range(length):
@@ -503,13 +503,14 @@ def _checked(who: str, state: State, start: Any, end: Any, length: Any) -> tuple
     tokens = _check.array_of(who, "start", start, "an integer or (N,) integers")
     if tokens.dtype.kind not in "iu" or tokens.ndim > 1:
         raise TypeError(f"{who}: start is {_check.shown(start)}; expected an integer or (N,) integers")
+    tokens = _check.places(who, "start", tokens, _check.MOST + 1)
     N = _rows_of(who, state)
     if tokens.ndim == 0:
         tokens = np.full(1 if N is None else N, tokens)
     if not len(tokens) or N not in (None, len(tokens)):
         of = "" if N is None else f" for the {N} of the state"
         raise ValueError(f"{who}: start has {len(tokens)} symbols{of}; expected one for each sequence, at least one")
-    return end, length, tokens.astype(np.int64)
+    return end, length, tokens
 
 
 def _arrays_of(state: State) -> list[Any]:

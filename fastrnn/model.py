@@ -2,15 +2,13 @@
 
     SequenceModel     [embedding] -> recurrent -> [pool] -> dropout -> head -> loss
     EncoderDecoder    encoder -> final state -> decoder -> [attention over the encoder] -> dropout -> head -> loss
-
-Both take lists of sequences of any lengths; `fastrnn.fit` trains either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +24,6 @@ from fastrnn.pooling import Bridge, Pool, between, joined, padded, stacked
 from fastrnn.trainable import Model
 
 Array = NDArray[Any]
-Loss = Callable[..., Any]
 
 
 class SequenceModel(Model):
@@ -38,23 +35,23 @@ class SequenceModel(Model):
     head : Linear
         From the recurrent outputs, or what `pool` makes of them, to what `loss` takes.
     loss : callable (outputs, targets, *, reduction, num_threads), one of `fastrnn.losses` or like them
-        With `functools.partial` for its options.
     embedding : Embedding, optional
         In front of the recurrent layers, which else take vectors, or integers as one-hots.
-    dropout : float in [0, 1)
-        Of what the head takes, in training alone.
+    dropout : float in [0, 1) of what the head takes, in training
     pool : {None, "last", "mean"}
         What the head takes: the outputs at each step; the final states of the last layer, both directions side by side;
         or the mean of the outputs over a sequence's steps.
     seed : int, numpy.random.SeedSequence or None
-        Of dropout's masks.
     """
+
+    LAYERS: ClassVar = {"embedding": Embedding, "recurrent": Recurrent, "head": Linear}
+    OPTIONAL: ClassVar = ("embedding",)
 
     def __init__(
         self,
         recurrent: Recurrent,
         head: Linear,
-        loss: Loss = softmax_cross_entropy,
+        loss: Callable[..., Any] = softmax_cross_entropy,
         *,
         embedding: Embedding | None = None,
         dropout: float = 0.0,
@@ -62,7 +59,8 @@ class SequenceModel(Model):
         seed: int | np.random.SeedSequence | None = None,
     ) -> None:
         super().__init__({"embedding": embedding, "recurrent": recurrent, "head": head}, dropout, seed)
-        self.recurrent, self.head, self.embedding, self.loss = recurrent, head, embedding, loss
+        self.recurrent, self.head, self.embedding = recurrent, head, embedding
+        self.loss = _check.function(self._who, "loss", loss, "(outputs, targets, *, reduction, num_threads)")
         self._pool = Pool(self._who, recurrent, pool)
         if head.in_features != self._pool.width:
             raise ValueError(f"{self._who}: head takes {head.in_features} features; expected {self._pool.width}")
@@ -92,12 +90,6 @@ class SequenceModel(Model):
         dx, _ = self.recurrent.backward(ran, dy, dstate, num_threads=num_threads)
         return dx if self.embedding is None else self.embedding.backward(embedded, dx)
 
-    def _train(self, inputs: Any, targets: Any, num_threads: int | None) -> tuple[Any, Any]:
-        return self.forward(inputs, num_threads=num_threads)
-
-    def _infer(self, inputs: Any, targets: Any, num_threads: int | None) -> Any:
-        return self(inputs, num_threads=num_threads)
-
     def _loss(self, outputs: Any, targets: Any, num_threads: int | None) -> Any:
         targets = targets if isinstance(outputs, list) else stacked(targets, self.dtype)
         return self.loss(outputs, targets, reduction="sum_and_weight", num_threads=num_threads)
@@ -116,7 +108,7 @@ class SequenceModel(Model):
 class EncoderDecoder(Model):
     """Reads a sequence and writes another: the decoder begins with the encoder's final state (Sutskever et al., 2014).
 
-    With attention, the head takes [context; h], or tanh(combine([context; h])) (Luong, Pham and Manning, 2015).
+    With attention the head takes [context; h], or tanh(combine([context; h])) (Luong, Pham and Manning, 2015).
 
     Parameters
     ----------
@@ -127,14 +119,18 @@ class EncoderDecoder(Model):
     start, end : int
         Tokens before and after each target.
     attention : Attention, optional
-        Of the decoder's outputs over the encoder's.
     combine : Linear, optional
     source_embedding, target_embedding : Embedding, optional
     dropout : float in [0, 1)
-        Of what the head takes, in training alone.
     label_smoothing : float in [0, 1)
     seed : int, numpy.random.SeedSequence or None
     """
+
+    LAYERS: ClassVar = {
+        "source_embedding": Embedding, "encoder": Recurrent, "target_embedding": Embedding, "decoder": Recurrent,
+        "attention": Attention, "combine": Linear, "head": Linear,
+    }  # fmt: skip
+    OPTIONAL: ClassVar = ("source_embedding", "target_embedding", "attention", "combine")
 
     def __init__(
         self,
@@ -157,8 +153,9 @@ class EncoderDecoder(Model):
         super().__init__({**before, **after}, dropout, seed)
         self.encoder, self.decoder, self.head, self.attention, self.combine = encoder, decoder, head, attention, combine
         self.source_embedding, self.target_embedding = source_embedding, target_embedding
-        self.start, self.end = start, end
-        self.loss: Loss = partial(softmax_cross_entropy, label_smoothing=label_smoothing)
+        self.start, self.end = (_check.token(self._who, *named) for named in (("start", start), ("end", end)))
+        smoothing = _check.probability(self._who, "label_smoothing", label_smoothing)
+        self.loss = partial(softmax_cross_entropy, label_smoothing=smoothing)
         self._bridge = Bridge(self._who, encoder, decoder)
         if combine is not None and attention is None:
             raise ValueError(f"{self._who}: combine is given without attention; expected both or neither")
@@ -205,9 +202,9 @@ class EncoderDecoder(Model):
             dy = dqueries + dy
         dx, dstate = self.decoder.backward(wrote, dy, num_threads=num_threads)
         if self.target_embedding is not None:
-            self.target_embedding.backward(target, dx)
+            self.target_embedding.backward(target, joined(dx))
         dx, _ = self.encoder.backward(read, dmemory, self._bridge.backward(dstate), num_threads=num_threads)
-        return dx if self.source_embedding is None else self.source_embedding.backward(source, dx)
+        return dx if self.source_embedding is None else self.source_embedding.backward(source, joined(dx))
 
     def _train(self, inputs: Any, targets: Any, num_threads: int | None) -> tuple[Any, Any]:
         return self.forward(inputs, targets, num_threads=num_threads)
@@ -221,11 +218,14 @@ class EncoderDecoder(Model):
         return self.loss(logits, following, lengths=lengths, reduction="sum_and_weight", num_threads=num_threads)
 
     def begin(self, inputs: Any, *, num_threads: int | None = None) -> Any:
-        """The state in which the decoder begins after reading inputs, for `step` and `fastrnn.decoding`."""
+        """The state in which the decoder begins, for `step` and `fastrnn.decoding`."""
         x, lengths = padded(inputs)
         x = x if self.source_embedding is None else self.source_embedding(x)
         memory, state = self.encoder(x, lengths=lengths, num_threads=num_threads)
-        return (self._bridge(state), memory, lengths[None]) if self.attention is not None else (self._bridge(state),)
+        if self.attention is None:
+            return (self._bridge(state),)
+        keys = self.attention.keys(memory, num_threads=num_threads)
+        return (self._bridge(state), memory, lengths[None], *([] if keys is None else [keys]))
 
     def step(self, tokens: Array, state: Any) -> tuple[FloatArray, Any]:
         """One step of the decoder: logits (N, V) of what follows tokens (N,), and the state after them."""
@@ -237,7 +237,9 @@ class EncoderDecoder(Model):
         x = tokens if self.target_embedding is None else self.target_embedding(tokens)
         rows, after = self.decoder(x, state[0], num_threads=num_threads)
         if self.attention is not None:
-            context, _ = self.attention(rows, state[1], state[2][0], num_threads=num_threads)
+            memory, lengths, *keys = state[1:]
+            known = {"keys": keys[0]} if keys else {}
+            context, _ = self.attention(rows, memory, lengths[0], **known, num_threads=num_threads)
             rows = np.concatenate((context, rows), axis=-1)
             rows = rows if self.combine is None else np.tanh(self.combine(rows, num_threads=num_threads))
         return self.head(rows, num_threads=num_threads), (after, *state[1:])
@@ -245,4 +247,4 @@ class EncoderDecoder(Model):
     def decode(self, inputs: Any, *, length: int, **options: Any) -> list[NDArray[np.int64]]:
         """Return the best tokens for each input, at most `length`: see `decoding.beam_search`, also for options."""
         found = decoding.beam_search(self.step, self.begin(inputs), self.start, end=self.end, length=length, **options)
-        return [hypotheses[0].tokens for hypotheses in found]
+        return [one[0].tokens for one in found]

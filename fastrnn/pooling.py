@@ -42,7 +42,8 @@ def between(who: str, targets: Any, before: list[int], after: list[int]) -> list
     """Tokens (S_i,) of each target with others before and after them."""
     found = []
     for index, target in enumerate(targets):
-        tokens = _check.integers(who, f"targets[{index}]", np.asarray(target)) if len(target) else []
+        given = np.asarray(target)
+        tokens = _check.integers(who, f"targets[{index}]", given) if given.size else np.zeros(0, np.int64)
         found.append(np.concatenate((before, tokens, after)).astype(np.int64))
     return found
 
@@ -70,7 +71,7 @@ class Pool:
         side_by_side = layer.merge == "concat" or kind == "last"
         self.width = (layer.proj_size or _widths(layer)[-1]) * (self._directions if side_by_side else 1)
 
-    def __call__(self, y: Any, state: Any) -> Array:
+    def __call__(self, y: Any, state: Any) -> Any:
         """(N, width) rows or (T, B, width) of all steps, or (B, width)."""
         if self._kind == "last":
             top = self._top(state)
@@ -96,7 +97,7 @@ class Pool:
             return [np.broadcast_to(d / d.dtype.type(max(1, len(one))), one.shape) for d, one in each], None
         return np.broadcast_to(drows / drows.dtype.type(len(y)), y.shape), None
 
-    def _top(self, state: Any) -> Array:
+    def _top(self, state: Any) -> Any:
         """h of the last layer (directions, B, width of one)."""
         h = state[0] if isinstance(state, tuple) else state
         return h[-1] if isinstance(h, list) else h[-self._directions :]

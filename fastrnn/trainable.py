@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,9 +22,16 @@ class Model:
         In the order in which an optimiser takes them.
     """
 
-    def __init__(self, modules: Mapping[str, Module | None], dropout: float, seed: Any) -> None:
-        self.modules = {name: module for name, module in modules.items() if module is not None}
-        self._dropout = Dropout(dropout, seed=seed)
+    LAYERS: ClassVar[dict[str, type[Module]]]
+    OPTIONAL: ClassVar[tuple[str, ...]]
+
+    def __init__(self, modules: Mapping[str, Any], dropout: float, seed: Any) -> None:
+        for name, kind in self.LAYERS.items():
+            optional = name in self.OPTIONAL
+            _check.instance(self._who, name, modules[name], kind, f"a layer, {kind.__name__}", optional=optional)
+        self.modules = {name: modules[name] for name in self.LAYERS if modules[name] is not None}
+        self._dropout = Dropout(_check.dropout(self._who, "dropout", dropout))
+        self._dropout.rng = _check.generator(self._who, seed)
         self.dtype = next(iter(self.modules.values())).dtype
         for name, module in self.modules.items():
             if module.dtype != self.dtype:
@@ -51,9 +58,9 @@ class Model:
 
     def reseed(self, *key: int) -> None:
         """Begin dropout's random numbers anew from a key, so that a step's masks depend on nothing before it."""
-        parts = [part for part in (*self.modules.values(), self._dropout) if getattr(part, "rng", None) is not None]
+        parts: list[Any] = [part for part in (*self.modules.values(), self._dropout) if hasattr(part, "rng")]
         for index, part in enumerate(parts):
-            part.rng = np.random.default_rng([*key, index])  # type: ignore[attr-defined]
+            part.rng = np.random.default_rng([*key, index])
 
     def state_dict(self) -> dict[str, FloatArray]:
         """Return copies of all parameters, named `recurrent.weight_ih_l0` and so on."""
@@ -97,17 +104,25 @@ class Model:
         loss, _, weight = self._loss(self._infer(inputs, targets, num_threads), targets, num_threads)
         return loss, weight
 
+    def __call__(self, inputs: Any, *, num_threads: int | None = None) -> Any:
+        """Return the outputs, without dropout."""
+        raise NotImplementedError
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Return the outputs, with dropout, and the tape that `backward` needs."""
+        raise NotImplementedError
+
     def backward(self, tape: Any, doutputs: Any, *, num_threads: int | None = None) -> Any:
         """Add to the gradients of all layers and use the tape up."""
         raise NotImplementedError
 
     def _train(self, inputs: Any, targets: Any, num_threads: int | None) -> tuple[Any, Any]:
         """Outputs with dropout, and the tape."""
-        raise NotImplementedError
+        return self.forward(inputs, num_threads=num_threads)
 
     def _infer(self, inputs: Any, targets: Any, num_threads: int | None) -> Any:
         """Outputs without dropout."""
-        raise NotImplementedError
+        return self(inputs, num_threads=num_threads)
 
     def _loss(self, outputs: Any, targets: Any, num_threads: int | None) -> Any:
         """Summed loss, its gradient by the outputs, and the weight."""

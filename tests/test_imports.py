@@ -23,7 +23,7 @@ ROOMS = {
     "reference/": ["reference/"],
     OTHERS: ["_core/", "_check.py", "cells.py", OTHERS],
     "__init__.py": ["_command.py", "training/", OTHERS],
-    "training/": ["training/", OTHERS],
+    "training/": ["_check.py", "training/", OTHERS],
     "torch/": ["_core/", "torch/", OTHERS],
     "charlm/": ["charlm/", "__init__.py", "cells.py", OTHERS],
     "bench/": ["bench/", "charlm/__init__.py", "reference/", "__init__.py", "cells.py", OTHERS],

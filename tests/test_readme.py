@@ -38,7 +38,8 @@ def test_every_command_line_parses():
             if not joined and Path(name).name == "fastrnn":
                 commands.append(arguments)
                 build_parser().parse_args(arguments)
-    assert {arguments[0] for arguments in commands} == {"train", "sample", "eval", "info", "convert", "bench"}
+    names = {"train", "sample", "eval", "inspect", "info", "convert", "bench"}
+    assert {arguments[0] for arguments in commands} == names
 
 
 def test_every_line_that_sets_up_makes_its_own_environment():

@@ -129,14 +129,16 @@ def load(path: AnyPath, settings: Mapping[str, Any], model: Tensors, optimizer: 
         _compare(run["settings"], settings)
         numbers = _mapping("optimizer", run["optimizer"], {k for k in optimizer if not _is_array(optimizer[k])})
         return Saved(
-            dict(settings),
-            *(_count(name, run[name]) for name in ("epoch", "step", "place")),
-            _real("rate", run["rate"]),
-            _history(run["history"], run["stopped"]),
-            Tally(**_numbers("tally", run["tally"], Tally)),
-            _group(tensors, "model"),
-            _group(tensors, "best"),
-            {**{name: _real(name, value) for name, value in numbers.items()}, **_group(tensors, "optimizer")},
+            settings=dict(settings),
+            epoch=_count("epoch", run["epoch"]),
+            step=_count("step", run["step"]),
+            place=_count("place", run["place"]),
+            rate=_real("rate", run["rate"]),
+            history=_history(run["history"], run["stopped"]),
+            tally=Tally(**_numbers("tally", run["tally"], Tally)),
+            model=_group(tensors, "model"),
+            best=_group(tensors, "best"),
+            optimizer={**{k: _real(k, value) for k, value in numbers.items()}, **_group(tensors, "optimizer")},
         )
 
 

@@ -20,5 +20,5 @@ def fingerprint(*data: tuple[Sequence[Any], Sequence[Any]] | None) -> str:
                 if array.dtype == object:
                     raise TypeError("fit: an item is an array of objects; expected numbers where there is a checkpoint")
                 total.update(f"{array.dtype.str}{array.shape};".encode())
-                total.update(array.reshape(-1).view(np.uint8) if array.size else b"")
+                total.update(array.reshape(-1).view(np.uint8).data)
     return total.hexdigest()

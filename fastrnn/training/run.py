@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastrnn.errors import UserError
 from fastrnn.optim import Optimizer
@@ -23,6 +23,16 @@ from .schedules import Factor
 from .step import Done, Stepper
 
 Data = tuple[Sequence[Any], Sequence[Any]]
+
+
+class Place(NamedTuple):
+    """Where a run is written: the files, and after how many steps besides each epoch's end."""
+
+    checkpoint: str | None
+    resume: bool
+    save_every: int | None
+    log: str | None
+
 
 _CALLBACK = "a callback stopped the run"
 
@@ -57,7 +67,8 @@ class Run:
         self._data, self._validation, self._schedule, self._settings = data, validation, schedule, settings
         self._callbacks, self._ranks, self._threads = callbacks, ranks, num_threads
         self._lengths = lengths_of(data[0])
-        self._place, self._tally, self._best, self._stop = 0, Tally(), {}, False
+        self._place, self._tally, self._stop = 0, Tally(), False
+        self._best: files.Tensors = {}
         self._rate = optimizer.lr
         self._stepper = Stepper(model, optimizer, data, settings["clip_norm"], settings["seed"], ranks, num_threads)
         self._checkpoint: AnyPath | None = None
@@ -70,14 +81,16 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
-        batches = math.ceil(len(self._lengths) / self._settings["batch_size"])
-        return math.ceil(batches / self._settings["together"])
+        size: int = self._settings["batch_size"]
+        together: int = self._settings["together"]
+        batches = math.ceil(len(self._lengths) / size)
+        return math.ceil(batches / together)
 
     # ------------------------------------------------------------------------------------ beginning
 
-    def open(self, checkpoint: AnyPath | None, resume: bool, save_every: int | None, log: AnyPath | None) -> None:
+    def open(self, place: Place) -> None:
         """Begin, or go on from a checkpoint; every rank with the weights of rank 0."""
-        self._save_every = save_every
+        checkpoint, resume, self._save_every, log = place
         if checkpoint is not None:
             self._settings["data"] = fingerprint(self._data, self._validation)
         self._ranks.first(lambda: None if checkpoint is None else _may_write(checkpoint, resume))

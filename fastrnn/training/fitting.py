@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+import numpy as np
 
 from fastrnn import _check, runtime
 from fastrnn.optim import Adam, Optimizer
@@ -14,7 +16,7 @@ from fastrnn.words import AnyPath
 from .callbacks import Callback
 from .history import History
 from .ranks import Alone, Ranks
-from .run import Data, Run
+from .run import Data, Place, Run
 from .schedules import Factor, Schedule
 
 MakeOptimizer = Callable[[Any], Optimizer]
@@ -35,7 +37,7 @@ def fit(
     bucket: bool = True,
     patience: int | None = None,
     seed: int = 0,
-    callbacks: Iterable[Callback] = (),
+    callbacks: Sequence[Callback] = (),
     log: AnyPath | None = None,
     progress: bool = False,
     checkpoint: AnyPath | None = None,
@@ -71,7 +73,7 @@ def fit(
         Epochs without a better loss (of the validation, or else of the training) after which the run ends.
     seed : int
         Of the order and of dropout: the layers' own generators are set from it. The same seed gives the same bits.
-    callbacks : iterable of Callback
+    callbacks : list of Callback
     log : path, optional
         A file with a line for each epoch: JSON lines, or CSV if the name ends in .csv.
     progress : bool
@@ -104,32 +106,41 @@ def fit(
         An argument is out of its range, or inputs and targets do not go together. Nothing has changed.
     """
     who = "fit"
-    ranks = Alone() if comm is None else Ranks(comm, _check.flag(who, "ordered", ordered))
+    model, ranks = _model(who, model), _ranks(who, comm, ordered)
+    settings = {
+        "batch_size": _check.count(who, "batch_size", batch_size),
+        "together": _check.count(who, "accumulate", accumulate) * ranks.size,
+        "bucket": _check.flag(who, "bucket", bucket),
+        "clip_norm": None if clip_norm is None else _check.positive(who, "clip_norm", clip_norm),
+        "patience": None if patience is None else _check.count(who, "patience", patience),
+        "seed": _check.integer(who, "seed", seed, 0, _check.MOST, "an integer >= 0"),
+        "schedule": _name(who, schedule),
+    }
+    epochs = _check.count(who, "epochs", epochs)
+    place = Place(
+        checkpoint=_check.path(who, "checkpoint", checkpoint),
+        resume=_check.flag(who, "resume", resume),
+        save_every=None if save_every is None else _check.count(who, "save_every", save_every),
+        log=_check.path(who, "log", log),
+    )
+    if (place.resume or place.save_every) and checkpoint is None:
+        raise ValueError(f"{who}: checkpoint is None beside resume or save_every; expected a path")
+    shown = _check.flag(who, "progress", progress)
+    runtime.resolve(who, num_threads)
+    data = _data(who, ("inputs", inputs), ("targets", targets))
     run = Run(
-        model=_model(who, model),
-        data=_data(who, "inputs", (inputs, targets)),
-        validation=None if validation is None else _data(who, "validation", validation),
+        model=model,
+        data=data,
+        validation=None if validation is None else _validation(who, validation),
         optimizer=_optimizer(who, model, optimizer),
         schedule=schedule,
-        settings={
-            "batch_size": _check.count(who, "batch_size", batch_size),
-            "together": _check.count(who, "accumulate", accumulate) * ranks.size,
-            "bucket": _check.flag(who, "bucket", bucket),
-            "clip_norm": None if clip_norm is None else _check.positive(who, "clip_norm", clip_norm),
-            "patience": None if patience is None else _check.count(who, "patience", patience),
-            "seed": _check.integer(who, "seed", seed, 0, 2**63, "an integer >= 0"),
-            "schedule": _name(schedule),
-        },
-        callbacks=list(callbacks),
+        settings=settings,
+        callbacks=_callbacks(who, callbacks),
         ranks=ranks,
-        num_threads=runtime.resolve(who, num_threads) or None,
+        num_threads=num_threads,
     )
-    epochs = _check.count(who, "epochs", epochs)
-    save_every = None if save_every is None else _check.count(who, "save_every", save_every)
-    if (resume or save_every) and checkpoint is None:
-        raise ValueError(f"{who}: resume or save_every is given without a checkpoint; expected its path")
-    run.open(checkpoint, _check.flag(who, "resume", resume), save_every, log)
-    with _bar(progress and ranks.rank == 0, run, epochs) as bar:
+    run.open(place)
+    with _bar(shown and ranks.rank == 0, run, epochs) as bar:
         return run.go(epochs, bar)
 
 
@@ -139,26 +150,53 @@ def _model(who: str, model: Any) -> Model:
     return model
 
 
-def _data(who: str, name: str, data: Any) -> Data:
-    if not isinstance(data, tuple) or len(data) != 2:
-        raise TypeError(f"{who}: {name} is {_check.shown(data)}; expected a pair (inputs, targets)")
-    sizes = [len(one) for one in data]
-    if sizes[0] != sizes[1] or not sizes[0]:
-        raise ValueError(f"{who}: {name} has {sizes[0]} sequences and {sizes[1]} targets; expected as many, and some")
-    return data
+def _data(who: str, inputs: tuple[str, Any], targets: tuple[str, Any]) -> Data:
+    for name, items in (inputs, targets):
+        listed = isinstance(items, Sequence) and not isinstance(items, (str, bytes))
+        if not listed and not (isinstance(items, np.ndarray) and items.ndim):
+            raise TypeError(f"{who}: {name} is {_check.shown(items)}; expected a list of an item for each sequence")
+    (_, given), (name, other) = inputs, targets
+    if len(given) != len(other) or not len(given):
+        raise ValueError(f"{who}: {name} has {len(other)} items; expected {max(1, len(given))}, as {inputs[0]} has")
+    return given, other
+
+
+def _validation(who: str, given: Any) -> Data:
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise TypeError(f"{who}: validation is {_check.shown(given)}; expected a pair (inputs, targets)")
+    return _data(who, ("validation[0]", given[0]), ("validation[1]", given[1]))
+
+
+def _ranks(who: str, comm: Any, ordered: Any) -> Alone:
+    ordered = _check.flag(who, "ordered", ordered)
+    if comm is None:
+        return Alone()
+    if not hasattr(comm, "Get_rank") or not hasattr(comm, "Allreduce"):
+        raise TypeError(f"{who}: comm is {_check.shown(comm)}; expected a communicator of mpi4py (MPI.COMM_WORLD)")
+    return Ranks(comm, ordered)
+
+
+def _callbacks(who: str, given: Any) -> list[Callback]:
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, Callback) for one in given):
+        raise TypeError(f"{who}: callbacks is {_check.shown(given)}; expected a list of fastrnn.training.Callback")
+    return list(given)
 
 
 def _optimizer(who: str, model: Model, given: Any) -> Optimizer:
     if isinstance(given, Optimizer):
         return given
+    if given is not None:
+        _check.function(who, "optimizer", given, "(modules) -> Optimizer, as fastrnn.Adam is, or an Optimizer")
     made = Adam(list(model.modules.values())) if given is None else given(list(model.modules.values()))
     if not isinstance(made, Optimizer):
         raise TypeError(f"{who}: optimizer made a {type(made).__name__}; expected one of fastrnn's optimisers")
     return made
 
 
-def _name(schedule: Any) -> str | None:
+def _name(who: str, schedule: Any) -> str | None:
     """What tells a schedule from another one, in a checkpoint."""
+    if schedule is not None:
+        _check.function(who, "schedule", schedule, "(epoch, losses) -> factor, or None")
     if schedule is None or isinstance(schedule, Schedule):
         return None if schedule is None else repr(schedule)
     return str(getattr(schedule, "__qualname__", type(schedule).__qualname__))
