@@ -297,7 +297,7 @@ class Recurrent(Module):
 
         Parameters
         ----------
-        x, state, lengths, mask, reset, zero_output_for_mask, num_threads
+        x, state, lengths, mask, reset
             As in a call.
         checkpoint : int, "auto" or None
             For very long sequences: keep the state only at every so many steps, or a few more, and compute what lies
@@ -305,6 +305,8 @@ class Recurrent(Module):
             least memory, about the square root of T.
         reusable : bool
             Whether the tape serves for several backward runs: each copies the gates, which one run uses up.
+        zero_output_for_mask, num_threads
+            As in a call.
 
         Returns
         -------

@@ -21,7 +21,7 @@ class LinearTape(tape.Tape[FloatArray]):
 
 
 class Linear(Module):
-    """y = x W^T + b over the last axis.
+    """A linear layer, y = x W^T + b over the last axis.
 
     Parameters
     ----------

@@ -95,8 +95,8 @@ def run_node(
     device : str
     outputs_info : sequence of (dtype, shape), optional
         Not needed: outputs have the dtypes and shapes that they come with.
-    opset_version : int, optional
-        Whose rules hold; the newest of 7 to 25 unless another is given.
+    **kwargs
+        Only opset_version : int, whose rules hold; the newest of 7 to 25 unless another is given.
     """
     opset = kwargs.pop("opset_version", NEWEST)
     _no_options("run_node", kwargs)

@@ -92,9 +92,9 @@ def read(path: AnyPath, **assume: Any) -> Model:
     ----------
     path : path
     **assume
-        order="body,head" says that these are all layers, and follow each other so. The others are what files of some
-        formats do not say: nonlinearity="relu", merge="sum", reset_after=False, forget_bias=1.0,
+        What files of some formats do not say: nonlinearity="relu", merge="sum", reset_after=False, forget_bias=1.0,
         recurrent_activation="sigmoid", linear="decoder,head". Each format has its own; another one's is an error.
+        order="body,head", of any format, says that these are all layers, and follow each other so.
 
     Returns
     -------

@@ -36,7 +36,7 @@ class Model:
     format : str
         Name of the format it was read from.
     notes : dict
-        What the file says that is no layer, for `fastrnn info`. `NAME.activation` is what follows the layer NAME;
+        What the file says that is no layer, for ``fastrnn info``. `NAME.activation` is what follows the layer NAME;
         `NAME.return_sequences` and `NAME.mask_zero` are there where Keras's layer has the option that is not plain.
     rest : dict
         Tensors of layers that fastrnn has not (a convolution, say), by their names in the file. `convert` refuses a

@@ -31,7 +31,10 @@ def recognise(path: str | PathLike[str], head: bytes) -> bool:
 
 
 def read(path: str | PathLike[str]) -> Model:
-    """The layers of the model in a file; `fastrnn.convert.onnx.reading.read` has the rules.
+    """The layers of the model in a file, in the order of its nodes.
+
+    Each RNN, GRU or LSTM node is a layer. MatMul with a constant matrix is a Linear, with the bias that an Add behind
+    it adds; so is Gemm. Gather from a constant matrix is an Embedding. What else the graph does is in the notes.
 
     Raises
     ------
