@@ -500,7 +500,15 @@ class Recurrent(Module):
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def stream(self, batch_size: int = 1, *, num_threads: int = 1) -> Stream:
-        """Return a `Stream` that runs these layers one time step a call and keeps the state."""
+        """Return a `Stream` that runs these layers one time step a call and keeps the state.
+
+        Parameters
+        ----------
+        batch_size : int
+            B, sequences side by side.
+        num_threads : int
+            At most so many threads a step.
+        """
         return Stream(self, batch_size, num_threads)
 
     # ------------------------------------------------------------------------------------------- export
@@ -667,6 +675,8 @@ class GRU(Recurrent):
 
         Parameters
         ----------
+        state_dict, strict
+            As there.
         blend : {"torch", "cho"}
             "cho" for weights of h' = (1-z)*h + z*n: since s(-a) = 1 - s(a), the rows of z are negated.
         """

@@ -62,7 +62,12 @@ class Model:
                 yield Row(layer.sources.get(name, ""), layer.full_name(name), np.shape(array))
 
     def put_in_order(self, names: list[str]) -> None:
-        """Make the model a chain of its layers in this order; ValueError unless the names are theirs."""
+        """Make the model a chain of its layers in this order; ValueError unless the names are theirs.
+
+        Parameters
+        ----------
+        names : list of str
+        """
         layers = {layer.name: layer for layer in self.layers}
         if sorted(names) != sorted(layers):
             raise ValueError(f"order is {','.join(names)!r}; expected all of {', '.join(layers)}")
