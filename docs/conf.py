@@ -30,7 +30,13 @@ if os.environ.get("FASTRNN_DOCS_LINKS"):  # links into other projects' pages: th
 # A page about an optional package is left out where that is not installed.
 PAGES_THAT_NEED = {"api/torch": "torch", "api/sklearn": "sklearn"}
 exclude_patterns = [page + ".rst" for page, package in PAGES_THAT_NEED.items() if find_spec(package) is None]
-suppress_warnings = ["toc.excluded"] if exclude_patterns else []
+nitpicky = not exclude_patterns  # links to what is left out lead nowhere
+
+# An application's page is its README.
+APPLICATIONS = ("text_generation", "translation", "speech", "images", "captioning", "action", "tracking")
+EXAMPLES = Path(__file__).parent.parent / "examples"
+exclude_patterns += [f"gallery/{name}.md" for name in APPLICATIONS if not (EXAMPLES / name / "README.md").exists()]
+suppress_warnings = ["toc.excluded", "toc.not_readable"] if exclude_patterns else []
 
 # Files of the repository that a page shows as a whole: a link to such a file is a link to its page.
 SHOWN = {
@@ -42,11 +48,11 @@ SHOWN = {
     "examples/pretrained/README.md": "gallery/pretrained",
     "src/README.md": "internals/kernels",
 }
+SHOWN |= {f"examples/{name}/README.md": f"gallery/{name}" for name in APPLICATIONS}
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 default_role = "obj"
-nitpicky = not exclude_patterns
 nitpick_ignore_regex = [(r"py:.*", r"(?!fastrnn).*")]  # names of NumPy, of arguments, of formulas
 
 autodoc_typehints = "none"  # numpydoc shows what the docstrings say, with shapes and units
