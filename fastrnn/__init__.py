@@ -18,7 +18,10 @@ if _find_spec("fastrnn._core.kernels") is None:
         "another folder, or after `pip install -e .` in this one"
     )
 
+from fastrnn.attention import Attention
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
+from fastrnn.dropout import Dropout
+from fastrnn.embedding import Embedding
 from fastrnn.layers import GRU, LSTM, RNN, UGRNN
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
@@ -35,6 +38,9 @@ __all__ = [
     "UGRNN",
     "Adagrad",
     "Adam",
+    "Attention",
+    "Dropout",
+    "Embedding",
     "Linear",
     "RMSprop",
     "Stream",

@@ -190,6 +190,59 @@ def dimensions(who: str, value: Any) -> tuple[int, ...]:
     return shape
 
 
+def count_or_none(who: str, name: str, value: Any) -> int | None:
+    """Return value as an int >= 1, or None."""
+    return None if value is None else integer(who, name, value, 1, MOST, "an integer >= 1 or None")
+
+
+def attention_sizes(who: str, kind: str, query_size: int, key_size: int, hidden_size: Any) -> None:
+    """Refuse sizes that do not go with the kind of attention."""
+    if kind == "dot" and query_size != key_size:
+        raise ValueError(
+            f"{who}: query_size is {query_size} and key_size {key_size}; expected equal ones for 'dot', or 'general'"
+        )
+    if kind != "additive" and hidden_size is not None:
+        raise ValueError(f"{who}: hidden_size is {shown(hidden_size)}; only 'additive' has one, expected None")
+
+
+def attention_lists(who: str, queries: Any, memory: Any, lengths: Any) -> None:
+    """Refuse anything but two lists alike, of sequences that say their lengths themselves."""
+    if not (isinstance(queries, list) and isinstance(memory, list)):
+        name, got = ("memory", memory) if isinstance(queries, list) else ("queries", queries)
+        raise TypeError(f"{who}: {name} is a {type(got).__name__} beside a list; expected two arrays or two lists")
+    if len(queries) != len(memory):
+        raise ValueError(f"{who}: queries has {len(queries)} sequences and memory {len(memory)}; expected as many")
+    if lengths is not None:
+        raise ValueError(f"{who}: lengths are given with lists, which have their own; expected None")
+
+
+def same_batch(who: str, queries: int, memory: int) -> None:
+    """Refuse batches of different sizes."""
+    if queries != memory:
+        raise ValueError(f"{who}: queries has a batch of {queries} and memory of {memory}; expected (T, B, ...) each")
+
+
+def rows_of(who: str, name: str, array: Any, expected: str, size: int, axes: int, *, dtype: DType) -> FloatArray:
+    """Return array if it has so many axes, the last of that size."""
+    given = floats(who, name, array, dtype=dtype)
+    if given.ndim != axes or given.shape[-1] != size:
+        raise ValueError(f"{who}: {name} has shape {given.shape}; expected {expected} with {expected[-2]}={size}")
+    return given
+
+
+def index_or_none(who: str, name: str, value: Any) -> int | None:
+    """Return value as an int >= 0, or None."""
+    return None if value is None else integer(who, name, value, 0, MOST, "an integer >= 0 or None")
+
+
+def padding_fits(who: str, padding_index: int | None, size: int) -> None:
+    """Refuse an index of padding that is none of 0..size-1."""
+    if padding_index is not None and padding_index >= size:
+        raise ValueError(
+            f"{who}: padding_index is {padding_index}; expected one of 0..{size - 1} (num_embeddings={size})"
+        )
+
+
 def matrix(who: str, value: Any) -> tuple[int, int]:
     """Return the shape of a matrix that is not empty."""
     shape = dimensions(who, value)
@@ -414,6 +467,26 @@ def index_range(who: str, name: str, array: NDArray[Any], size: int, meaning: st
             f"{who}: {name} holds index {wrong}; expected indices in 0..{size - 1} ({meaning}={size})"
         )
     return array.astype(np.int64, copy=False)
+
+
+def places(who: str, name: str, value: Any, size: int) -> IndexArray:
+    """Return a copy of an integer ndarray of any shape as C-contiguous int64, all in 0..size-1."""
+    array = np.array(integers(who, name, value), order="C")
+    wrong = np.argwhere((array < 0) | (array >= size))
+    if len(wrong):
+        at = tuple(map(int, wrong[0]))
+        raise IndexError(
+            f"{who}: {name} has value {array[at]} at {at[0] if len(at) == 1 else at}; expected 0..{size - 1}"
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def arrays(who: str, name: str, value: list[Any], expected: str) -> list[Any]:
+    """Return a list of arrays that is one: not empty, and no numbers."""
+    if not value or not all(isinstance(one, np.ndarray) or _is_tensor(one) for one in value):
+        got = "empty" if not value else shown(value)
+        raise TypeError(f"{who}: {name} is a list, {got}; expected an array, or a list of {expected}, one a sequence")
+    return value
 
 
 def sequence(who: str, x: Any, axes: tuple[str, str], features: int, *, dtype: DType = FLOAT32) -> NDArray[Any]:

@@ -94,6 +94,13 @@ typedef struct {
     ptrdiff_t c_row, c_group, edge;
 } fr_product;
 
+/* A query and the keys that it is to be scored with: v . tanh(query + key s), A numbers each. */
+typedef struct {
+    ptrdiff_t A, count;          /* count keys, */
+    const void *query, *keys, *v;
+    ptrdiff_t key_row;           /* so many elements apart */
+} fr_additive;
+
 typedef struct {
     const char *name;
     int size;                        /* bytes of an element: 4 float, 8 double */
@@ -126,6 +133,14 @@ typedef struct {
 
     void (*tanh)(ptrdiff_t n, const void *x, void *y);
     void (*sigmoid)(ptrdiff_t n, const void *x, void *y);
+
+    void (*softmax)(ptrdiff_t n, const void *x, void *y);                  /* y may be x */
+    /* dx for p = softmax(x) and the gradient dp, which may be dx. */
+    void (*softmax_backward)(ptrdiff_t n, const void *p, const void *dp, void *dx);
+
+    /* The scores of all keys; and what their gradients add to those of the query, the keys (key_row apart) and v. */
+    void (*additive_scores)(const fr_additive *of, void *scores);
+    void (*additive_backward)(const fr_additive *of, const void *dscores, void *dquery, void *dkeys, void *dv);
 
     /* Loops that measure the processor: chains of multiply-adds, `probe_flops` a round; n elements read, n a multiple of
      * `probe_block`. What they return keeps the compiler from leaving them out. */

@@ -7,6 +7,7 @@
 #include "product/tile.inc.h"
 #include "product/product.inc.h"
 #include "elementwise.inc.h"
+#include "attention.inc.h"
 #include "probe.inc.h"
 #include "cells/cell.inc.h"
 #include "cells/rnn.inc.h"
@@ -34,6 +35,10 @@ const fr_kernels FR_TABLE = {
     .dropout = dropout,
     .tanh = tanh_array,
     .sigmoid = sigmoid_array,
+    .softmax = softmax,
+    .softmax_backward = softmax_backward,
+    .additive_scores = additive_scores,
+    .additive_backward = additive_backward,
     .probe_flops = 2.0 * CHAINS * VL,
     .probe_block = READ_SUMS * VL,
     .probe_multiply_add = probe_multiply_add,

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from fastrnn.charlm import CharacterModel, Settings, Trainer, Vocabulary, checkpoint, files
+from fastrnn import files
+from fastrnn.charlm import CharacterModel, Settings, Trainer, Vocabulary, checkpoint
 from fastrnn.cli import main
 
 TEXT = "she sells sea shells by the sea shore; the shells she sells are sea shells.\n" * 20

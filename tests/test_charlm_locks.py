@@ -17,7 +17,8 @@ from charlm_tools import (
     train,
 )
 
-from fastrnn.charlm import files, load
+from fastrnn import files
+from fastrnn.charlm import load
 from fastrnn.cli.lock import held, lock_path
 
 

@@ -15,6 +15,7 @@ import pytest
 from charlm_tools import TEXT, trained
 from safetensors.numpy import save as pack
 
+from fastrnn import archive
 from fastrnn.charlm import Trainer, UserError, checkpoint, load
 from fastrnn.charlm.record import Report, TrainingRecord
 from fastrnn.charlm.train import resumable
@@ -144,7 +145,7 @@ def on_purpose(content, rng):
         metadata[key] = mutated_json(metadata[key], rng)
     kind = rng.integers(3)
     if kind == 0:
-        metadata["sha256"] = checkpoint._digest(tensors, metadata)
+        metadata["sha256"] = archive.digest(tensors, metadata)
     elif kind == 1:
         metadata["version"] = "1"
         metadata["sha256"] = checkpoint._digest_1(tensors)

@@ -18,7 +18,8 @@ from charlm_tools import (
     train,
 )
 
-from fastrnn.charlm import checkpoint, files, load
+from fastrnn import files
+from fastrnn.charlm import checkpoint, load
 from fastrnn.charlm.record import Report
 from fastrnn.cli import main, paths
 from fastrnn.cli.log import append_to_log, log_path

@@ -21,9 +21,9 @@ from charlm_tools import TEXT, run, save_model, tiny_options
 from safetensors.numpy import save as safetensors_bytes
 
 from fastrnn.charlm import load
-from fastrnn.charlm.errors import UserError
 from fastrnn.cli import reading
 from fastrnn.cli.reading import read_texts
+from fastrnn.errors import UserError
 
 RICH = "naïve Ω 日本 🙂\r\n" * 50
 

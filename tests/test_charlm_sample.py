@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from charlm_tools import TEXT, save_model, trained
 
-from fastrnn.charlm.errors import UserError
 from fastrnn.charlm.sample import default_prime, draw, generate, probabilities
 from fastrnn.charlm.text import Vocabulary
+from fastrnn.errors import UserError
 
 
 def plain_probabilities(logits, temperature, top_k, top_p):

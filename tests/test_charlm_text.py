@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fastrnn.charlm import text as module
-from fastrnn.charlm.errors import UserError
-from fastrnn.charlm.text import UnknownCharacterError, Vocabulary, default_text, fingerprint, listed, shown
+from fastrnn.charlm.text import UnknownCharacterError, Vocabulary, default_text, fingerprint
+from fastrnn.errors import UserError
+from fastrnn.words import listed, shown
 
 RICH = "naïve Ω 日本 🙂 e\u0301\r\n\0"
 

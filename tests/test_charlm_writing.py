@@ -18,7 +18,8 @@ from charlm_tools import (
     train,
 )
 
-from fastrnn.charlm import files, load
+from fastrnn import files
+from fastrnn.charlm import load
 from fastrnn.charlm.record import Report
 from fastrnn.cli import log, main, paths
 from fastrnn.cli import train as train_command

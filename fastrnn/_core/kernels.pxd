@@ -53,6 +53,12 @@ cdef extern from "kernels.h":
         const void *init
         void *c
 
+    ctypedef struct fr_additive:
+        Py_ssize_t A, count, key_row
+        const void *query
+        const void *keys
+        const void *v
+
     ctypedef struct fr_kernels:
         const char *name
         int size, vector, rows, cell_count
@@ -70,6 +76,11 @@ cdef extern from "kernels.h":
                         void *target) noexcept nogil
         void (*tanh)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         void (*sigmoid)(Py_ssize_t n, const void *x, void *y) noexcept nogil
+        void (*softmax)(Py_ssize_t n, const void *x, void *y) noexcept nogil
+        void (*softmax_backward)(Py_ssize_t n, const void *p, const void *dp, void *dx) noexcept nogil
+        void (*additive_scores)(const fr_additive *of, void *scores) noexcept nogil
+        void (*additive_backward)(const fr_additive *of, const void *dscores, void *dquery, void *dkeys,
+                                  void *dv) noexcept nogil
         double probe_flops
         Py_ssize_t probe_block
         double (*probe_multiply_add)(Py_ssize_t rounds) noexcept nogil

@@ -9,14 +9,14 @@ Its files::
     evaluate.py    loss over a text; what compressors reach
     sample.py      drawing text
     checkpoint.py  model files (safetensors);  record.py: the training record in them
-    files.py       replacing files in one step
-    errors.py      the exception for what the user can put right
 
+Files are read and replaced by `fastrnn/archive.py` and `fastrnn/files.py`.
 Nothing here reads the command line or writes to the terminal: that is `fastrnn/cli/`.
 """
 
+from fastrnn.errors import UserError
+
 from .checkpoint import ModelFile, load
-from .errors import UserError
 from .evaluate import mean_loss
 from .model import CharacterModel
 from .sample import generate

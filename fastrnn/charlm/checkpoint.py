@@ -19,28 +19,26 @@ new one, whole.
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import UserError
-from .files import replace_file
+from fastrnn import archive
+from fastrnn.errors import UserError
+from fastrnn.files import replace_file
+from fastrnn.words import AnyPath, listed, shortened, shown
+
 from .model import CharacterModel, Floats, Shape, parameter_shapes
 from .settings import ModelSettings, model_options, settings_from
-from .text import AnyPath, Vocabulary, listed, shortened, shown
+from .text import Vocabulary
 
 FORMAT = "fastrnn character model"
 VERSION = "2"
 _VERSION_1 = "1"
-
-# Of the largest numbers a file holds, the generator's 128 bits; more digits take more than their share of time.
-_MOST_DIGITS = 40
 
 _METADATA_KEYS = {"format", "version", "model", "vocabulary", "training", "sha256"}
 _EXTRA_PREFIXES = ("optimizer.", "state.")
@@ -108,7 +106,7 @@ def save(
     """
     # Row-major order: safetensors 0.8.0 writes other layouts as they lie in memory.
     tensors = {
-        name: _finite(name, np.asarray(value, order="C"))
+        name: archive.finite(name, np.asarray(value, order="C"))
         for name, value in {**model.state_dict(), **(extras or {})}.items()
     }
     metadata = {
@@ -119,23 +117,13 @@ def save(
     }
     if training is not None:
         metadata["training"] = json.dumps(training, allow_nan=False)
-    metadata["sha256"] = _digest(tensors, metadata)
-    replace_file(path, library().numpy.save(tensors, metadata))
-
-
-def metadata(path: AnyPath) -> dict[str, str]:
-    """The metadata of any safetensors file; UserError if it is none."""
-    safetensors = library()
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
-    except safetensors.SafetensorError as error:
-        raise UserError(f"not a whole safetensors file: {shortened(str(error), 200)}") from None
+    metadata["sha256"] = archive.digest(tensors, metadata)
+    replace_file(path, archive.library().numpy.save(tensors, metadata))
 
 
 def is_model(path: AnyPath) -> bool:
     """Whether a file is a whole model file of any version, by its head alone."""
-    safetensors = library()
+    safetensors = archive.library()
     if not Path(path).is_file():
         return False
     try:
@@ -145,50 +133,14 @@ def is_model(path: AnyPath) -> bool:
         return False
 
 
-def _finite(name: str, value: Floats) -> Floats:
-    if not np.isfinite(value).all():
-        raise FloatingPointError(f"{name} is not finite everywhere, so it was not saved")
-    return value
-
-
-def _digest(tensors: Mapping[str, Floats], metadata: Mapping[str, str]) -> str:
-    """SHA-256 of everything in a file but itself."""
-    covered = {key: value for key, value in metadata.items() if key != "sha256"}
-    layout = {name: [value.dtype.str, value.shape] for name, value in tensors.items()}
-    digest = hashlib.sha256(json.dumps([covered, layout], sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(_bytes(tensors[name]))
-    return digest.hexdigest()
-
-
-def _bytes(value: Floats) -> Any:
-    """The array's memory in row-major order, without a copy."""
-    return np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-
-
 def _digest_1(tensors: Mapping[str, Floats]) -> str:
     """The checksum of version 1."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
-        digest.update(_bytes(value))
+        digest.update(archive.plain_bytes(value))
     return digest.hexdigest()
-
-
-def library() -> Any:
-    """The package that reads and writes the files.
-
-    Raises
-    ------
-    UserError
-        It is missing or broken.
-    """
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise UserError(f"model files need the package safetensors: pip install safetensors ({error})") from None
-    return safetensors
 
 
 # ----------------------------------------------------------------------------------------- loading
@@ -213,9 +165,9 @@ def load(path: AnyPath) -> ModelFile:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: " + ("not a file" if path.exists() else "no such file"))
-    safetensors = library()
+    safetensors = archive.library()
     path.open("rb").close()  # its error names the file
-    with blame(path):
+    with archive.blame(path):
         try:
             with safetensors.safe_open(path, framework="numpy") as file:
                 return _checked(file)
@@ -225,19 +177,10 @@ def load(path: AnyPath) -> ModelFile:
             raise UserError(f"cannot be read as a safetensors file: {error}") from None
 
 
-@contextmanager
-def blame(path: AnyPath) -> Iterator[None]:
-    """UserErrors of the block begin with the file's name."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{os.fspath(path)}: {error}") from None
-
-
 def _checked(file: Any) -> ModelFile:
     metadata = _checked_metadata(file.metadata())
-    settings = settings_from(ModelSettings, _from_json(metadata, "model"))
-    vocabulary = _checked_vocabulary(_from_json(metadata, "vocabulary"))
+    settings = settings_from(ModelSettings, archive.from_json(metadata, "model"))
+    vocabulary = _checked_vocabulary(archive.from_json(metadata, "vocabulary"))
     names = file.keys()
     # Each name costs some time, so a file with a million of them is refused before they are looked at.
     if len(names) > (most := len(parameter_shapes(settings, len(vocabulary))) + _MOST_EXTRAS):
@@ -245,7 +188,7 @@ def _checked(file: Any) -> ModelFile:
     shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     parameter_names = [name for name in shapes if not name.startswith(_EXTRA_PREFIXES)]
     _check_shapes({name: shapes[name] for name in parameter_names}, settings, len(vocabulary))
-    extras = {name: _checked_tensor(file, name) for name in shapes}
+    extras = {name: archive.tensor(file, name) for name in shapes}
     unchecked = _check_digest(metadata, extras)
     parameters = {name: extras.pop(name) for name in parameter_names}
     return ModelFile(settings, vocabulary, parameters, extras, _training(metadata), unchecked)
@@ -256,7 +199,7 @@ def _check_digest(metadata: Mapping[str, str], tensors: Mapping[str, Floats]) ->
     if "sha256" not in metadata:
         return "it has no checksum, so damage is not noticed"
     first = metadata["version"] == _VERSION_1
-    if metadata["sha256"] != (_digest_1(tensors) if first else _digest(tensors, metadata)):
+    if metadata["sha256"] != (_digest_1(tensors) if first else archive.digest(tensors, metadata)):
         raise UserError("the file is damaged: its checksum is not that of its content")
     return "it is of format version 1, whose checksum does not cover vocabulary and training record" if first else ""
 
@@ -264,7 +207,7 @@ def _check_digest(metadata: Mapping[str, str], tensors: Mapping[str, Floats]) ->
 def _training(metadata: Mapping[str, str]) -> dict[str, Any] | None:
     if "training" not in metadata:
         return None
-    training = _from_json(metadata, "training")
+    training = archive.from_json(metadata, "training")
     if not isinstance(training, dict):
         raise UserError("training: expected a mapping")
     if metadata["version"] == _VERSION_1 and isinstance(training.get("settings"), dict):
@@ -285,39 +228,6 @@ def _checked_metadata(metadata: dict[str, str] | None) -> dict[str, str]:
     if missing := sorted({"model", "vocabulary"} - set(metadata)):
         raise UserError(f"missing metadata {listed(missing)}")
     return metadata
-
-
-def _from_json(metadata: Mapping[str, str], key: str) -> Any:
-    """The value of an entry; what JSON leaves open is refused: doubled keys, endless numbers."""
-    try:
-        return json.loads(
-            metadata[key],
-            parse_int=_parse_int,
-            parse_float=_parse_float,
-            parse_constant=_parse_float,
-            object_pairs_hook=_parse_object,
-        )
-    except (ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
-        raise UserError(f"{key}: not readable as JSON: {shortened(str(error), 200)}") from None
-
-
-def _parse_int(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits; expected at most {_MOST_DIGITS}")
-    return int(digits)
-
-
-def _parse_float(digits: str) -> float:
-    if not math.isfinite(value := float(digits)):
-        raise ValueError(f"{shortened(digits)} is not a finite number")
-    return value
-
-
-def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError(f"a key is there twice among {listed(values)}")
-    return values
 
 
 def _checked_vocabulary(characters: Any) -> Vocabulary:
@@ -343,12 +253,3 @@ def _check_shapes(
             raise UserError(f"{name} has shape {shapes[name]}; expected {shape}")
 
 
-def _checked_tensor(file: Any, name: str) -> Floats:
-    """The tensor `name`, float32 and finite."""
-    dtype = file.get_slice(name).get_dtype()
-    if dtype != "F32":
-        raise UserError(f"{shortened(name)} has dtype {dtype}; expected F32")
-    value: Floats = file.get_tensor(name)
-    if not np.isfinite(value).all():
-        raise UserError(f"{shortened(name)} holds a value that is not finite")
-    return value

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 import fastrnn
 from fastrnn import init
 from fastrnn.cells import CELLS
+from fastrnn.errors import UserError
 from fastrnn.layers import Recurrent
 from fastrnn.module import Module, Parameters
 
-from .errors import UserError
 from .settings import ModelSettings
 from .text import Codes
 

@@ -4,9 +4,10 @@ import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
-from .errors import UserError
+from fastrnn.errors import UserError
+from fastrnn.words import listed, shortened, shown
+
 from .settings import ModelSettings, Settings, model_options, run_options, settings_from
-from .text import listed, shortened, shown
 
 _NAMES = (
     "settings",

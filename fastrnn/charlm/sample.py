@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import UserError
+from fastrnn.errors import UserError
+
 from .model import CharacterModel
 from .text import Codes, Vocabulary
 

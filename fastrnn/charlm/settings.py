@@ -10,9 +10,8 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from fastrnn.cells import CELLS
-
-from .errors import UserError
-from .text import listed, shortened, shown
+from fastrnn.errors import UserError
+from fastrnn.words import listed, shortened, shown
 
 OPTIMIZERS = ("rmsprop", "adam", "adagrad", "sgd")
 

@@ -1,7 +1,6 @@
-"""Text in and out of the model: the vocabulary, the default text, and words for messages."""
+"""Text in and out of the model: the vocabulary and the default text."""
 
 import hashlib
-import os
 import sysconfig
 import tokenize
 import unicodedata
@@ -11,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UserError
+from fastrnn.errors import UserError
+from fastrnn.words import AnyPath
 
 Codes = NDArray[np.int32]
-AnyPath = str | os.PathLike[str]
 
 DEFAULT_TEXT_NAME = "the Python standard library's source"
 
@@ -180,28 +179,3 @@ def fingerprint(text: str) -> str:
     for piece in _pieces(text):
         digest.update(piece.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
-
-
-def shortened(text: str, limit: int = 60) -> str:
-    """`text` on one line for a message: what cannot be printed is escaped, and it is cut after `limit` characters."""
-    line = repr(text[: limit + 1])[1:-1]
-    return line if len(line) <= limit else line[: limit - 3] + "..."
-
-
-def shown(value: object) -> str:
-    """Any value from a file or a command line, short enough for a message."""
-    if isinstance(value, str):
-        return f"'{shortened(value)}'"
-    if value is not None and not isinstance(value, (bool, int, float)):
-        return f"a {type(value).__name__}"
-    try:
-        return shortened(repr(value))
-    except ValueError:  # Python writes no more than 4300 digits
-        return "a number of thousands of digits"
-
-
-def listed(names: Iterable[str], limit: int = 4) -> str:
-    """The first names for a message, and how many more there are."""
-    every = list(names)
-    more = f" and {len(every) - limit} more" if len(every) > limit else ""
-    return ", ".join(map(shown, every[:limit])) + more

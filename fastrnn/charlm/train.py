@@ -16,11 +16,12 @@ from collections.abc import Callable
 import numpy as np
 
 import fastrnn
+from fastrnn.errors import UserError
 from fastrnn.module import Module
 from fastrnn.optim import Optimizer
+from fastrnn.words import AnyPath, shortened
 
 from . import checkpoint
-from .errors import UserError
 from .evaluate import mean_loss, stream_count
 from .model import (
     CharacterModel,
@@ -33,7 +34,7 @@ from .model import (
 from .record import Report, TrainingRecord
 from .sample import default_prime, generate
 from .settings import Settings
-from .text import AnyPath, Vocabulary, fingerprint, shortened
+from .text import Vocabulary, fingerprint
 
 _SAMPLE_LENGTH = 200
 _SAMPLE_TEMPERATURE = 0.8

@@ -3,7 +3,7 @@
 import argparse
 
 from fastrnn.cells import CELLS
-from fastrnn.charlm.errors import UserError
+from fastrnn.errors import UserError
 
 from . import output
 from .options import Commands, file_name

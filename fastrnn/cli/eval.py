@@ -2,9 +2,9 @@
 
 import argparse
 
-from fastrnn.charlm.errors import UserError
 from fastrnn.charlm.evaluate import bits, compressed_bits, mean_loss
 from fastrnn.charlm.model import describe
+from fastrnn.errors import UserError
 
 from . import output, paths
 from .options import Commands, add_text, add_threads, add_unknown, file_name, load_model, read_text, set_threads

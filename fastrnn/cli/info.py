@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 import fastrnn
-from fastrnn import convert
+from fastrnn import archive, convert
 from fastrnn.charlm import checkpoint
-from fastrnn.charlm.errors import UserError
 from fastrnn.charlm.model import parameter_shapes
 from fastrnn.charlm.record import TrainingRecord
 from fastrnn.charlm.settings import option_name, run_options
-from fastrnn.charlm.text import shortened
 from fastrnn.charlm.train import resumable
+from fastrnn.errors import UserError
+from fastrnn.words import shortened
 
 from . import output, paths
 from .options import Commands, add_assumptions, assumptions, file_name
@@ -59,14 +59,14 @@ def _is_foreign(path: str) -> bool:
 def _is_state_dict(path: str) -> bool:
     """Whether a file is a whole safetensors file that does not look like a character model."""
     try:
-        return not checkpoint.metadata(path).keys() & {"format", "version", "model", "vocabulary"}
+        return not archive.metadata(path).keys() & {"format", "version", "model", "vocabulary"}
     except UserError:
         return False
 
 
 def _own_rows(path: str) -> list[tuple[str, object]]:
     model_file = checkpoint.load(path)
-    with checkpoint.blame(path):
+    with archive.blame(path):
         return list(_model_rows(model_file))
 
 

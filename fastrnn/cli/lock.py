@@ -1,4 +1,4 @@
-"""One writer for each model: a lock file beside it, held while a run goes on (see `charlm/files.py`)."""
+"""One writer for each model: a lock file beside it, held while a run goes on (see `fastrnn/files.py`)."""
 
 import os
 import re
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fastrnn.charlm.errors import UserError
-from fastrnn.charlm.files import NO_FOLLOW, is_at, try_lock
-from fastrnn.charlm.text import AnyPath
+from fastrnn.errors import UserError
+from fastrnn.files import NO_FOLLOW, is_at, try_lock
+from fastrnn.words import AnyPath
 
 _HOLDER = re.compile(rb"fastrnn train, process (\d+)\n")
 

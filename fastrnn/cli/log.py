@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastrnn.charlm.errors import UserError
 from fastrnn.charlm.record import Report
-from fastrnn.charlm.text import AnyPath
+from fastrnn.errors import UserError
+from fastrnn.words import AnyPath
 
 
 def log_path(model_path: AnyPath) -> Path:

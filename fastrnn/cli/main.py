@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastrnn.charlm.errors import UserError
+from fastrnn.errors import UserError
 
 from . import bench, convert, eval, info, output, sample, train
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import fastrnn
 from fastrnn.charlm import checkpoint
-from fastrnn.charlm.errors import UserError
 from fastrnn.charlm.text import DEFAULT_TEXT_NAME, default_text
+from fastrnn.errors import UserError
 
 from . import output
 from .reading import STANDARD_INPUT, read_texts

@@ -18,9 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastrnn.charlm import files
-from fastrnn.charlm.errors import UserError
-from fastrnn.charlm.text import AnyPath
+from fastrnn import files
+from fastrnn.errors import UserError
+from fastrnn.words import AnyPath
 
 from .output import err
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fastrnn.charlm.errors import UserError
-from fastrnn.charlm.text import AnyPath
+from fastrnn.errors import UserError
+from fastrnn.words import AnyPath
 
 from .paths import Output
 

@@ -18,8 +18,8 @@ from typing import IO, Any, TextIO
 
 import numpy as np
 
-from fastrnn.charlm.errors import UserError
-from fastrnn.charlm.text import AnyPath, shown
+from fastrnn.errors import UserError
+from fastrnn.words import AnyPath, shown
 
 STANDARD_INPUT = "-"
 

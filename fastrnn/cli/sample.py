@@ -5,8 +5,8 @@ import itertools
 
 import numpy as np
 
-from fastrnn.charlm.errors import UserError
 from fastrnn.charlm.sample import check_options, default_prime, generate
+from fastrnn.errors import UserError
 
 from . import output, paths
 from .options import Commands, add_threads, add_unknown, file_name, load_model, set_threads

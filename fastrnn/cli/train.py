@@ -10,13 +10,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from fastrnn import archive
 from fastrnn.charlm import checkpoint, loop
-from fastrnn.charlm.errors import UserError
 from fastrnn.charlm.model import describe
 from fastrnn.charlm.record import Report, TrainingRecord
 from fastrnn.charlm.settings import Settings, changed, fine_tuned, option_name
 from fastrnn.charlm.text import default_text_files
 from fastrnn.charlm.train import Trainer
+from fastrnn.errors import UserError
 
 from . import log, output, paths, progress, shell
 from .interrupt import StopRequest
@@ -117,7 +118,7 @@ class _Files:
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        checkpoint.library()  # a first save that finds it missing would come too late
+        archive.library()  # a first save that finds it missing would come too late
         self.out = Path(arguments.out or arguments.resume or DEFAULT_OUT)
         if self.out.suffix == ".jsonl":
             raise UserError(f"{self.out}: the ending .jsonl is for the log; name the model otherwise")
@@ -173,11 +174,11 @@ def _make_trainer(arguments: argparse.Namespace) -> Trainer:
     if arguments.resume is None:
         return Trainer(Settings(**given), _read(arguments))
     model_file = load_model(arguments.resume)
-    with checkpoint.blame(arguments.resume):
+    with archive.blame(arguments.resume):
         record = TrainingRecord.from_json(model_file.training, model_file.settings)
     settings = changed(record.settings, given)
     text = _read(arguments)
-    with checkpoint.blame(arguments.resume):
+    with archive.blame(arguments.resume):
         trainer = Trainer.resume(model_file, record, settings, text)
     if trainer.finished:
         raise UserError(

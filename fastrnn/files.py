@@ -12,8 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .errors import UserError
-from .text import AnyPath
+from fastrnn.errors import UserError
+from fastrnn.words import AnyPath
 
 try:
     import fcntl

@@ -1,4 +1,4 @@
-"""The one exception of the command: something the user can put right."""
+"""The exception for what a user can put right: a wrong option, text or file."""
 
 
 class UserError(ValueError):
