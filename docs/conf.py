@@ -57,19 +57,15 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!fastrnn).*")]  # names of NumPy, of argu
 
 autodoc_typehints = "none"  # numpydoc shows what the docstrings say, with shapes and units
 autodoc_member_order = "bysource"
+# All but these. A shape says what an array is where more words would repeat it (PR07, RT03), `forward` says "as in a
+# call" (PR01), a summary may be an equation (SS02, RT04), and small functions say all in a sentence.
+numpydoc_validation_checks = {
+    *("all", "ES01", "EX01", "PR01", "PR04", "PR06", "PR07"),
+    *("RT01", "RT02", "RT03", "RT04", "SA01", "SS02", "SS05", "YD01"),
+}
 autosummary_generate = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-# All but these: a shape says what an array is where more words would repeat it (PR07, RT03), and small functions say
-# all in a sentence or two (ES01, EX01, SA01, RT01, RT02, SS05, YD01).
-numpydoc_validation_checks = {
-    "all", "ES01", "EX01", "PR04", "PR06", "PR07", "RT01", "RT02", "RT03", "SA01", "SS05", "YD01",
-}
-numpydoc_validation_exclude = {  # their arguments are said elsewhere: by a base class, by a table of fields
-    r"^fastrnn\.(LSTM|GRU|RNN|UGRNN|optim\.Optimizer|windows\.Windows|layers\.Tape|parameters\.Parameters)$",
-    r"^fastrnn\.(charlm|reference\.\w+\.step|torch\.(LSTM|GRU|RNN|Accelerated)$)",
-    r"^fastrnn\.(convert\.(Model|Layer|Row)|onnx_backend\.Prepared)$",
-}
 maximum_signature_line_length = 88
 add_module_names = False
 
