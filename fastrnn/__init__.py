@@ -18,6 +18,7 @@ if _find_spec("fastrnn._core.kernels") is None:
         "another folder, or after `pip install -e .` in this one"
     )
 
+from fastrnn import decoding
 from fastrnn.attention import Attention
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
 from fastrnn.dropout import Dropout
@@ -25,9 +26,11 @@ from fastrnn.embedding import Embedding
 from fastrnn.layers import GRU, LSTM, RNN, UGRNN
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
+from fastrnn.model import EncoderDecoder, SequenceModel
 from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
 from fastrnn.runtime import __version__, config, get_num_threads, set_num_threads, show_config
 from fastrnn.stream import Stream
+from fastrnn.training import fit
 from fastrnn.windows import streams, tbptt
 
 __all__ = [
@@ -41,13 +44,17 @@ __all__ = [
     "Attention",
     "Dropout",
     "Embedding",
+    "EncoderDecoder",
     "Linear",
     "RMSprop",
+    "SequenceModel",
     "Stream",
     "__version__",
     "clip_grad_norm_",
     "clip_grad_value_",
     "config",
+    "decoding",
+    "fit",
     "get_num_threads",
     "set_num_threads",
     "show_config",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
@@ -56,6 +57,11 @@ def count(who: str, name: str, value: Any, most: int = MOST) -> int:
     return integer(who, name, value, 1, most, "an integer >= 1")
 
 
+def token(who: str, name: str, value: Any) -> int:
+    """Return value as an int in 0..most."""
+    return integer(who, name, value, 0, MOST, "an integer >= 0")
+
+
 def number(who: str, name: str, value: Any, expected: str) -> float:
     """Return any real number but a truth value as a float: NumPy's scalars, arrays without axes, fractions."""
     value = plain(who, name, value)
@@ -74,6 +80,24 @@ def probability(who: str, name: str, value: Any) -> float:
     given = number(who, name, value, expected)
     if not 0 <= given < 1:
         raise ValueError(f"{who}: {name} is {value}; expected {expected}")
+    return given
+
+
+def share(who: str, name: str, value: Any) -> float:
+    """Return value as a float in (0, 1]."""
+    expected = "a number in (0, 1]"
+    given = number(who, name, value, expected)
+    if not 0 < given <= 1:
+        raise ValueError(f"{who}: {name} is {given}; expected {expected}")
+    return given
+
+
+def length_penalty(who: str, name: str, value: Any) -> float:
+    """Return value as a float in [0, 30]: no length to that power is beyond a float."""
+    expected = "a number in [0, 30]"
+    given = number(who, name, value, expected)
+    if not 0 <= given <= 30:
+        raise ValueError(f"{who}: {name} is {given}; expected {expected}")
     return given
 
 
@@ -152,6 +176,31 @@ def options_fit(
         raise ValueError(f"{who}: merge is {merge!r} with one direction; expected bidirectional=True, or no merge")
 
 
+def instance(who: str, name: str, value: Any, kind: type, expected: str, *, optional: bool = False) -> Any:
+    """Return value if it is of a kind, which `expected` says in words, or None where it may be left out."""
+    if isinstance(value, kind) or (optional and value is None):
+        return value
+    raise TypeError(f"{who}: {name} is a {type(value).__name__}; expected {expected}{' or None' if optional else ''}")
+
+
+def function(who: str, name: str, value: Any, expected: str) -> Any:
+    """Return value if it can be called with what `expected` says in words."""
+    if callable(value):
+        return value
+    raise TypeError(f"{who}: {name} is {shown(value)}; expected a callable {expected}")
+
+
+def path(who: str, name: str, value: Any) -> str | None:
+    """Return the path of a file as a string, None for None."""
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike):
+        found = os.fspath(value)
+        if isinstance(found, str) and found and "\0" not in found:
+            return found
+    raise TypeError(f"{who}: {name} is {shown(value)}; expected a path, as a string or a pathlib.Path")
+
+
 def checkpoint(who: str, value: Any) -> int:
     """Return after how many steps a state is kept, -1 for "auto"."""
     if isinstance(value, str):
@@ -208,8 +257,8 @@ def attention_sizes(who: str, kind: str, query_size: int, key_size: int, hidden_
 def attention_lists(who: str, queries: Any, memory: Any, lengths: Any) -> None:
     """Refuse anything but two lists alike, of sequences that say their lengths themselves."""
     if not (isinstance(queries, list) and isinstance(memory, list)):
-        name, got = ("memory", memory) if isinstance(queries, list) else ("queries", queries)
-        raise TypeError(f"{who}: {name} is a {type(got).__name__} beside a list; expected two arrays or two lists")
+        got = f"queries is a {type(queries).__name__} and memory a {type(memory).__name__}"
+        raise TypeError(f"{who}: {got}; expected two arrays or two lists")
     if len(queries) != len(memory):
         raise ValueError(f"{who}: queries has {len(queries)} sequences and memory {len(memory)}; expected as many")
     if lengths is not None:
@@ -484,8 +533,9 @@ def places(who: str, name: str, value: Any, size: int) -> IndexArray:
 def arrays(who: str, name: str, value: list[Any], expected: str) -> list[Any]:
     """Return a list of arrays that is one: not empty, and no numbers."""
     if not value or not all(isinstance(one, np.ndarray) or _is_tensor(one) for one in value):
-        got = "empty" if not value else shown(value)
-        raise TypeError(f"{who}: {name} is a list, {got}; expected an array, or a list of {expected}, one a sequence")
+        raise TypeError(
+            f"{who}: {name} is the list {shown(value)}; expected an array, or a list of {expected}, one a sequence"
+        )
     return value
 
 

@@ -13,6 +13,31 @@ from fastrnn._core import elementwise, memory
 
 
 def softmax_cross_entropy(
+    logits: Any,
+    targets: Any,
+    *,
+    lengths: Any = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    num_threads: int | None = None,
+) -> Any:
+    """For the time being: the whole family of losses is on its way."""
+    if reduction == "mean":
+        return _mean_cross_entropy(logits, targets, num_threads=num_threads)
+    if isinstance(logits, list):
+        loss, rows, weight = softmax_cross_entropy(np.concatenate(logits), np.concatenate(targets), reduction=reduction)
+        return loss, np.split(rows, np.cumsum([len(one) for one in logits[:-1]])), weight
+    inside = np.ones(targets.shape, bool)
+    if lengths is not None:
+        inside = np.arange(len(targets))[:, None] < lengths
+    dlogits = np.zeros_like(logits)
+    loss, counted = _mean_cross_entropy(logits[inside], targets[inside], num_threads=num_threads)
+    weight = int(inside.sum())
+    dlogits[inside] = counted * counted.dtype.type(weight)
+    return loss * weight, dlogits, weight
+
+
+def _mean_cross_entropy(
     logits: FloatArray, targets: NDArray[Any], *, num_threads: int | None = None
 ) -> tuple[float, FloatArray]:
     """Return the mean of -log softmax(logits)[target] and its gradient.

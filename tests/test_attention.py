@@ -294,33 +294,6 @@ def test_names_shapes_seeds_and_initial_values():
     assert (given.flat_params == 2).all()
 
 
-X, M = np.zeros((3, 2, 5), np.float32), np.zeros((4, 2, 4), np.float32)
-BAD = [
-    (lambda: fastrnn.Attention(3, 4), "query_size is 3 and key_size 4; expected equal ones for 'dot', or 'general'"),
-    (lambda: fastrnn.Attention(3, 4, "luong"), "kind is 'luong'; expected one of dot, general, additive"),
-    (lambda: fastrnn.Attention(3, 3, hidden_size=4), "hidden_size is 4; only 'additive' has one, expected None"),
-    (lambda: fastrnn.Attention(3, 3, "additive", hidden_size=0), "hidden_size is 0; expected an integer >= 1 or None"),
-    (lambda: fastrnn.Attention(0, 3), "query_size is 0; expected an integer >= 1"),
-    (lambda: LAYER(X[0], M), r"queries has shape \(2, 5\); expected \(Tq, B, Q\) with Q=5"),
-    (lambda: LAYER(X, X), r"memory has shape \(3, 2, 5\); expected \(Tk, B, K\) with K=4"),
-    (lambda: LAYER(X, M[:, :1]), r"queries has a batch of 2 and memory of 1; expected \(T, B, ...\) each"),
-    (lambda: LAYER(X, M, [5, 1]), "lengths hold 5; expected 0..T=4"),
-    (lambda: LAYER(X, [M[:, 0]]), "queries is a ndarray beside a list; expected two arrays or two lists"),
-    (lambda: LAYER([X[:, 0]], [M[:, 0]] * 2), "queries has 1 sequences and memory 2; expected as many"),
-    (lambda: LAYER([X[:, 0]], [M[:, 0]], [2]), "lengths are given with lists, which have their own; expected None"),
-    (lambda: LAYER([X[:, 0]], [M]), r"memory\[0\] has shape \(4, 2, 4\); expected \(T_i, K\) with K=4"),
-    (lambda: LAYER([], []), "queries is a list, empty; expected an array, or a list of float arrays"),
-    (lambda: LAYER.backward(LAYER.forward(X, M)[2], X), r"dcontext has shape \(3, 2, 5\); expected the shape of y"),
-    (lambda: LAYER.backward(LAYER.forward([X[:, 0]], [M[:, 0]])[2], M), "dcontext is a ndarray; expected a list of 1"),
-    (lambda: LAYER(X, M, num_threads=0), "num_threads is 0"),
-]
-LAYER = fastrnn.Attention(5, 4, "general", seed=0)
-
-
-@pytest.mark.parametrize("call, message", BAD, ids=range(len(BAD)))
-def test_what_is_wrong_is_said(call, message):
-    with pytest.raises((TypeError, ValueError), match=message):
-        call()
 
 
 @every_dtype

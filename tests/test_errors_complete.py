@@ -13,17 +13,23 @@ import test_errors_attributes
 import test_errors_construction
 import test_errors_inputs
 import test_errors_options
+import test_errors_parts
 import test_errors_training
 from error_rows import prepared
 
 from fastrnn import (
     _check,
+    attention,
     borders,
     clipping,
+    decoding,
+    dropout,
+    embedding,
     gradcheck,
     init,
     layers,
     linear,
+    lists,
     losses,
     module,
     optim,
@@ -35,14 +41,15 @@ from fastrnn import (
 )
 
 MODULES = (
-    _check, borders, clipping, gradcheck, init, layers, linear, losses, module, optim, packing, parameters, stream,
-    tape, windows,
+    _check, attention, borders, clipping, decoding, dropout, embedding, gradcheck, init, layers, linear, lists, losses,
+    module, optim, packing, parameters, stream, tape, windows,
 )  # fmt: skip
 ROWS = [
     *test_errors_attributes.ROWS,
     *test_errors_construction.ROWS,
     *test_errors_inputs.ROWS,
     *test_errors_options.ROWS,
+    *test_errors_parts.ROWS,
     *test_errors_training.ROWS,
 ]
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastrnn import decoding
+from fastrnn.decoding import draw
 from fastrnn.errors import UserError
 
 from .model import CharacterModel
@@ -75,21 +77,7 @@ def check_options(length: int, temperature: float, top_k: int, top_p: float) -> 
 def probabilities(
     logits: ArrayLike, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> Weights:
-    """Probabilities to draw from: softmax at a temperature, the unlikely cut off.
-
-    The softmax at `temperature` comes first, then `top_k`, then `top_p` on what is left, rescaled
-    to sum 1. Of equally likely characters the one with the smaller code counts as likelier.
-
-    Parameters
-    ----------
-    logits : array (V,)
-    temperature, top_k, top_p
-        As in `generate`.
-
-    Returns
-    -------
-    float64 array (V,)
-        Sums to 1.
+    """Probabilities (V,) to draw from, as `fastrnn.decoding.probabilities` works them out.
 
     Raises
     ------
@@ -99,36 +87,7 @@ def probabilities(
     scores = np.asarray(logits, dtype=np.float64)
     if not np.isfinite(scores).all():
         raise FloatingPointError("the model's logits are not finite: its weights are too large")
-    if temperature == 0.0:
-        return _only(int(np.argmax(scores)), scores.size)
-    # The maximum goes first, so that a tiny temperature overflows to -inf only, whose exp is 0.
-    with np.errstate(over="ignore"):
-        weights: Weights = np.exp((scores - scores.max()) / temperature)
-    weights /= weights.sum()
-    if (top_k == 0 or top_k >= scores.size) and top_p >= 1.0:
-        return weights
-    order = np.argsort(-weights, kind="stable")
-    kept = order[:top_k] if top_k else order
-    if top_p < 1.0:
-        mass = np.cumsum(weights[kept]) / weights[kept].sum()
-        # The character that brings the sum up to top_p is the last one kept.
-        kept = kept[: np.searchsorted(mass, top_p) + 1]
-    cut = np.zeros_like(weights)
-    cut[kept] = weights[kept] / weights[kept].sum()
-    return cut
-
-
-def _only(code: int, size: int) -> Weights:
-    result = np.zeros(size)
-    result[code] = 1.0
-    return result
-
-
-def draw(weights: Weights, rng: np.random.Generator) -> int:
-    """A code drawn with probabilities `weights` (V,)."""
-    cumulative = np.cumsum(weights)
-    # Rounding may leave the last sum a little below 1, where a draw could fall behind it.
-    return int(np.searchsorted(cumulative / cumulative[-1], rng.random(), side="right"))
+    return decoding.probabilities(scores, temperature, top_k, top_p)
 
 
 def default_prime(vocabulary: Vocabulary) -> str:

@@ -1,0 +1,162 @@
+"""Between the layers of a whole model: lists of sequences as rows, and one row for each sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn import _check
+from fastrnn.layers import Recurrent
+
+Array = NDArray[Any]
+
+POOLS = ("last", "mean")
+
+
+def joined(arrays: Any) -> Array:
+    """A list of (T_i, ...) arrays as the rows (N, ...) of one; an array as it is."""
+    return np.concatenate(arrays) if isinstance(arrays, list) else np.asarray(arrays)
+
+
+def split(rows: Array, like: Any) -> Any:
+    """Rows (N, ...) as a list of the lengths of another, where that is a list."""
+    if not isinstance(like, list):
+        return rows
+    return np.split(rows, np.cumsum([len(one) for one in like[:-1]]))
+
+
+def padded(arrays: Any) -> tuple[Array, NDArray[np.int64]]:
+    """Sequences (T_i, ...) as one array (T, B, ...) with zeros after each one's end, and the lengths (B,)."""
+    arrays = [np.asarray(one) for one in arrays]
+    lengths = np.array([len(one) for one in arrays], dtype=np.int64)
+    x = np.zeros((max(lengths), len(arrays), *arrays[0].shape[1:]), arrays[0].dtype)
+    for b, one in enumerate(arrays):
+        x[: len(one), b] = one
+    return x, lengths
+
+
+def between(who: str, targets: Any, before: list[int], after: list[int]) -> list[NDArray[np.int64]]:
+    """Tokens (S_i,) of each target with others before and after them."""
+    found = []
+    for index, target in enumerate(targets):
+        given = np.asarray(target)
+        tokens = _check.integers(who, f"targets[{index}]", given) if given.size else np.zeros(0, np.int64)
+        found.append(np.concatenate((before, tokens, after)).astype(np.int64))
+    return found
+
+
+def stacked(targets: Any, dtype: Any) -> Array:
+    """Targets of a batch as one array; Python's own numbers become floats of the model's dtype."""
+    given = targets if isinstance(targets, np.ndarray) else list(targets)
+    array = np.asarray(given)
+    own = array is not given and not isinstance(given[0], (np.ndarray, np.generic))
+    return array.astype(dtype) if own and array.dtype.kind == "f" else array
+
+
+class Pool:
+    """What the head takes of recurrent outputs y and the final state: all steps, the last states or the mean.
+
+    Attributes
+    ----------
+    width : int
+        Its features.
+    """
+
+    def __init__(self, who: str, layer: Recurrent, kind: str | None) -> None:
+        self._kind = kind if kind is None else _check.choice(who, "pool", kind, POOLS)
+        self._directions = 2 if layer.bidirectional else 1
+        side_by_side = layer.merge == "concat" or kind == "last"
+        self.width = (layer.proj_size or _widths(layer)[-1]) * (self._directions if side_by_side else 1)
+
+    def __call__(self, y: Any, state: Any) -> Any:
+        """(N, width) rows or (T, B, width) of all steps, or (B, width)."""
+        if self._kind == "last":
+            top = self._top(state)
+            return top.transpose(1, 0, 2).reshape(top.shape[1], self.width)
+        if self._kind is None:
+            return joined(y)
+        if isinstance(y, list):
+            return np.stack([one.sum(axis=0) / one.dtype.type(max(1, len(one))) for one in y])
+        return y.sum(axis=0) / y.dtype.type(len(y))
+
+    def split(self, rows: Array, y: Any) -> Any:
+        """Outputs in the form of y, or (B, V) as they are."""
+        return split(rows, y) if self._kind is None else rows
+
+    def backward(self, drows: Array, y: Any, state: Any) -> tuple[Any, Any]:
+        """The gradients of y and of the final state, None for zeros."""
+        if self._kind == "last":
+            return None, self._dstate(drows, state)
+        if self._kind is None:
+            return split(drows, y), None
+        if isinstance(y, list):
+            each = zip(drows, y, strict=True)
+            return [np.broadcast_to(d / d.dtype.type(max(1, len(one))), one.shape) for d, one in each], None
+        return np.broadcast_to(drows / drows.dtype.type(len(y)), y.shape), None
+
+    def _top(self, state: Any) -> Any:
+        """h of the last layer (directions, B, width of one)."""
+        h = state[0] if isinstance(state, tuple) else state
+        return h[-1] if isinstance(h, list) else h[-self._directions :]
+
+    def _dstate(self, drows: Array, state: Any) -> Any:
+        zeros = tuple(_zeros(kind) for kind in state) if isinstance(state, tuple) else _zeros(state)
+        top = self._top(zeros)
+        top[...] = drows.reshape(len(drows), self._directions, -1).transpose(1, 0, 2)
+        return zeros
+
+
+class Bridge:
+    """From the encoder's final state to the decoder's initial one: the directions of each layer side by side.
+
+    Raises
+    ------
+    ValueError
+        The two differ in cell or number of layers, or a decoder's layer is not as wide as the encoder's directions.
+    """
+
+    def __init__(self, who: str, encoder: Recurrent, decoder: Recurrent) -> None:
+        self._directions = 2 if encoder.bidirectional else 1
+        if decoder.bidirectional:
+            raise ValueError(f"{who}: decoder is bidirectional; expected one that reads what it has written alone")
+        for what, one, other in (
+            ("states", encoder.STATES, decoder.STATES),
+            ("layers", encoder.num_layers, decoder.num_layers),
+            ("units", [width * self._directions for width in _widths(encoder)], _widths(decoder)),
+            ("projections to", encoder.proj_size * self._directions, decoder.proj_size),
+        ):
+            if one != other:
+                raise ValueError(f"{who}: decoder has {what} {other}; expected {one}, as the encoder leaves them")
+
+    def __call__(self, state: Any) -> Any:
+        """The decoder's initial state."""
+        return self._each(state, self._side_by_side)
+
+    def backward(self, dstate: Any) -> Any:
+        """The gradient of the encoder's final state, of that of the decoder's initial one."""
+        return self._each(dstate, self._apart)
+
+    def _each(self, state: Any, change: Callable[[Array], Array]) -> Any:
+        if isinstance(state, tuple | list):
+            return type(state)(self._each(one, change) for one in state)
+        return change(state)
+
+    def _side_by_side(self, h: Array) -> Array:
+        apart = h.reshape(-1, self._directions, *h.shape[1:])  # (layers, D, B, H)
+        return apart.transpose(0, 2, 1, 3).reshape(len(apart), h.shape[1], -1)
+
+    def _apart(self, dh: Array) -> Array:
+        apart = dh.reshape(*dh.shape[:2], self._directions, -1)  # (layers, B, D, H)
+        return np.ascontiguousarray(apart.transpose(0, 2, 1, 3).reshape(-1, dh.shape[1], apart.shape[3]))
+
+
+def _widths(layer: Recurrent) -> list[int]:
+    size = layer.hidden_size
+    return list(size) if isinstance(size, tuple) else [size] * layer.num_layers
+
+
+def _zeros(kind: Any) -> Any:
+    return [np.zeros_like(one) for one in kind] if isinstance(kind, list) else np.zeros_like(kind)

@@ -1,0 +1,129 @@
+"""What whole models share: layers by name, their weights as one dict, and what `fastrnn.fit` needs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastrnn import _check
+from fastrnn._check import FloatArray
+from fastrnn.dropout import Dropout
+from fastrnn.module import Module, Parameters
+
+
+class Model:
+    """What whole models share: layers by name, their weights as one dict, and the seed of dropout.
+
+    Attributes
+    ----------
+    modules : dict of str to layer
+        In the order in which an optimiser takes them.
+    """
+
+    LAYERS: ClassVar[dict[str, type[Module]]]
+    OPTIONAL: ClassVar[tuple[str, ...]]
+
+    def __init__(self, modules: Mapping[str, Any], dropout: float, seed: Any) -> None:
+        for name, kind in self.LAYERS.items():
+            optional = name in self.OPTIONAL
+            _check.instance(self._who, name, modules[name], kind, f"a layer, {kind.__name__}", optional=optional)
+        self.modules = {name: modules[name] for name in self.LAYERS if modules[name] is not None}
+        self._dropout = Dropout(_check.dropout(self._who, "dropout", dropout))
+        self._dropout.rng = _check.generator(self._who, seed)
+        self.dtype = next(iter(self.modules.values())).dtype
+        for name, module in self.modules.items():
+            if module.dtype != self.dtype:
+                raise ValueError(f"{self._who}: {name} is of {module.dtype}; expected {self.dtype}, as the others")
+
+    @property
+    def _who(self) -> str:
+        return type(self).__name__
+
+    @property
+    def grads(self) -> list[Parameters]:
+        """The gradients of all layers: what clipping takes as one vector."""
+        return [module.grads for module in self.modules.values()]
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+        return sum(module.flat_params.size for module in self.modules.values())
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        for module in self.modules.values():
+            module.zero_grad()
+
+    def reseed(self, *key: int) -> None:
+        """Begin dropout's random numbers anew from a key, so that a step's masks depend on nothing before it."""
+        parts: list[Any] = [part for part in (*self.modules.values(), self._dropout) if hasattr(part, "rng")]
+        for index, part in enumerate(parts):
+            part.rng = np.random.default_rng([*key, index])
+
+    def state_dict(self) -> dict[str, FloatArray]:
+        """Return copies of all parameters, named `recurrent.weight_ih_l0` and so on."""
+        named = ((name, module.state_dict()) for name, module in self.modules.items())
+        return {f"{name}.{key}": value for name, values in named for key, value in values.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take the parameters from a mapping as `state_dict` gives it: all of them, or none where one does not fit."""
+        who = f"{self._who}.load_state_dict"
+        given = _check.mapping(who, state_dict)
+        _check.entries(who, given, list(self.state_dict()))
+        before = self.state_dict()
+        try:
+            self._load(given)
+        except BaseException:
+            self._load(before)
+            raise
+
+    def _load(self, given: Mapping[str, Any]) -> None:
+        for name, module in self.modules.items():
+            start = f"{name}."
+            module.load_state_dict({key[len(start):]: given[key] for key in given if key.startswith(start)})
+
+    def add_gradients(self, inputs: Any, targets: Any, *, num_threads: int | None = None) -> tuple[float, float]:
+        """Add the gradients of a batch's summed loss to `grads`.
+
+        Returns
+        -------
+        loss : float
+            The sum over everything that the loss counts.
+        weight : float
+            What a mean divides by.
+        """
+        outputs, tape = self._train(inputs, targets, num_threads)
+        loss, doutputs, weight = self._loss(outputs, targets, num_threads)
+        self.backward(tape, doutputs, num_threads=num_threads)
+        return loss, weight
+
+    def measure(self, inputs: Any, targets: Any, *, num_threads: int | None = None) -> tuple[float, float]:
+        """Return the loss and the weight as `add_gradients` does, without dropout and gradients."""
+        loss, _, weight = self._loss(self._infer(inputs, targets, num_threads), targets, num_threads)
+        return loss, weight
+
+    def __call__(self, inputs: Any, *, num_threads: int | None = None) -> Any:
+        """Return the outputs, without dropout."""
+        raise NotImplementedError
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Return the outputs, with dropout, and the tape that `backward` needs."""
+        raise NotImplementedError
+
+    def backward(self, tape: Any, doutputs: Any, *, num_threads: int | None = None) -> Any:
+        """Add to the gradients of all layers and use the tape up."""
+        raise NotImplementedError
+
+    def _train(self, inputs: Any, targets: Any, num_threads: int | None) -> tuple[Any, Any]:
+        """Outputs with dropout, and the tape."""
+        return self.forward(inputs, num_threads=num_threads)
+
+    def _infer(self, inputs: Any, targets: Any, num_threads: int | None) -> Any:
+        """Outputs without dropout."""
+        return self(inputs, num_threads=num_threads)
+
+    def _loss(self, outputs: Any, targets: Any, num_threads: int | None) -> Any:
+        """Summed loss, its gradient by the outputs, and the weight."""
+        raise NotImplementedError

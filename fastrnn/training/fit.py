@@ -1,0 +1,220 @@
+"""`fit`: its arguments, checked, and a run made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from fastrnn import _check, runtime
+from fastrnn.optim import Adam, Optimizer
+from fastrnn.trainable import Model
+from fastrnn.words import AnyPath
+
+from .callbacks import Callback
+from .history import History
+from .ranks import Alone, Ranks
+from .run import Data, Place, Run
+from .schedules import Factor, Schedule
+
+MakeOptimizer = Callable[[Any], Optimizer]
+
+
+def fit(
+    model: Model,
+    inputs: Sequence[Any],
+    targets: Sequence[Any],
+    *,
+    validation: Data | None = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    optimizer: Optimizer | MakeOptimizer | None = None,
+    schedule: Factor | None = None,
+    clip_norm: float | None = 1.0,
+    accumulate: int = 1,
+    bucket: bool = True,
+    patience: int | None = None,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    log: AnyPath | None = None,
+    progress: bool = False,
+    checkpoint: AnyPath | None = None,
+    save_every: int | None = None,
+    resume: bool = False,
+    comm: Any = None,
+    ordered: bool = False,
+    num_threads: int | None = None,
+) -> History:
+    """Train a model on sequences and return what was measured.
+
+    Parameters
+    ----------
+    model : SequenceModel or EncoderDecoder
+    inputs, targets : sequences of N items
+        A batch is a list of them, as the model takes it: for most models lists of arrays (T_i, ...).
+    validation : (inputs, targets), optional
+        Measured after each epoch. The model then ends with the weights of the best epoch, else with the last ones.
+    epochs : int
+    batch_size : int
+        Sequences of a batch.
+    optimizer : callable (modules) -> Optimizer, or an Optimizer over the model's layers
+        `fastrnn.Adam` itself, or `functools.partial(fastrnn.Adam, lr=0.01)`. None is Adam with a rate of 0.001.
+    schedule : callable (epoch, losses) -> factor, optional
+        Of the optimiser's learning rate: one of `fastrnn.training`, or any other.
+    clip_norm : float or None
+        Greatest norm of the mean gradient (see `clip_grad_norm_`); None clips nothing.
+    accumulate : int
+        Batches whose gradients are summed before an update.
+    bucket : bool
+        Whether a batch has sequences of like lengths; otherwise batches are drawn from all.
+    patience : int, optional
+        Epochs without a better loss (of the validation, or else of the training) after which the run ends.
+    seed : int
+        Of the order and of dropout: the layers' own generators are set from it. The same seed gives the same bits.
+    callbacks : list of Callback
+    log : path, optional
+        A file with a line for each epoch: JSON lines, or CSV if the name ends in .csv.
+    progress : bool
+        Whether a tqdm bar is shown on standard error.
+    checkpoint : path, optional
+        A safetensors file, replaced in one step after each epoch, after every `save_every` steps, and on Ctrl-C.
+    save_every : int, optional
+    resume : bool
+        Go on from the checkpoint, bit for bit as a run that was never interrupted; the settings and the data must be
+        the same, but there may be more epochs. Where there is no checkpoint yet, the run begins.
+    comm : mpi4py communicator, optional
+        The ranks share the batches of a step, `accumulate` for each rank. Every rank calls with the same arguments;
+        they begin with rank 0's weights, and rank 0 alone writes files and shows the bar.
+    ordered : bool
+        Sum gradients in the order of the ranks: n ranks then give the bits of one that accumulates n times.
+    num_threads : int, optional
+        At most so many threads in each call; the result does not depend on it.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    FloatingPointError
+        The loss or a gradient is not finite; the weights are those before the step.
+    UserError
+        The checkpoint or the log is another file, or one of another run.
+    ValueError, TypeError
+        An argument is out of its range, or inputs and targets do not go together. Nothing has changed.
+    """
+    who = "fit"
+    model, ranks = _model(who, model), _ranks(who, comm, ordered)
+    settings = {
+        "batch_size": _check.count(who, "batch_size", batch_size),
+        "together": _check.count(who, "accumulate", accumulate) * ranks.size,
+        "bucket": _check.flag(who, "bucket", bucket),
+        "clip_norm": None if clip_norm is None else _check.positive(who, "clip_norm", clip_norm),
+        "patience": None if patience is None else _check.count(who, "patience", patience),
+        "seed": _check.integer(who, "seed", seed, 0, _check.MOST, "an integer >= 0"),
+        "schedule": _name(who, schedule),
+    }
+    epochs = _check.count(who, "epochs", epochs)
+    place = Place(
+        checkpoint=_check.path(who, "checkpoint", checkpoint),
+        resume=_check.flag(who, "resume", resume),
+        save_every=None if save_every is None else _check.count(who, "save_every", save_every),
+        log=_check.path(who, "log", log),
+    )
+    if (place.resume or place.save_every) and checkpoint is None:
+        raise ValueError(f"{who}: checkpoint is None beside resume or save_every; expected a path")
+    shown = _check.flag(who, "progress", progress)
+    runtime.resolve(who, num_threads)
+    data = _data(who, ("inputs", inputs), ("targets", targets))
+    run = Run(
+        model=model,
+        data=data,
+        validation=None if validation is None else _validation(who, validation),
+        optimizer=_optimizer(who, model, optimizer),
+        schedule=schedule,
+        settings=settings,
+        callbacks=_callbacks(who, callbacks),
+        ranks=ranks,
+        num_threads=num_threads,
+    )
+    run.open(place)
+    with _bar(shown and ranks.rank == 0, run, epochs) as bar:
+        return run.go(epochs, bar)
+
+
+def _model(who: str, model: Any) -> Model:
+    if not isinstance(model, Model):
+        raise TypeError(f"{who}: model is a {type(model).__name__}; expected a SequenceModel or an EncoderDecoder")
+    return model
+
+
+def _data(who: str, inputs: tuple[str, Any], targets: tuple[str, Any]) -> Data:
+    for name, items in (inputs, targets):
+        if not isinstance(items, (Sequence, np.ndarray)) or isinstance(items, (str, bytes)) or not np.ndim(items[:0]):
+            raise TypeError(f"{who}: {name} is {_check.shown(items)}; expected a list of an item for each sequence")
+    (_, given), (name, other) = inputs, targets
+    if len(given) != len(other) or not len(given):
+        raise ValueError(f"{who}: {name} has {len(other)} items; expected {max(1, len(given))}, as {inputs[0]} has")
+    return given, other
+
+
+def _validation(who: str, given: Any) -> Data:
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise TypeError(f"{who}: validation is {_check.shown(given)}; expected a pair (inputs, targets)")
+    return _data(who, ("validation[0]", given[0]), ("validation[1]", given[1]))
+
+
+def _ranks(who: str, comm: Any, ordered: Any) -> Alone:
+    ordered = _check.flag(who, "ordered", ordered)
+    if comm is None:
+        return Alone()
+    if not hasattr(comm, "Get_rank") or not hasattr(comm, "Allreduce"):
+        raise TypeError(f"{who}: comm is {_check.shown(comm)}; expected a communicator of mpi4py (MPI.COMM_WORLD)")
+    return Ranks(comm, ordered)
+
+
+def _callbacks(who: str, given: Any) -> list[Callback]:
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, Callback) for one in given):
+        raise TypeError(f"{who}: callbacks is {_check.shown(given)}; expected a list of fastrnn.training.Callback")
+    return list(given)
+
+
+def _optimizer(who: str, model: Model, given: Any) -> Optimizer:
+    if isinstance(given, Optimizer):
+        return given
+    if given is not None:
+        _check.function(who, "optimizer", given, "(modules) -> Optimizer, as fastrnn.Adam is, or an Optimizer")
+    made = Adam(list(model.modules.values())) if given is None else given(list(model.modules.values()))
+    if not isinstance(made, Optimizer):
+        raise TypeError(f"{who}: optimizer made a {type(made).__name__}; expected one of fastrnn's optimisers")
+    return made
+
+
+def _name(who: str, schedule: Any) -> str | None:
+    """What tells a schedule from another one, in a checkpoint."""
+    if schedule is not None:
+        _check.function(who, "schedule", schedule, "(epoch, losses) -> factor, or None")
+    if schedule is None or isinstance(schedule, Schedule):
+        return None if schedule is None else repr(schedule)
+    return str(getattr(schedule, "__qualname__", type(schedule).__qualname__))
+
+
+class _NoBar:
+    def update(self, steps: int) -> None:
+        pass
+
+    def set_postfix_str(self, text: str, refresh: bool) -> None:
+        pass
+
+
+def _bar(shown: bool, run: Run, epochs: int) -> AbstractContextManager[Any]:
+    if not shown:
+        return nullcontext(_NoBar())
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    bar: AbstractContextManager[Any] = tqdm(
+        total=epochs * run.steps_per_epoch, initial=run.step, unit="step", dynamic_ncols=True
+    )
+    return bar

@@ -1,0 +1,162 @@
+"""What a run measured, epoch by epoch, and the log file beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from fastrnn.errors import UserError
+from fastrnn.files import replace_file
+from fastrnn.words import AnyPath
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    step : int
+        Updates so far, over all epochs.
+    train_loss : float
+        Mean over what the epoch's batches counted, each before its update.
+    validation_loss : float or None
+    learning_rate : float
+        Of the last step.
+    gradient_norm : float
+        Mean over the steps, before clipping.
+    clipped : float
+        Share of the steps whose gradient was clipped.
+    seconds : float
+        Time in training steps, without validation.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    validation_loss: float | None
+    learning_rate: float
+    gradient_norm: float
+    clipped: float
+    seconds: float
+
+    @property
+    def loss(self) -> float:
+        """What early stopping and schedules look at: the validation loss where there is one."""
+        return self.train_loss if self.validation_loss is None else self.validation_loss
+
+
+@dataclass
+class History:
+    """The epochs of a run, and how it ended.
+
+    Attributes
+    ----------
+    epochs : list of Epoch
+    stopped : str
+        Why the run ended before its last epoch; empty if it did not.
+    """
+
+    epochs: list[Epoch] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def train_loss(self) -> list[float]:
+        return [one.train_loss for one in self.epochs]
+
+    @property
+    def validation_loss(self) -> list[float | None]:
+        return [one.validation_loss for one in self.epochs]
+
+    @property
+    def losses(self) -> list[float]:
+        """What early stopping and schedules look at, by epoch."""
+        return [one.loss for one in self.epochs]
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the least loss, counted from 1, the first of equal ones; 0 if there is none."""
+        losses = self.losses
+        return losses.index(min(losses)) + 1 if losses else 0
+
+    @property
+    def epochs_since_best(self) -> int:
+        return len(self.epochs) - self.best_epoch
+
+
+@dataclass
+class Tally:
+    """Sums over the steps of an epoch that is going on."""
+
+    loss: float = 0.0
+    weight: float = 0.0
+    norm: float = 0.0
+    clipped: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    learning_rate: float = 0.0  # of the last step
+
+    def add(self, loss: float, weight: float, norm: float, clipped: bool, seconds: float, learning_rate: float) -> None:
+        self.loss += loss
+        self.weight += weight
+        self.norm += norm
+        self.clipped += clipped
+        self.steps += 1
+        self.seconds += seconds
+        self.learning_rate = learning_rate
+
+    def epoch(self, number: int, step: int, validation_loss: float | None) -> Epoch:
+        steps = max(1, self.steps)
+        mean = self.loss / self.weight if self.weight else math.nan
+        shares = (self.norm / steps, self.clipped / steps, self.seconds)
+        return Epoch(number, step, mean, validation_loss, self.learning_rate, *shares)
+
+
+NAMES = [item.name for item in fields(Epoch)]
+
+
+class Log:
+    """A file with a line for each epoch: JSON lines, or CSV where the name ends in .csv. A resumed run writes it anew.
+
+    Raises
+    ------
+    UserError
+        A file of that name is there and no such log.
+    """
+
+    def __init__(self, path: AnyPath) -> None:
+        self._path = Path(path)
+        self._csv = self._path.suffix.lower() == ".csv"
+        if self._path.exists() and not self._is_log():
+            raise UserError(f"fit: log {self._path} is there and is no training log; expected a new name")
+
+    def _is_log(self) -> bool:
+        if not self._path.is_file():
+            return False
+        with open(self._path, encoding="utf-8", errors="replace") as file:
+            first = file.readline(1000)
+        return first in ("", self._lines([]) if self._csv else "") or (
+            not self._csv and first.startswith('{"epoch": ') and '"train_loss"' in first
+        )
+
+    def write(self, history: History) -> None:
+        """Write all epochs so far, in one step."""
+        if self._path.parent != Path() and not self._path.parent.exists():
+            raise FileNotFoundError(f"fit: log {os.fspath(self._path)}: its folder is not there")
+        replace_file(self._path, self._lines(history.epochs).encode())
+
+    def _lines(self, epochs: list[Epoch]) -> str:
+        if not self._csv:
+            return "".join(json.dumps(asdict(one)) + "\n" for one in epochs)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, NAMES, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(one) for one in epochs)
+        return text.getvalue()
