@@ -57,8 +57,8 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!fastrnn).*")]  # names of NumPy, of argu
 
 autodoc_typehints = "none"  # numpydoc shows what the docstrings say, with shapes and units
 autodoc_member_order = "bysource"
-# All but these. A shape says what an array is where more words would repeat it (PR07, RT03), arguments are said in groups
-# or "as in a call" (PR01, PR03), a summary may be an equation (SS02, RT04), and small functions say all in a sentence.
+# All but these. A shape says what an array is where more words would repeat it (PR07, RT03), arguments come in groups
+# or "as in a call" (PR01, PR03), a summary may be an equation (SS02, RT04), small functions say all in a sentence.
 numpydoc_validation_checks = {
     *("all", "ES01", "EX01", "PR01", "PR03", "PR04", "PR06", "PR07"),
     *("RT01", "RT02", "RT03", "RT04", "SA01", "SS02", "SS05", "YD01"),

@@ -26,6 +26,11 @@ def after_readme(names, folder):
     assert names["loss"] < 0.05
 
 
+def after_start(names, folder):
+    assert names["loss"] < 0.05
+    assert names["logits"].argmax(axis=-1).tolist() == [1, 1, 0, 1]
+
+
 def after_layers(names, folder):
     assert names["y_t"].shape == (1, 32)
     assert [path.name for path in folder.iterdir()] == ["lstm.npz"]
@@ -55,12 +60,17 @@ def check(truth):
 # What must be so when a page has run; what is learnt there must have been learnt.
 AFTER = {
     "README.md": after_readme,
-    "docs/start.md": after_readme,
+    "docs/start.md": after_start,
     "docs/from-char-rnn.md": lambda names, folder: check(names["loss"] < 0.2),
     "docs/from-keras.md": after_keras,
     "docs/from-onnx.md": after_onnx,
+    "docs/from-scikit-learn.md": lambda names, folder: check(names["accuracy"] > 0.8),
+    "docs/tutorials/encoder-decoder.md": lambda names, folder: check(names["accuracy"] > 0.9),
     "docs/tutorials/forecasting.md": lambda names, folder: check(names["error"] < 0.9 * names["baseline"]),
     "docs/tutorials/layers.md": after_layers,
+    "docs/tutorials/many-to-many.md": lambda names, folder: check(names["accuracy"] > 0.9),
+    "docs/tutorials/many-to-one.md": lambda names, folder: check(names["accuracy"] > 0.8 and names["error"] < 1),
+    "docs/tutorials/one-to-many.md": lambda names, folder: check(names["accuracy"] > 0.7 and names["error"] < 0.1),
     "docs/tutorials/ragged.md": lambda names, folder: check(names["accuracy"] > 0.9),
     "docs/tutorials/streaming.md": lambda names, folder: check(names["right"] > 0.85),
 }
