@@ -30,6 +30,7 @@ if os.environ.get("FASTRNN_DOCS_LINKS"):  # links into other projects' pages: th
 # A page about an optional package is left out where that is not installed.
 PAGES_THAT_NEED = {"api/torch": "torch", "api/sklearn": "sklearn"}
 exclude_patterns = [page + ".rst" for page, package in PAGES_THAT_NEED.items() if find_spec(package) is None]
+exclude_patterns += [f"api/{name}.rst" for name in ("inspect", "sklearn") if find_spec(f"fastrnn.{name}") is None]
 nitpicky = not exclude_patterns  # links to what is left out lead nowhere
 
 # An application's page is its README.
@@ -57,6 +58,7 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!fastrnn).*")]  # names of NumPy, of argu
 
 autodoc_typehints = "none"  # numpydoc shows what the docstrings say, with shapes and units
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 # All but these. A shape says what an array is where more words would repeat it (PR07, RT03), arguments come in groups
 # or "as in a call" (PR01, PR03), a summary may be an equation (SS02, RT04), small functions say all in a sentence.
 numpydoc_validation_checks = {
