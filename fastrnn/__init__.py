@@ -21,7 +21,15 @@ if _find_spec("fastrnn._core.kernels") is None:
 from fastrnn import decoding
 from fastrnn.attention import Attention
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
+from fastrnn.ctc import ctc_loss
 from fastrnn.dropout import Dropout
+from fastrnn.element_losses import (
+    binary_cross_entropy,
+    gaussian_nll,
+    huber_loss,
+    negative_binomial_nll,
+    squared_error,
+)
 from fastrnn.embedding import Embedding
 from fastrnn.layers import GRU, LSTM, RNN, UGRNN
 from fastrnn.linear import Linear
@@ -50,15 +58,21 @@ __all__ = [
     "SequenceModel",
     "Stream",
     "__version__",
+    "binary_cross_entropy",
     "clip_grad_norm_",
     "clip_grad_value_",
     "config",
+    "ctc_loss",
     "decoding",
     "fit",
+    "gaussian_nll",
     "get_num_threads",
+    "huber_loss",
+    "negative_binomial_nll",
     "set_num_threads",
     "show_config",
     "softmax_cross_entropy",
+    "squared_error",
     "streams",
     "tbptt",
 ]

@@ -618,15 +618,15 @@ def list_of(who: str, name: str, value: Any, n: int, expected: str) -> list[Any]
     return list(value)
 
 
-def lengths(who: str, value: Any, B: int, T: int) -> IndexArray:
+def lengths(who: str, value: Any, B: int, T: int, name: str = "lengths", letter: str = "T") -> IndexArray:
     """Return how many steps each row of a batch has, (B,) in 0..T."""
-    array = integers(who, "lengths", value if isinstance(value, np.ndarray) else array_of(
-        who, "lengths", value, "(B,) integers"))
+    array = integers(who, name, value if isinstance(value, np.ndarray) else array_of(
+        who, name, value, "(B,) integers"))
     if array.shape != (B,):
-        raise ValueError(f"{who}: lengths have shape {array.shape}; expected (B,) = {(B,)}")
+        raise ValueError(f"{who}: {name} have shape {array.shape}; expected (B,) = {(B,)}")
     wrong = array[(array < 0) | (array > T)]
     if len(wrong):
-        raise ValueError(f"{who}: lengths hold {wrong[0]}; expected 0..T={T}")
+        raise ValueError(f"{who}: {name} hold {wrong[0]}; expected 0..{letter}={T}")
     return array.astype(np.int64)
 
 

@@ -1,32 +1,5 @@
-/* Attention, one query at a time: the softmax over the scores of its keys, and the additive score, a small network of each
- * query and key (Bahdanau, Cho and Bengio, 2015). The labels are those of fastrnn/reference/attention.py. */
-
-/* Divides e^(x - its maximum) by its sum; y may be x. */
-static void softmax(ptrdiff_t n, const void *x, void *y)
-{
-    const real *from = x;
-    real *to = y, top = from[0], tail[VL];
-    FR_CHECK(n >= 1 && fr_flushes());
-    const vec most = v_set(EXP_LIMIT);  /* e^-most comes out as 0; beside the maximum's 1 it is nothing */
-    vec highest = v_set(top), total = v_set(0);
-    ptrdiff_t j = 0;
-    for (; j + VL <= n; j += VL) highest = v_max(highest, v_load(from + j));  /* a NaN lost here makes the sum NaN */
-    v_store(tail, highest);
-    for (int lane = 0; lane < VL; lane++) top = tail[lane] > top ? tail[lane] : top;
-    for (; j < n; j++) top = from[j] > top ? from[j] : top;
-    const vec shift = v_set(top);
-    for (j = 0; j + VL <= n; j += VL) {
-        vec e = v_exp_minus(v_min(most, v_sub(shift, v_load(from + j))));
-        v_store(to + j, e);
-        total = v_add(total, e);
-    }
-    real sum = v_sum(total);
-    if (j < n) {
-        v_store(tail, v_exp_minus(v_min(most, v_sub(shift, v_load_n(from + j, n - j)))));
-        for (ptrdiff_t lane = 0; j + lane < n; lane++) sum += to[j + lane] = tail[lane];
-    }
-    for (j = 0; j < n; j++) to[j] /= sum;
-}
+/* Attention, one query at a time: backward through the softmax over the scores of its keys, and the additive score, a small
+ * network of each query and key (Bahdanau, Cho and Bengio, 2015). The labels are those of fastrnn/reference/attention.py. */
 
 /* B2: dx = p (dp - the sum of p dp), where p is softmax(x); dx may be dp. */
 static void softmax_backward(ptrdiff_t n, const void *softmax_of_x, const void *gradient, void *result)

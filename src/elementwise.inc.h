@@ -1,36 +1,4 @@
-/* What surrounds the layers, one row or one array at a time: the loss, dropout, sums of rows. */
-
-/* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)), z shifted by its maximum first. */
-static double cross_entropy(ptrdiff_t V, const void *row, ptrdiff_t target, double times, void *drow)
-{
-    const real *logits = row, scale = (real)times;
-    real *dlogits = drow;
-    FR_CHECK(V >= 1 && 0 <= target && target < V && fr_flushes());
-    const vec most = v_set(EXP_LIMIT);  /* e^-most comes out as 0; beside the maximum's 1 it is nothing */
-    real top = logits[0], tail[VL];
-    vec highest = v_set(top), total = v_set(0);
-    ptrdiff_t j = 0;
-    for (; j + VL <= V; j += VL) highest = v_max(highest, v_load(logits + j));  /* a NaN lost here makes the sum NaN */
-    v_store(tail, highest);
-    for (int lane = 0; lane < VL; lane++) top = tail[lane] > top ? tail[lane] : top;
-    for (; j < V; j++) top = logits[j] > top ? logits[j] : top;
-    const vec shift = v_set(top);
-    for (j = 0; j + VL <= V; j += VL) {
-        vec e = v_exp_minus(v_min(most, v_sub(shift, v_load(logits + j))));
-        v_store(dlogits + j, e);
-        total = v_add(total, e);
-    }
-    real sum = v_sum(total);
-    if (j < V) {
-        v_store(tail, v_exp_minus(v_min(most, v_sub(shift, v_load_n(logits + j, V - j)))));
-        for (ptrdiff_t lane = 0; j + lane < V; lane++) sum += dlogits[j + lane] = tail[lane];
-    }
-    real loss = REAL_LOG(sum) - (logits[target] - top);
-    real factor = scale / sum;
-    for (j = 0; j < V; j++) dlogits[j] *= factor;
-    dlogits[target] -= scale;
-    return loss;
-}
+/* What surrounds the layers, one array at a time: dropout, sums of rows. */
 
 /* A counter hashed with a key: the mask of element i depends on (key, i) alone, so backward makes it again instead of
  * keeping it, and threads may share the work any way they like. The mixer is the 64-bit finaliser of SplitMix64

@@ -16,6 +16,7 @@
 #define FR_GROUP 16      /* columns of a panel of packed weights, the same on every ISA */
 #define FR_COLUMNS 48    /* columns that become rows of a product at once: whole threes, whole groups */
 #define FR_MAX_SLOTS 4   /* gate columns per unit that a cell may keep */
+#define FR_ELEMENT_LOSSES 5
 #define FR_MAX_STAGES 2  /* recurrent products per time step (GRU with reset before needs two) */
 
 /* One time step of `rows` batch rows x the hidden units begin..end-1; the pointers are of unit 0.
@@ -101,6 +102,34 @@ typedef struct {
     ptrdiff_t key_row;           /* so many elements apart */
 } fr_additive;
 
+/* A cross-entropy with q = own * weights[target] at the target and rest * weights everywhere. */
+typedef struct {
+    ptrdiff_t V;
+    const void *weights;         /* (V), or NULL: all 1 */
+    double sum;                  /* of the weights */
+    double own, rest;
+} fr_class_weights;
+
+/* Rows of outputs of a loss, one after the other. */
+typedef struct {
+    ptrdiff_t count, columns;    /* targets of a row; of outputs there are as many, or twice as many */
+    double scale;                /* of the gradient */
+    double option;               /* of the loss: what that means is said there */
+} fr_element_rows;
+
+#define FR_LATTICE_EDGE 8
+#define FR_LATTICE_STRIDE(width) (2 * ((width) + FR_LATTICE_EDGE))
+
+/* The lattice of one sequence of T steps and S labels, in doubles. */
+typedef struct {
+    ptrdiff_t T, S, width;       /* width: S + 1 rounded up to whole edges */
+    const double *joins, *log_joins;  /* (width + edge) 1 where label i differs from label i-1, else 0, and behind; logs */
+    const double *lives;         /* (width) 1 for each label, then 0 */
+    double *blanks, *labels;     /* (T), (T, width) IN logarithms of probabilities, OUT posteriors */
+    double *a, *carry;           /* memory: (T, stride), (stride) */
+    int64_t *exponents;          /* memory: (T) */
+} fr_lattice;
+
 typedef struct {
     const char *name;
     int size;                        /* bytes of an element: 4 float, 8 double */
@@ -128,13 +157,27 @@ typedef struct {
     /* One row of V logits: its loss in nats and scale * (softmax - onehot). */
     double (*cross_entropy)(ptrdiff_t V, const void *logits, ptrdiff_t target, double scale, void *dlogits);
 
+    /* p = scale * softmax(logits); log(sum(exp(logits))). */
+    double (*softmax)(ptrdiff_t V, const void *logits, double scale, void *p);  /* p may be logits */
+
+    double (*weighted_cross_entropy)(const fr_class_weights *classes, const void *logits, ptrdiff_t target, double scale,
+                                     void *dlogits);
+
+    /* The sum of the losses of rows of outputs against targets, and its gradient times rows->scale. losses.inc.h. */
+    double (*elements[FR_ELEMENT_LOSSES])(const fr_element_rows *rows, const void *outputs, const void *targets,
+                                          void *doutputs);
+
+    /* CTC: ctc.inc.h. The lattice is of the tables of doubles alone; it returns 0 where it has to be called with `logs`. */
+    void (*ctc_gather)(ptrdiff_t S, ptrdiff_t width, const int64_t *labels, const void *logits, double all, double *log_p);
+    void (*ctc_scatter)(ptrdiff_t S, const int64_t *labels, const double *posterior, double scale, void *dlogits);
+    int (*ctc_lattice)(const fr_lattice *lattice, int logs, double *loss);
+
     /* target = source with the elements that `key` drops at probability p set to 0, the others scaled by 1/(1-p). */
     void (*dropout)(ptrdiff_t n, uint64_t key, uint64_t first, float p, const void *source, void *target);
 
     void (*tanh)(ptrdiff_t n, const void *x, void *y);
     void (*sigmoid)(ptrdiff_t n, const void *x, void *y);
 
-    void (*softmax)(ptrdiff_t n, const void *x, void *y);                  /* y may be x */
     /* dx for p = softmax(x) and the gradient dp, which may be dx. */
     void (*softmax_backward)(ptrdiff_t n, const void *p, const void *dp, void *dx);
 

@@ -8,6 +8,8 @@
 #include "product/product.inc.h"
 #include "elementwise.inc.h"
 #include "attention.inc.h"
+#include "losses.inc.h"
+#include "ctc.inc.h"
 #include "probe.inc.h"
 #include "cells/cell.inc.h"
 #include "cells/rnn.inc.h"
@@ -32,10 +34,15 @@ const fr_kernels FR_TABLE = {
     .transpose = transpose,
     .add = add,
     .cross_entropy = cross_entropy,
+    .softmax = softmax,
+    .weighted_cross_entropy = weighted_cross_entropy,
+    .elements = {binary_cross_entropy, squared_error, huber, gaussian, negative_binomial},
+    .ctc_gather = ctc_gather,
+    .ctc_scatter = ctc_scatter,
+    .ctc_lattice = CTC_LATTICE,
     .dropout = dropout,
     .tanh = tanh_array,
     .sigmoid = sigmoid_array,
-    .softmax = softmax,
     .softmax_backward = softmax_backward,
     .additive_scores = additive_scores,
     .additive_backward = additive_backward,

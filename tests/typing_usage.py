@@ -109,7 +109,7 @@ def wrong(x: Floats) -> None:
     fastrnn.RNN(3, 4, proj_size=2)  # type: ignore[call-arg]
     fastrnn.Linear(3, 4).backward(fastrnn.GRU(3, 4).forward(x)[2], x)  # type: ignore[arg-type]
     fastrnn.SGD(x, lr=0.1)  # type: ignore[arg-type]
-    fastrnn.softmax_cross_entropy(x, 3)  # type: ignore[arg-type]
+    fastrnn.softmax_cross_entropy(x, 3)  # type: ignore[call-overload]
     fastrnn.RNN(3, 4).params = {}  # type: ignore[assignment]
     fastrnn.LSTM(3, 4).flat_grads = x  # type: ignore[assignment]
     fastrnn.LSTM(3, 4).flat_params = x  # type: ignore[misc]

@@ -126,7 +126,7 @@ cdef void forward_sequence(const Job *job, Py_ssize_t b, char *scratch) noexcept
         if job.v != NULL:
             scored = additive_of(job, at, t)
             table.additive_scores(&scored, weights + t * at.weights_row * size)
-        table.softmax(at.keys, weights + t * at.weights_row * size, weights + t * at.weights_row * size)
+        table.softmax(at.keys, weights + t * at.weights_row * size, 1.0, weights + t * at.weights_row * size)
     multiply(table, at.queries, at.keys, job.K, weights, at.weights_row, values, job.key_step * job.K, 1, panels, NULL,
              context, context_row)
 

@@ -1,4 +1,4 @@
-"""The loss, dropout and rows of C-contiguous arrays, all floats of a call of one dtype (see _core/elementwise.pyx)."""
+"""Dropout and rows of C-contiguous arrays, all floats of a call of one dtype (see _core/elementwise.pyx)."""
 
 from typing import Any, TypeAlias
 
@@ -7,14 +7,6 @@ from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[floating[Any]]
 
-def cross_entropy(
-    logits: FloatArray,
-    targets: NDArray[int64],
-    scale: float,
-    dlogits: FloatArray,
-    losses: FloatArray,
-    num_threads: int,
-) -> None: ...
 def dropout(source: FloatArray, target: FloatArray, p: float, key: int, num_threads: int) -> None: ...
 def take_rows(source: FloatArray, index: NDArray[int64], target: FloatArray, num_threads: int) -> None: ...
 def add_rows(source: FloatArray, index: NDArray[int64], target: FloatArray) -> None: ...

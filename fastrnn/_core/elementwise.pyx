@@ -1,4 +1,4 @@
-"""What surrounds the layers, element by element or row by row: the loss, dropout, gathering and scattering of rows.
+"""What surrounds the layers, element by element or row by row: dropout, gathering and scattering of rows.
 
 Threads split what is written. Long work is cut into pieces, and signals are looked at between them.
 """
@@ -6,33 +6,15 @@ Threads split what is written. Long work is cut into pieces, and signals are loo
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fastrnn._core.kernels cimport fr_kernels, kernels, kernels_f64
 from fastrnn._core.team cimport check_signals, fr_team, granted_threads, run_parallel, worthwhile_threads
 
 ctypedef fused real:
     float
     double
 
-cdef struct Job:
-    const fr_kernels *table
-    Py_ssize_t first, count, columns
-    const char *source
-    char *target
-    const int64_t *index    # of rows: targets of the loss, or where rows come from
-    char *losses
-    double scale
-    float p
-    uint64_t key
-
-ctypedef void (*Work)(const Job *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
-
 cdef struct Shared:
     Job job
     Work work
-
-
-cdef inline const fr_kernels *table_of(Py_ssize_t size) noexcept nogil:
-    return kernels if size == 4 else kernels_f64
 
 
 cdef fitting(str who, bint fits):
@@ -61,37 +43,6 @@ cdef int run(Work work, Job *job, Py_ssize_t n, double each, int num_threads) ex
         run_parallel(run_part, &shared, threads, threads, False)
         shared.job.first += shared.job.count
     return 0
-
-
-cdef void loss_rows(const Job *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef Py_ssize_t row, at
-    cdef double loss
-    for row in range(first, last):
-        at = row * job.columns * job.table.size
-        loss = job.table.cross_entropy(job.columns, job.source + at, job.index[row], job.scale, job.target + at)
-        if job.table.size == 4:
-            (<float *> job.losses)[row] = <float> loss
-        else:
-            (<double *> job.losses)[row] = loss
-
-
-def cross_entropy(const real[:, ::1] logits, const int64_t[::1] targets, double scale, real[:, ::1] dlogits,
-                  real[::1] losses, int num_threads):
-    """losses = -log softmax(logits)[targets], dlogits = scale * (softmax(logits) - onehot(targets)), row by row
-
-    logits IN (rows, V), targets IN (rows,) all in 0..V-1, dlogits OUT (rows, V), losses OUT (rows,) in nats
-    """
-    cdef Py_ssize_t rows = logits.shape[0]
-    cdef Job job
-    fitting("softmax_cross_entropy", targets.shape[0] == losses.shape[0] == dlogits.shape[0] == rows
-            and dlogits.shape[1] == logits.shape[1])
-    if rows == 0:
-        return
-    job.table, job.columns, job.scale = table_of(sizeof(real)), logits.shape[1], scale
-    job.source, job.target, job.losses = <const char *> &logits[0, 0], <char *> &dlogits[0, 0], <char *> &losses[0]
-    job.index = &targets[0]
-    with nogil:
-        run(loss_rows, &job, rows, 20.0 * logits.shape[1], num_threads)
 
 
 cdef void dropout_elements(const Job *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:

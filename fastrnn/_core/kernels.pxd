@@ -1,4 +1,4 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "kernels.h":
     enum:
@@ -6,6 +6,8 @@ cdef extern from "kernels.h":
         FR_COLUMNS
         FR_MAX_SLOTS
         FR_MAX_STAGES
+        FR_ELEMENT_LOSSES
+        FR_LATTICE_EDGE
 
     ctypedef struct fr_forward_block:
         Py_ssize_t rows, begin, end, gates_row, slot, h_row, state_row
@@ -59,6 +61,28 @@ cdef extern from "kernels.h":
         const void *keys
         const void *v
 
+    ctypedef struct fr_class_weights:
+        Py_ssize_t V
+        const void *weights
+        double sum, own, rest
+
+    ctypedef struct fr_element_rows:
+        Py_ssize_t count, columns
+        double scale, option
+
+    ctypedef struct fr_lattice:
+        Py_ssize_t T, S, width
+        const double *joins
+        const double *log_joins
+        const double *lives
+        double *blanks
+        double *labels
+        double *a
+        double *carry
+        int64_t *exponents
+
+    Py_ssize_t FR_LATTICE_STRIDE(Py_ssize_t width) noexcept nogil
+
     ctypedef struct fr_kernels:
         const char *name
         int size, vector, rows, cell_count
@@ -72,11 +96,20 @@ cdef extern from "kernels.h":
         void (*add)(Py_ssize_t n, const void *source, void *target) noexcept nogil
         double (*cross_entropy)(Py_ssize_t V, const void *logits, Py_ssize_t target, double scale,
                                 void *dlogits) noexcept nogil
+        double (*softmax)(Py_ssize_t V, const void *logits, double scale, void *p) noexcept nogil
+        double (*weighted_cross_entropy)(const fr_class_weights *classes, const void *logits, Py_ssize_t target,
+                                         double scale, void *dlogits) noexcept nogil
+        double (*elements[FR_ELEMENT_LOSSES])(const fr_element_rows *rows, const void *outputs, const void *targets,
+                                              void *doutputs) noexcept nogil
+        void (*ctc_gather)(Py_ssize_t S, Py_ssize_t width, const int64_t *labels, const void *logits, double all,
+                           double *log_p) noexcept nogil
+        void (*ctc_scatter)(Py_ssize_t S, const int64_t *labels, const double *posterior, double scale,
+                            void *dlogits) noexcept nogil
+        int (*ctc_lattice)(const fr_lattice *lattice, int logs, double *loss) noexcept nogil
         void (*dropout)(Py_ssize_t n, uint64_t key, uint64_t first, float p, const void *source,
                         void *target) noexcept nogil
         void (*tanh)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         void (*sigmoid)(Py_ssize_t n, const void *x, void *y) noexcept nogil
-        void (*softmax)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         void (*softmax_backward)(Py_ssize_t n, const void *p, const void *dp, void *dx) noexcept nogil
         void (*additive_scores)(const fr_additive *of, void *scores) noexcept nogil
         void (*additive_backward)(const fr_additive *of, const void *dscores, void *dquery, void *dkeys,

@@ -17,3 +17,10 @@ typedef int32_t real_bits;
 
 /* q of degree 4, relative error of r - r^2 q(r) 1.3e-8 */
 static const real exp_q[] = {0x1.6bebfep-10f, -0x1.1227b0p-7f, 0x1.555674p-5f, -0x1.5554b0p-3f, 0x1.fffffep-2f};
+
+/* The bits of an element behind its exponent, and those of sqrt(1/2): where v_log cuts an octave. */
+#define REAL_DIGITS 23
+#define SQRT_HALF_BITS 0x3f3504f3
+
+/* p of degree 4, error of s^2 p(s^2) 8e-10 */
+static const real atanh_p[] = {0x1.dba57ap-3f, 0x1.bc8c5ep-3f, 0x1.24c92cp-2f, 0x1.9998d4p-2f, 0x1.555556p-1f};

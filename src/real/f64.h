@@ -19,3 +19,12 @@ static const real exp_q[] = {
     0x1.1ee89d9a9b414p-29, -0x1.af5e689f3aabbp-26, 0x1.27e5361763786p-22, -0x1.71ddf88534a40p-19, 0x1.a01a017bd39c7p-16,
     -0x1.a01a01afd1954p-13, 0x1.6c16c16c1f041p-10, -0x1.111111110f6dfp-7, 0x1.555555555553fp-5, -0x1.5555555555559p-3, 0.5,
 };
+
+#define REAL_DIGITS 52
+#define SQRT_HALF_BITS 0x3fe6a09e667f3bcd
+
+/* p of degree 9, error of s^2 p(s^2) 1e-17 */
+static const real atanh_p[] = {
+    0x1.4b0ed4be611b2p-3, 0x1.687604d0c86a1p-4, 0x1.eb913ba3ef69ep-4, 0x1.10ac6a3d3e5f6p-3, 0x1.3b18b34a260a3p-3,
+    0x1.745cf0aa6a011p-3, 0x1.c71c727164156p-3, 0x1.24924923d422cp-2, 0x1.999999999a3dfp-2, 0x1.5555555555555p-1,
+};
