@@ -110,5 +110,16 @@ class RepositoryLinks(SphinxTransform):
                 node.replace_self(node.children)
 
 
+def indented_is_code(app, what, name, obj, options, lines):
+    """Docstrings show code as an indented paragraph, which reST takes for a quotation: say that it is code."""
+    for number in reversed(range(1, len(lines))):
+        begins = lines[number].startswith("    ") and not lines[number - 1].strip()
+        if begins:
+            before = next((line for line in reversed(lines[:number]) if line.strip()), "")
+            if not before.startswith(" ") and not before.endswith("::") and before.strip("-"):
+                lines[number:number] = ["::", ""]
+
+
 def setup(app):
     app.add_transform(RepositoryLinks)
+    app.connect("autodoc-process-docstring", indented_is_code, priority=400)  # before numpydoc
