@@ -83,7 +83,7 @@ def ctc_loss(
     reduction = reduction_of(who, reduction)
     zero_infinity = _check.flag(who, "zero_infinity", zero_infinity)
     swapped = _check.flag(who, "batch_first", batch_first)
-    if not isinstance(logits, list) and np.ndim(logits) != 3 and isinstance(logits, np.ndarray):
+    if isinstance(logits, np.ndarray) and logits.ndim != 3:
         axes = "(B, T, V)" if swapped else "(T, B, V)"
         raise ValueError(f"{who}: logits has shape {logits.shape}; expected {axes}, or a list of arrays (T_i, V)")
     given = Rows(who, "logits", logits, lengths, None, batch_first, vectors=True)

@@ -215,7 +215,7 @@ def negative_binomial_nll(
     Parameters
     ----------
     outputs : (..., 2 F) float32 or float64, (T, B, 2 F) with lengths or a mask, or a list of arrays (T_i, 2 F)
-        F raw means, then F raw dispersions: m = log(1 + exp(raw)) + 1e-6, and so is alpha. The variance is
+        F raw means, then F raw dispersions: m = log(1 + exp(raw)) + 1e-6, and alpha likewise. The variance is
         m + alpha m^2.
     targets : (..., F)
         Counts >= 0, as floats.

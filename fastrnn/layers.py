@@ -457,17 +457,7 @@ class Recurrent(Module):
         threads = runtime.resolve(who, num_threads)
         input_gradient = _check.flag(who, "input_gradient", input_gradient)
         records, border = Tape._open(tape, self, who)
-        if isinstance(border, Ragged):
-            dy = None if dy is None else border.dy(who, dy, self._stack.outputs(records) if records else [])
-            final, given = border.final(who, "dstate", dstate)
-        else:
-            T, B = records[0].T, records[0].B
-            if dy is not None and (border is not None or not self._stack.takes_gradient(dy, T, B)):
-                dy = (border or Dense(self._sizes)).dy(who, dy, T, B)
-            if border is None:
-                final = self._checked_state(who, "dstate", dstate, B)
-            else:
-                final = border.initial(who, "dstate", dstate, B)
+        dy, final, given = self._upstream(who, records, border, dy, dstate)
         with self._lock:
             if records:
                 self._stack.prepare_backward(records, input_gradient)
@@ -486,6 +476,20 @@ class Recurrent(Module):
         if border is not None:
             dx, initial = None if dx is None else border.as_given(dx), border.state(initial)
         return dx, self._state(initial)
+
+    def _upstream(
+        self, who: str, records: list[LayerTape], border: Dense | Ragged | None, dy: Any, dstate: State
+    ) -> tuple[Any, list[Any] | None, list[Any] | None]:
+        """dy and the kinds of dstate as the stack takes them, and those of a ragged batch's rows."""
+        if isinstance(border, Ragged):
+            dy = None if dy is None else border.dy(who, dy, self._stack.outputs(records) if records else [])
+            return dy, *border.final(who, "dstate", dstate)
+        T, B = records[0].T, records[0].B
+        if dy is not None and (border is not None or not self._stack.takes_gradient(dy, T, B)):
+            dy = (border or Dense(self._sizes)).dy(who, dy, T, B)
+        if border is None:
+            return dy, self._checked_state(who, "dstate", dstate, B), None
+        return dy, border.initial(who, "dstate", dstate, B), None
 
     # ------------------------------------------------------------------------------------------- states
 

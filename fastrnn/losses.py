@@ -124,8 +124,9 @@ def _class_weights(who: str, value: Any, V: int, dtype: _check.DType) -> FloatAr
     weights = _check.floats(who, "class_weights", value, dtype=dtype, meaning=f"{dtype}, as logits")
     if weights.shape != (V,):
         raise ValueError(f"{who}: class_weights has shape {weights.shape}; expected (V,) = {(V,)}")
-    if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ValueError(f"{who}: class_weights holds {weights[~(weights >= 0)][:1]}; expected finite numbers >= 0")
+    wrong = weights[~(np.isfinite(weights) & (weights >= 0))]
+    if len(wrong):
+        raise ValueError(f"{who}: class_weights holds {wrong[0]}; expected finite numbers >= 0")
     return np.ascontiguousarray(weights)
 
 

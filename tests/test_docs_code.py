@@ -118,7 +118,7 @@ def test_command_lines_of_a_page_parse(page):
 
 def test_every_subcommand_is_shown():
     shown = {arguments[0] for page in PAGES for arguments in commands(page)}
-    assert shown >= {"train", "sample", "eval", "info", "convert", "bench"}
+    assert shown >= {"train", "sample", "eval", "inspect", "info", "convert", "bench"}
 
 
 def test_the_guarantees_name_tests_that_are_there():

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastrnn
+from fastrnn import inspect
 from fastrnn.layers import Tape
 from fastrnn.module import Parameters
 
@@ -87,6 +88,20 @@ def training(x: Floats, targets: NDArray[np.int64]) -> None:
             optimizer.zero_grad()
             optimizer.lr *= 0.5
             optimizer.load_state_dict(optimizer.state_dict())
+
+
+def looking(x: Floats) -> None:
+    gru = fastrnn.GRU(3, 4)
+    y, _, tape = gru.forward(x)
+    assert_type(inspect.activations(tape), list[inspect.Activations])
+    assert_type(inspect.saturation(tape, low=0.05)[0].closed, NDArray[np.float64])
+    assert_type(inspect.hidden_gradients(tape, y), list[Either])
+    assert_type(inspect.gradient_norms(tape, y), NDArray[np.float64])
+    assert_type(inspect.first_nan(tape, y), inspect.NonFinite | None)
+    assert_type(inspect.non_finite(gru), list[inspect.NonFinite])
+    meter = inspect.Clipping()
+    meter.add(fastrnn.clip_grad_norm_(gru.grads, 1.0), 1.0)
+    assert_type(meter.share, float)
 
 
 def settings() -> None:
