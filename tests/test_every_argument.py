@@ -692,7 +692,13 @@ CALLS = [
     Call(
         "Attention",
         lambda **given: [*attention()(**given)],
-        {"queries": (floats(T, B, H), absent), "memory": (x(), absent), "lengths": (None, lengths), **THREADS},
+        {"queries": (floats(T, B, H), absent), "memory": (x(), absent), "lengths": (None, lengths),
+         "keys": (None, nothing), **THREADS},
+    ),
+    Call(
+        "Attention.keys",
+        lambda **given: [fastrnn.Attention(H, I, "additive", seed=0).keys(**given)],
+        {"memory": (x(), absent), **THREADS},
     ),
     Call(
         "Attention.forward",
