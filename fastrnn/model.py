@@ -34,7 +34,7 @@ class SequenceModel(Model):
     recurrent : LSTM, GRU, RNN or UGRNN, time first
     head : Linear
         From the recurrent outputs, or what `pool` makes of them, to what `loss` takes.
-    loss : callable (outputs, targets, *, reduction, num_threads), one of `fastrnn.losses` or like them
+    loss : callable (outputs, targets, reduction=, num_threads=), one of `fastrnn.losses` or like them
     embedding : Embedding, optional
         In front of the recurrent layers, which else take vectors, or integers as one-hots.
     dropout : float in [0, 1) of what the head takes, in training
