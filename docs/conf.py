@@ -1,0 +1,125 @@
+"""Sphinx: `python -m sphinx -W -b html docs build/docs`. Nothing is fetched, neither now nor when a page is read."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
+
+import fastrnn
+
+project, author, copyright = "fastrnn", "", ""
+version = release = fastrnn.__version__
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+if os.environ.get("FASTRNN_DOCS_LINKS"):  # links into other projects' pages: their indices are fetched
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+    }
+
+# A page about an optional package is left out where that is not installed.
+PAGES_THAT_NEED = {"api/torch": "torch", "api/sklearn": "sklearn"}
+exclude_patterns = [page + ".rst" for page, package in PAGES_THAT_NEED.items() if find_spec(package) is None]
+exclude_patterns += [f"api/{name}.rst" for name in ("inspect", "sklearn") if find_spec(f"fastrnn.{name}") is None]
+nitpicky = not exclude_patterns  # links to what is left out lead nowhere
+
+# An application's page is its README.
+APPLICATIONS = ("text_generation", "translation", "speech", "images", "captioning", "action", "tracking")
+EXAMPLES = Path(__file__).parent.parent / "examples"
+exclude_patterns += [f"gallery/{name}.md" for name in APPLICATIONS if not (EXAMPLES / name / "README.md").exists()]
+suppress_warnings = ["toc.excluded", "toc.not_readable"] if exclude_patterns else []
+
+# Files of the repository that a page shows as a whole: a link to such a file is a link to its page.
+SHOWN = {
+    "CONTRIBUTING.md": "internals/contributing",
+    "CHANGELOG.md": "internals/changelog",
+    "README.md": "index",
+    "benchmarks/README.md": "internals/benchmarks",
+    "benchmarks/clients/README.md": "internals/programs",
+    "examples/pretrained/README.md": "gallery/pretrained",
+    "src/README.md": "internals/kernels",
+}
+SHOWN |= {f"examples/{name}/README.md": f"gallery/{name}" for name in APPLICATIONS}
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+default_role = "obj"
+nitpick_ignore_regex = [(r"py:.*", r"(?!fastrnn).*")]  # names of NumPy, of arguments, of formulas
+
+autodoc_typehints = "none"  # numpydoc shows what the docstrings say, with shapes and units
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+# All but these. A shape says what an array is where more words would repeat it (PR07, RT03), arguments come in groups
+# or "as in a call" (PR01, PR03), a summary may be an equation (SS02, RT04), small functions say all in a sentence.
+numpydoc_validation_checks = {
+    *("all", "ES01", "EX01", "PR01", "PR03", "PR04", "PR06", "PR07"),
+    *("RT01", "RT02", "RT03", "RT04", "SA01", "SS02", "SS05", "YD01"),
+}
+autosummary_generate = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+maximum_signature_line_length = 88
+add_module_names = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "fastrnn"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_show_copyright = False
+html_theme_options = {
+    "logo": {"text": "fastrnn"},
+    "navbar_end": ["theme-switcher"],
+    "navbar_align": "left",
+    "header_links_before_dropdown": 8,
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "footer_start": [],
+    "footer_end": ["sphinx-version"],
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"index": [], "start": [], "guarantees": [], "bptt/*": []}
+copybutton_selector = "div.highlight-python pre, div.highlight-sh pre"
+pygments_style = "default"
+
+
+class RepositoryLinks(SphinxTransform):
+    """Links to the repository's files: to the page that shows the file, if there is one; a folder is just named."""
+
+    default_priority = 5
+
+    def apply(self, **kwargs: object) -> None:
+        root = Path(self.app.srcdir).parent
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            if node.get("reftype") != "myst":
+                continue
+            if node["refdomain"] == "doc":
+                name = os.path.relpath(Path(self.app.srcdir, node["reftarget"]), root) + ".md"
+                node["reftarget"] = SHOWN.get(name, node["reftarget"])
+            elif Path(self.env.relfn2path(node["reftarget"], self.env.docname)[1]).is_dir():
+                node.replace_self(node.children)
+
+
+def indented_is_code(app, what, name, obj, options, lines):
+    """Docstrings show code as an indented paragraph, which reST takes for a quotation: say that it is code."""
+    for number in reversed(range(1, len(lines))):
+        begins = lines[number].startswith("    ") and not lines[number - 1].strip()
+        if begins:
+            before = next((line for line in reversed(lines[:number]) if line.strip()), "")
+            if not before.startswith(" ") and not before.endswith("::") and before.strip("-"):
+                lines[number:number] = ["::", ""]
+
+
+def setup(app):
+    app.add_transform(RepositoryLinks)
+    app.connect("autodoc-process-docstring", indented_is_code, priority=400)  # before numpydoc
