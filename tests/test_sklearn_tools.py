@@ -76,6 +76,13 @@ def test_probabilities_are_calibrated(form, ensemble, method):
     assert roc_auc_score(y == "slow", shares[:, 1]) > 0.9
 
 
+def test_weights_go_through_calibration():
+    X, y = waves()
+    weights = np.where(np.arange(len(y)) < 10, 0.5, 1.0)
+    calibrated = CalibratedClassifierCV(SequenceClassifier(**TINY), cv=2).fit(X, y, sample_weight=weights)
+    assert calibrated.score(X, y) > 0.8
+
+
 def test_predictions_and_scorers_go_through():
     X, y = waves()
     shares = cross_val_predict(SequenceClassifier(**TINY), X, y, cv=4, method="predict_proba")
@@ -140,6 +147,14 @@ def test_a_worker_that_is_a_thread_is_allowed_one_unless_a_number_is_named():
     with parallel_config("threading"):
         assert Parallel(n_jobs=2)(delayed(allowed)(n) for n in (None, 4)) == [1, 4]
     assert allowed(None) is None and allowed(4) == 4
+
+
+def test_a_worker_of_dask_is_allowed_one():
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with distributed.Client(**options), parallel_config("dask"):
+        assert Parallel(n_jobs=2)(delayed(allowed)(n) for n in (None, 4)) == [1, 4]
+        assert allowed(None) is None
 
 
 @linux_only

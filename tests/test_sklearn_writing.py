@@ -146,6 +146,13 @@ def test_later_data_must_be_of_the_kind_of_the_fit():
         symbols.partial_fit(["a", "b"], ["A", "z"])
 
 
+@pytest.mark.parametrize("text, least", [("abca", 4), ("aab", 4)])
+def test_a_transcript_that_its_sequence_cannot_hold_is_refused(text, least):
+    with pytest.raises(ValueError, match=re.escape(f"X[1] has 3 steps; expected at least {least} for y[1]")):
+        CTCTranscriber(**TINY).fit([np.zeros((5, 2)), np.zeros((3, 2))], ["ab", text])
+    CTCTranscriber(**{**TINY, "max_epochs": 1}).fit([np.zeros((5, 2)), np.zeros((least, 2))], ["", text])
+
+
 @every_problem
 def test_an_estimator_must_be_fitted_first(name):
     estimator, X, _ = PROBLEMS[name]

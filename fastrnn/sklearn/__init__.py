@@ -3,7 +3,7 @@
     classifier = SequenceClassifier(hidden_size=32).fit(X, y)     X a list of arrays (T_i, F)
     classifier.predict(X), classifier.predict_proba(X), classifier.score(X, y)
 
-`fastrnn.sklearn.inputs` says which forms X may have.
+`fastrnn.sklearn.inputs.read` says which forms X may have.
 """
 
 from importlib.util import find_spec as _find_spec

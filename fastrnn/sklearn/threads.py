@@ -17,9 +17,13 @@ def allowed(num_threads: int | None) -> int | None:
     uses one, for it shares the process with others. One that is a process uses at most OMP_NUM_THREADS, which joblib
     sets to the cores divided by the workers, or to its inner_max_num_threads, even where FASTRNN_NUM_THREADS is more.
     """
-    if num_threads is not None or not get_active_backend()[0].nesting_level:
+    backend = get_active_backend()[0]
+    in_thread = threading.current_thread() is not threading.main_thread()
+    # In a worker of Dask joblib counts no nesting: what tells is that Dask's is the active one in a thread.
+    nested = backend.nesting_level or (in_thread and type(backend).__name__ == "DaskDistributedBackend")
+    if num_threads is not None or not nested:
         return num_threads
-    if threading.current_thread() is not threading.main_thread():
+    if in_thread:
         return 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return int(limit) if limit.isdecimal() and int(limit) < fastrnn.get_num_threads() else None

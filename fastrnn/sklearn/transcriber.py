@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sklearn.utils.validation import check_consistent_length
@@ -51,6 +52,10 @@ class CTCTranscriber(SequenceEstimator):
         if fresh:
             self.symbols_ = Symbols(items, strings=are_strings(y))
         self.symbols_.check(who, "y", items)
+        for i, (item, sequence) in enumerate(zip(items, sequences, strict=True)):
+            least = len(item) + sum(one == other for one, other in pairwise(item))
+            if len(sequence) < least:
+                raise ValueError(f"{who}: X[{i}] has {len(sequence)} steps; expected at least {least} for y[{i}]")
         return self.symbols_.encode(items, first=_BLANK + 1)
 
     def _build(self, seeds: Seeds) -> Any:

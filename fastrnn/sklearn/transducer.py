@@ -23,7 +23,7 @@ class SequenceTransducer(SequenceEstimator):
     symbol (Sutskever et al., 2014; Luong et al., 2015).
 
     X is a list of N strings, of N sequences of labels (lists or arrays (T_i,) of strings or integers), or sequences of
-    vectors in any form of `fastrnn.sklearn.inputs`; y is a list of N strings, or of N sequences of labels. What is
+    vectors in any form of `fastrnn.sklearn.inputs.read`; y is a list of N strings, or of N sequences of labels. What is
     predicted has the form of y. Symbols of X that the fit has not seen are all read as one that it has never trained.
 
     It has the parameters of `fastrnn.sklearn.base.SequenceEstimator`, bidirectional of the encoder, and these.
@@ -43,7 +43,7 @@ class SequenceTransducer(SequenceEstimator):
     Attributes
     ----------
     source_symbols_ : fastrnn.sklearn.symbols.Symbols or None
-        Of X at the fit; None if that was vectors, and then there is n_features_in_.
+        Of X at the fit; None if that was vectors, and then there is ``n_features_in_``.
     symbols_ : fastrnn.sklearn.symbols.Symbols
         Of y at the fit.
     longest_ : int
