@@ -1,6 +1,7 @@
 """Sphinx: `python -m sphinx -W -b html docs build/docs`. Nothing is fetched, neither now nor when a page is read."""
 
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,10 +34,30 @@ exclude_patterns = [page + ".rst" for page, package in PAGES_THAT_NEED.items() i
 exclude_patterns += [f"api/{name}.rst" for name in ("inspect", "sklearn") if find_spec(f"fastrnn.{name}") is None]
 nitpicky = not exclude_patterns  # links to what is left out lead nowhere
 
-# An application's page is its README.
 APPLICATIONS = ("text_generation", "translation", "speech", "images", "captioning", "action", "tracking")
+
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
-exclude_patterns += [f"gallery/{name}.md" for name in APPLICATIONS if not (EXAMPLES / name / "README.md").exists()]
+
+
+def readme_of(application: str) -> str:
+    """The text that is an application's page, "" for none."""
+    path = EXAMPLES / application / "README.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def pictures_of(application: str) -> list[str]:
+    """The names of the pictures in that text."""
+    return re.findall(r"!\[[^]]*\]\(([^):]+)\)", readme_of(application))
+
+
+def has_page(application: str) -> bool:
+    """Whether the text and its pictures are there."""
+    pictures = [EXAMPLES / application / name for name in pictures_of(application)]
+    return bool(readme_of(application)) and all(picture.exists() for picture in pictures)
+
+
+exclude_patterns += [f"gallery/{name}.md" for name in APPLICATIONS if not has_page(name)]
 suppress_warnings = ["toc.excluded", "toc.not_readable"] if exclude_patterns else []
 
 # Files of the repository that a page shows as a whole: a link to such a file is a link to its page.
@@ -110,6 +131,17 @@ class RepositoryLinks(SphinxTransform):
                 node.replace_self(node.children)
 
 
+def show_pictures(app, docname, source):
+    """The gallery's front page: a card with a picture for each application."""
+    cards = []
+    for name in filter(has_page, APPLICATIONS):
+        title = readme_of(name).removeprefix("# ").split("\n")[0]
+        pictures = [f":img-bottom: ../../examples/{name}/{picture}" for picture in pictures_of(name)[:1]]
+        cards += [f":::{{grid-item-card}} {title}", f":link: {name}", ":link-type: doc", *pictures, ":::", ""]
+    if docname == "gallery/index" and cards:
+        source[0] += "\n".join(["", "::::{grid} 1 1 2 2", ":gutter: 3", "", *cards, "::::", ""])
+
+
 def indented_is_code(app, what, name, obj, options, lines):
     """Docstrings show code as an indented paragraph, which reST takes for a quotation: say that it is code."""
     for number in reversed(range(1, len(lines))):
@@ -122,4 +154,5 @@ def indented_is_code(app, what, name, obj, options, lines):
 
 def setup(app):
     app.add_transform(RepositoryLinks)
+    app.connect("source-read", show_pictures)
     app.connect("autodoc-process-docstring", indented_is_code, priority=400)  # before numpydoc
