@@ -31,7 +31,6 @@ if os.environ.get("FASTRNN_DOCS_LINKS"):  # links into other projects' pages: th
 # A page about an optional package is left out where that is not installed.
 PAGES_THAT_NEED = {"api/torch": "torch", "api/sklearn": "sklearn"}
 exclude_patterns = [page + ".rst" for page, package in PAGES_THAT_NEED.items() if find_spec(package) is None]
-exclude_patterns += [f"api/{name}.rst" for name in ("inspect", "sklearn") if find_spec(f"fastrnn.{name}") is None]
 nitpicky = not exclude_patterns  # links to what is left out lead nowhere
 
 APPLICATIONS = ("text_generation", "translation", "speech", "images", "captioning", "action", "tracking")
@@ -152,7 +151,13 @@ def indented_is_code(app, what, name, obj, options, lines):
                 lines[number:number] = ["::", ""]
 
 
+def skip_routing(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn adds to every estimator for its routing of metadata; it has pages of its own."""
+    return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
+
+
 def setup(app):
     app.add_transform(RepositoryLinks)
     app.connect("source-read", show_pictures)
+    app.connect("autodoc-skip-member", skip_routing)
     app.connect("autodoc-process-docstring", indented_is_code, priority=400)  # before numpydoc
