@@ -5,6 +5,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
@@ -46,17 +47,12 @@ def readme_of(application: str) -> str:
 
 
 def pictures_of(application: str) -> list[str]:
-    """The names of the pictures in that text."""
-    return re.findall(r"!\[[^]]*\]\(([^):]+)\)", readme_of(application))
+    """The names of the pictures in that text which have been drawn: the programs draw them."""
+    names = re.findall(r"!\[[^]]*\]\(([^):]+)\)", readme_of(application))
+    return [name for name in names if (EXAMPLES / application / name).exists()]
 
 
-def has_page(application: str) -> bool:
-    """Whether the text and its pictures are there."""
-    pictures = [EXAMPLES / application / name for name in pictures_of(application)]
-    return bool(readme_of(application)) and all(picture.exists() for picture in pictures)
-
-
-exclude_patterns += [f"gallery/{name}.md" for name in APPLICATIONS if not has_page(name)]
+exclude_patterns += [f"gallery/{name}.md" for name in APPLICATIONS if not readme_of(name)]
 suppress_warnings = ["toc.excluded", "toc.not_readable"] if exclude_patterns else []
 
 # Files of the repository that a page shows as a whole: a link to such a file is a link to its page.
@@ -130,10 +126,22 @@ class RepositoryLinks(SphinxTransform):
                 node.replace_self(node.children)
 
 
+class MissingPictures(SphinxTransform):
+    """Pictures that an application has not drawn yet are left out of its page."""
+
+    default_priority = 5
+
+    def apply(self, **kwargs: object) -> None:
+        for node in list(self.document.findall(nodes.image)):
+            path = Path(self.env.relfn2path(node["uri"], self.env.docname)[1])
+            if path.resolve().is_relative_to(EXAMPLES) and not path.exists():
+                node.parent.remove(node)
+
+
 def show_pictures(app, docname, source):
     """The gallery's front page: a card with a picture for each application."""
     cards = []
-    for name in filter(has_page, APPLICATIONS):
+    for name in filter(readme_of, APPLICATIONS):
         title = readme_of(name).removeprefix("# ").split("\n")[0]
         pictures = [f":img-bottom: ../../examples/{name}/{picture}" for picture in pictures_of(name)[:1]]
         cards += [f":::{{grid-item-card}} {title}", f":link: {name}", ":link-type: doc", *pictures, ":::", ""]
@@ -158,6 +166,7 @@ def skip_routing(app, what, name, obj, skip, options):
 
 def setup(app):
     app.add_transform(RepositoryLinks)
+    app.add_transform(MissingPictures)
     app.connect("source-read", show_pictures)
     app.connect("autodoc-skip-member", skip_routing)
     app.connect("autodoc-process-docstring", indented_is_code, priority=400)  # before numpydoc
