@@ -1,9 +1,11 @@
 """Sphinx: `python -m sphinx -W -b html docs build/docs`. Nothing is fetched, neither now nor when a page is read."""
 
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
@@ -30,13 +32,27 @@ if os.environ.get("FASTRNN_DOCS_LINKS"):  # links into other projects' pages: th
 # A page about an optional package is left out where that is not installed.
 PAGES_THAT_NEED = {"api/torch": "torch", "api/sklearn": "sklearn"}
 exclude_patterns = [page + ".rst" for page, package in PAGES_THAT_NEED.items() if find_spec(package) is None]
-exclude_patterns += [f"api/{name}.rst" for name in ("inspect", "sklearn") if find_spec(f"fastrnn.{name}") is None]
 nitpicky = not exclude_patterns  # links to what is left out lead nowhere
 
-# An application's page is its README.
 APPLICATIONS = ("text_generation", "translation", "speech", "images", "captioning", "action", "tracking")
+
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
-exclude_patterns += [f"gallery/{name}.md" for name in APPLICATIONS if not (EXAMPLES / name / "README.md").exists()]
+
+
+def readme_of(application: str) -> str:
+    """The text that is an application's page, "" for none."""
+    path = EXAMPLES / application / "README.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def pictures_of(application: str) -> list[str]:
+    """The names of the pictures in that text which have been drawn: the programs draw them."""
+    names = re.findall(r"!\[[^]]*\]\(([^):]+)\)", readme_of(application))
+    return [name for name in names if (EXAMPLES / application / name).exists()]
+
+
+exclude_patterns += [f"gallery/{name}.md" for name in APPLICATIONS if not readme_of(name)]
 suppress_warnings = ["toc.excluded", "toc.not_readable"] if exclude_patterns else []
 
 # Files of the repository that a page shows as a whole: a link to such a file is a link to its page.
@@ -110,6 +126,29 @@ class RepositoryLinks(SphinxTransform):
                 node.replace_self(node.children)
 
 
+class MissingPictures(SphinxTransform):
+    """Pictures that an application has not drawn yet are left out of its page."""
+
+    default_priority = 5
+
+    def apply(self, **kwargs: object) -> None:
+        for node in list(self.document.findall(nodes.image)):
+            path = Path(self.env.relfn2path(node["uri"], self.env.docname)[1])
+            if path.resolve().is_relative_to(EXAMPLES) and not path.exists():
+                node.parent.remove(node)
+
+
+def show_pictures(app, docname, source):
+    """The gallery's front page: a card with a picture for each application."""
+    cards = []
+    for name in filter(readme_of, APPLICATIONS):
+        title = readme_of(name).removeprefix("# ").split("\n")[0]
+        pictures = [f":img-bottom: ../../examples/{name}/{picture}" for picture in pictures_of(name)[:1]]
+        cards += [f":::{{grid-item-card}} {title}", f":link: {name}", ":link-type: doc", *pictures, ":::", ""]
+    if docname == "gallery/index" and cards:
+        source[0] += "\n".join(["", "::::{grid} 1 1 2 2", ":gutter: 3", "", *cards, "::::", ""])
+
+
 def indented_is_code(app, what, name, obj, options, lines):
     """Docstrings show code as an indented paragraph, which reST takes for a quotation: say that it is code."""
     for number in reversed(range(1, len(lines))):
@@ -120,6 +159,14 @@ def indented_is_code(app, what, name, obj, options, lines):
                 lines[number:number] = ["::", ""]
 
 
+def skip_routing(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn adds to every estimator for its routing of metadata; it has pages of its own."""
+    return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
+
+
 def setup(app):
     app.add_transform(RepositoryLinks)
+    app.add_transform(MissingPictures)
+    app.connect("source-read", show_pictures)
+    app.connect("autodoc-skip-member", skip_routing)
     app.connect("autodoc-process-docstring", indented_is_code, priority=400)  # before numpydoc

@@ -52,7 +52,7 @@ OF_EVERY_FORMAT = {"EXTENSIONS", "NAME", "recognise", "written_here"}
     "module",
     [
         *("fastrnn.charlm", "fastrnn.convert", "fastrnn.convert.onnx", "fastrnn.init", "fastrnn.onnx_backend"),
-        *("fastrnn.decoding", "fastrnn.torch", "fastrnn.training"),
+        *("fastrnn.decoding", "fastrnn.inspect", "fastrnn.sklearn", "fastrnn.torch", "fastrnn.training"),
     ],
 )
 def test_every_name_of_a_module_is_in_the_reference(module):
