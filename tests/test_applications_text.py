@@ -57,11 +57,11 @@ def test_pdflatex_takes_a_repaired_document(example, tmp_path):
 
 
 def test_a_reader_that_learns_on_predicts_each_step_before_it_learns_from_it(example, monkeypatch):
-    text = "\nclass abcdefgh" * 400
+    learnt, held_out = (Path(path).read_text(encoding="utf-8") for path in (example.__file__, __file__))
     monkeypatch.setattr(example, "LETTERS", 20)
     monkeypatch.setattr(example, "SETTINGS", {**example.SETTINGS, "hidden": 16})
     monkeypatch.setattr(example, "LEARN", {"Python": {"epochs": 1}})
-    bits, written = example.learn("Python", text, "ssalc\n hgfedcba" * 400)
+    bits, written = example.learn("Python", learnt + "\nclass ", held_out)
     assert bits["LSTM, learning on"] < bits["LSTM"]
     assert all(len(text) >= 20 for text in written.values())
 

@@ -20,7 +20,7 @@ from fastrnn.training import CosineDecay, WarmUp
 HELD_OUT = 500
 TASKS = {
     "numbers": {"between": " ", "hidden": 64, "width": 32, "dropout": 0.0, "epochs": 6, "rate": 0.004},
-    "names": {"between": "", "hidden": 96, "width": 64, "dropout": 0.3, "epochs": 15, "rate": 0.004},
+    "names": {"between": "", "hidden": 96, "width": 64, "dropout": 0.3, "epochs": 25, "rate": 0.004},
 }
 
 
