@@ -33,9 +33,9 @@ def test_no_english_comes_twice(example):
         assert all(english != polish for english, polish in pairs)
 
 
-def test_edits_are_levenshteins_distance(example):
-    found = sys.modules["pairs"].edits("kitten", ["sitting", "kitten", "kit", "", "mitten", "kitchen"])
-    assert found.tolist() == [3, 0, 3, 6, 1, 2]
+@pytest.mark.parametrize("other, edits", [("sitting", 3), ("kitten", 0), ("", 6), ("mitten", 1), ("kitchen", 2)])
+def test_the_nearest_pair_is_the_fewest_edits_away(example, other, edits):
+    assert example.nearest("kitten", [("zzzzzzzzz", "daleko"), (other, "blisko")]) == ("blisko", edits)
 
 
 def test_a_copy_of_the_polish_has_the_best_scores(example):
@@ -43,12 +43,15 @@ def test_a_copy_of_the_polish_has_the_best_scores(example):
     assert example.scores(["xxx", "dwa"], ["jeden", "dwa"])[0] == 0.5
 
 
-def test_a_translator_writes_and_says_where_it_looks(example):
-    options = {"hidden": 8, "width": 4, "dropout": 0.1, "epochs": 2, "rate": 0.01}
-    translator = example.Translator([("one", "jeden"), ("two", "dwa"), ("ten", "dziesięć")], **options)
-    assert len(translator(["one", "new"])) == 2
-    weights = translator.looks("two", "dwa")
-    assert weights.shape == (3, 3) and weights.sum(axis=1) == pytest.approx(1, abs=1e-5)
+@pytest.mark.parametrize("between", ["", " "])
+def test_a_translator_writes_and_says_where_it_looks(example, between):
+    options = {"between": between, "hidden": 8, "width": 4, "dropout": 0.0, "epochs": 60, "rate": 0.02}
+    translator = example.Translator([("one two", "jeden dwa"), ("two", "dwa"), ("ten", "dziesięć")], **options)
+    assert translator(["one two", "two"]) == ["jeden dwa", "dwa"]
+    assert len(translator(["new"])) == 1
+    english, polish, weights = translator.looks("two")
+    assert between.join(english) == "two" and between.join(polish) == "dwa"
+    assert weights.shape == (len(polish), len(english)) and weights.sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.slow

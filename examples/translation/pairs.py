@@ -32,8 +32,9 @@ def names(rng):
     return rng.permutation(sorted(pairs.items())).tolist()
 
 
-def edits(text, others):
-    """Levenshtein's distance of `text` from each of `others`: the fewest letters to insert, delete or replace, (N,)."""
+def nearest(text, pairs):
+    """The Polish of the pair whose English is the fewest edits from `text`, and how many (Levenshtein's distance)."""
+    others = [english for english, _ in pairs]
     letters = np.array(others).view(np.int32).reshape(len(others), -1).T.copy()  # NumPy fills up with 0
     row = np.tile(np.arange(len(letters) + 1, dtype=np.int16)[:, None], len(others))  # "" from the first 0, 1, ...
     for count, letter in enumerate(text, 1):
@@ -41,9 +42,5 @@ def edits(text, others):
         for place in range(len(letters)):
             shorter = np.minimum(row[place], above[place + 1]) + 1
             row[place + 1] = np.minimum(shorter, above[place] + (letters[place] != ord(letter)))
-    return row[[len(other) for other in others], range(len(others))]
-
-
-def nearest(text, pairs):
-    """The Polish of the pair whose English is the fewest edits from `text`."""
-    return pairs[int(edits(text, [english for english, _ in pairs]).argmin())][1]
+    edits = row[[len(other) for other in others], range(len(others))]
+    return pairs[int(edits.argmin())][1], int(edits.min())
