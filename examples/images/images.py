@@ -147,4 +147,4 @@ if __name__ == "__main__":
     for axes, (unit, part) in zip(figure.subplots(3), parts, strict=True):
         print(f"{part.__name__}, {unit}", *(f"  {name:28}{value:7.2f}" for name, value in part(axes).items()), sep="\n")
         axes.axis("off")
-    figure.savefig(Path(__file__).with_name("picture.png"), dpi=100)
+    figure.savefig(Path(__file__).with_name("picture.png"), dpi=70)
