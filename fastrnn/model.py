@@ -20,7 +20,7 @@ from fastrnn.embedding import Embedding
 from fastrnn.layers import Recurrent
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.pooling import Bridge, Pool, between, joined, padded, stacked
+from fastrnn.pooling import Bridge, Pool, between, joined, listed, padded
 from fastrnn.trainable import Model
 
 Array = NDArray[Any]
@@ -66,21 +66,21 @@ class SequenceModel(Model):
             raise ValueError(f"{self._who}: head takes {head.in_features} features; expected {self._pool.width}")
 
     def __call__(self, inputs: Any, *, num_threads: int | None = None) -> Any:
-        """Return the outputs of sequences, without dropout: a list of (T_i, V), or (T, B, V); with a pool (B, V).
+        """Return the outputs of sequences, without dropout: a list of (T_i, V), or (B, T, V); with a pool (B, V).
 
-        Inputs are a list of B arrays (T_i, I), or (T_i,) integers; or one array (T, B, I) or (T, B).
+        Inputs are a list of B arrays (T_i, I), or (T_i,) integers; or, of equal lengths, an array (B, T, I) or (B, T).
         """
-        x = inputs if self.embedding is None else self.embedding(inputs)
+        x = listed(inputs) if self.embedding is None else self.embedding(listed(inputs))
         y, state = self.recurrent(x, num_threads=num_threads)
-        return self._pool.split(self.head(self._pool(y, state), num_threads=num_threads), y)
+        return self._pool.split(self.head(self._pool(y, state), num_threads=num_threads), y, inputs)
 
     def forward(self, inputs: Any, *, num_threads: int | None = None) -> tuple[Any, Any]:
         """Return the outputs, with dropout, and the tape that `backward` needs."""
-        x, embedded = (inputs, None) if self.embedding is None else self.embedding.forward(inputs)
+        x, embedded = (listed(inputs), None) if self.embedding is None else self.embedding.forward(listed(inputs))
         y, state, ran = self.recurrent.forward(x, num_threads=num_threads)
         rows, dropped = self._dropout.forward(self._pool(y, state))
         outputs, headed = self.head.forward(rows, num_threads=num_threads)
-        return self._pool.split(outputs, y), (embedded, ran, (y, state), dropped, headed)
+        return self._pool.split(outputs, y, inputs), (embedded, ran, (y, state), dropped, headed)
 
     def backward(self, tape: Any, doutputs: Any, *, num_threads: int | None = None) -> Any:
         """Add to the gradients, use the tape up and return dinputs; None for integers."""
@@ -91,12 +91,12 @@ class SequenceModel(Model):
         return dx if self.embedding is None else self.embedding.backward(embedded, dx)
 
     def _loss(self, outputs: Any, targets: Any, num_threads: int | None) -> Any:
-        targets = targets if isinstance(outputs, list) else stacked(targets, self.dtype)
+        targets = self._pool.targets(self._who, targets, outputs, self.dtype)
         return self.loss(outputs, targets, reduction="sum_and_weight", num_threads=num_threads)
 
-    def begin(self, n: int) -> None:
+    def begin(self, n: int) -> Any:
         """The state in which n sequences begin, for `step` and `fastrnn.decoding`: zeros."""
-        _check.count(f"{self._who}.begin", "n", n)
+        return self.recurrent.stream(_check.count(f"{self._who}.begin", "n", n)).state
 
     def step(self, tokens: Array, state: Any = None) -> tuple[FloatArray, Any]:
         """One step of a language model: logits (N, V) of what follows tokens (N,), and the state after them."""
@@ -157,8 +157,7 @@ class EncoderDecoder(Model):
         smoothing = _check.probability(self._who, "label_smoothing", label_smoothing)
         self.loss = partial(softmax_cross_entropy, label_smoothing=smoothing)
         self._bridge = Bridge(self._who, encoder, decoder)
-        if combine is not None and attention is None:
-            raise ValueError(f"{self._who}: combine is given without attention; expected both or neither")
+        self._bridge.check(self._who, head, start, end, attention, combine, target_embedding)
 
     def forward(self, inputs: Any, targets: Any, *, num_threads: int | None = None) -> tuple[FloatArray, Any]:
         """Return the logits of each target's tokens and its end (S, B, V), and the tape that `backward` needs.
@@ -191,6 +190,7 @@ class EncoderDecoder(Model):
     def backward(self, tape: Any, dlogits: FloatArray, *, num_threads: int | None = None) -> Any:
         """Add to the gradients and use the tape up."""
         source, read, target, wrote, looked, dropped, headed = tape
+        dx: Any
         dy = self._dropout.backward(dropped, self.head.backward(headed, dlogits, num_threads=num_threads))
         dmemory = None
         if self.attention is not None:
@@ -202,9 +202,9 @@ class EncoderDecoder(Model):
             dy = dqueries + dy
         dx, dstate = self.decoder.backward(wrote, dy, num_threads=num_threads)
         if self.target_embedding is not None:
-            self.target_embedding.backward(target, joined(dx))
+            self.target_embedding.backward(target, dx)
         dx, _ = self.encoder.backward(read, dmemory, self._bridge.backward(dstate), num_threads=num_threads)
-        return dx if self.source_embedding is None else self.source_embedding.backward(source, joined(dx))
+        return dx if self.source_embedding is None else self.source_embedding.backward(source, dx)
 
     def _train(self, inputs: Any, targets: Any, num_threads: int | None) -> tuple[Any, Any]:
         return self.forward(inputs, targets, num_threads=num_threads)

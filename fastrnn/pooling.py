@@ -16,21 +16,26 @@ Array = NDArray[Any]
 POOLS = ("last", "mean")
 
 
+def listed(inputs: Any) -> Any:
+    """Sequences as a list: those of an array (B, T, ...), too."""
+    return list(inputs) if isinstance(inputs, np.ndarray) else inputs
+
+
 def joined(arrays: Any) -> Array:
-    """A list of (T_i, ...) arrays as the rows (N, ...) of one; an array as it is."""
-    return np.concatenate(arrays) if isinstance(arrays, list) else np.asarray(arrays)
+    """Arrays (T_i, ...), a list of them or one of equal lengths (B, T, ...), as rows (N, ...)."""
+    return np.concatenate(arrays) if isinstance(arrays, list) else arrays.reshape(-1, arrays.shape[-1])
 
 
-def split(rows: Array, like: Any) -> Any:
-    """Rows (N, ...) as a list of the lengths of another, where that is a list."""
-    if not isinstance(like, list):
-        return rows
+def split(rows: Array, like: list[Array]) -> list[Array]:
+    """Rows (N, ...) as a list of the lengths of another."""
     return np.split(rows, np.cumsum([len(one) for one in like[:-1]]))
 
 
 def padded(arrays: Any) -> tuple[Array, NDArray[np.int64]]:
     """Sequences (T_i, ...) as one array (T, B, ...) with zeros after each one's end, and the lengths (B,)."""
     arrays = [np.asarray(one) for one in arrays]
+    if not arrays or not all(one.ndim for one in arrays):
+        raise ValueError("EncoderDecoder: inputs have no sequence or a number among them; expected a list of arrays")
     lengths = np.array([len(one) for one in arrays], dtype=np.int64)
     x = np.zeros((max(lengths), len(arrays), *arrays[0].shape[1:]), arrays[0].dtype)
     for b, one in enumerate(arrays):
@@ -56,6 +61,12 @@ def stacked(targets: Any, dtype: Any) -> Array:
     return array.astype(dtype) if own and array.dtype.kind == "f" else array
 
 
+def time_first(who: str, name: str, layer: Recurrent) -> None:
+    """Raise where a layer is batch first: a model has lists of sequences, and arrays of its own."""
+    if layer.batch_first:
+        raise ValueError(f"{who}: {name} is batch first; expected batch_first=False, a model takes lists of sequences")
+
+
 class Pool:
     """What the head takes of recurrent outputs y and the final state: all steps, the last states or the mean.
 
@@ -67,24 +78,36 @@ class Pool:
 
     def __init__(self, who: str, layer: Recurrent, kind: str | None) -> None:
         self._kind = kind if kind is None else _check.choice(who, "pool", kind, POOLS)
+        time_first(who, "recurrent", layer)
         self._directions = 2 if layer.bidirectional else 1
         side_by_side = layer.merge == "concat" or kind == "last"
         self.width = (layer.proj_size or _widths(layer)[-1]) * (self._directions if side_by_side else 1)
 
     def __call__(self, y: Any, state: Any) -> Any:
-        """(N, width) rows or (T, B, width) of all steps, or (B, width)."""
+        """Rows (N, width) of all steps, or (B, width)."""
         if self._kind == "last":
             top = self._top(state)
             return top.transpose(1, 0, 2).reshape(top.shape[1], self.width)
         if self._kind is None:
             return joined(y)
-        if isinstance(y, list):
-            return np.stack([one.sum(axis=0) / one.dtype.type(max(1, len(one))) for one in y])
-        return y.sum(axis=0) / y.dtype.type(len(y))
+        return np.stack([one.sum(axis=0) / one.dtype.type(max(1, len(one))) for one in y])
 
-    def split(self, rows: Array, y: Any) -> Any:
-        """Outputs in the form of y, or (B, V) as they are."""
-        return split(rows, y) if self._kind is None else rows
+    def split(self, rows: Array, y: Any, inputs: Any) -> Any:
+        """Outputs in the form of the inputs, or (B, V) as they are."""
+        if self._kind is not None:
+            return rows
+        return rows.reshape(*inputs.shape[:2], -1) if isinstance(inputs, np.ndarray) else split(rows, y)
+
+    def targets(self, who: str, targets: Any, outputs: Any, dtype: Any) -> Any:
+        """Targets in the form of the outputs: one array, or a list of one for each sequence."""
+        if not isinstance(outputs, list):
+            return stacked(targets, dtype)
+        if any(np.ndim(one) == 0 for one in targets):
+            raise ValueError(
+                f"{who}: targets has one value for a sequence; expected an array (T_i, ...) for its steps, or a model "
+                "with pool='last' or pool='mean'"
+            )
+        return list(targets)
 
     def backward(self, drows: Array, y: Any, state: Any) -> tuple[Any, Any]:
         """The gradients of y and of the final state, None for zeros."""
@@ -92,10 +115,8 @@ class Pool:
             return None, self._dstate(drows, state)
         if self._kind is None:
             return split(drows, y), None
-        if isinstance(y, list):
-            each = zip(drows, y, strict=True)
-            return [np.broadcast_to(d / d.dtype.type(max(1, len(one))), one.shape) for d, one in each], None
-        return np.broadcast_to(drows / drows.dtype.type(len(y)), y.shape), None
+        each = zip(drows, y, strict=True)
+        return [np.broadcast_to(d / d.dtype.type(max(1, len(one))), one.shape) for d, one in each], None
 
     def _top(self, state: Any) -> Any:
         """h of the last layer (directions, B, width of one)."""
@@ -120,6 +141,9 @@ class Bridge:
 
     def __init__(self, who: str, encoder: Recurrent, decoder: Recurrent) -> None:
         self._directions = 2 if encoder.bidirectional else 1
+        time_first(who, "encoder", encoder)
+        time_first(who, "decoder", decoder)
+        self._width = decoder.proj_size or _widths(decoder)[-1]
         if decoder.bidirectional:
             raise ValueError(f"{who}: decoder is bidirectional; expected one that reads what it has written alone")
         for what, one, other in (
@@ -130,6 +154,23 @@ class Bridge:
         ):
             if one != other:
                 raise ValueError(f"{who}: decoder has {what} {other}; expected {one}, as the encoder leaves them")
+
+    def check(self, who: str, head: Any, start: int, end: int, attention: Any, combine: Any, embedding: Any) -> None:
+        """Raise where what comes after the decoder does not fit it, or a token is none of the head's."""
+        if combine is not None and attention is None:
+            raise ValueError(f"{who}: combine is given without attention; expected both or neither")
+        width = self._width if attention is None else self._width + attention.key_size
+        for name, layer in (("combine", combine), ("head", head)):
+            if layer is not None and layer.in_features != width:
+                raise ValueError(f"{who}: {name} takes {layer.in_features} features; expected {width}")
+            width = width if layer is None else layer.out_features
+        for name, token in (("start", start), ("end", end)):
+            if token >= head.out_features:
+                raise ValueError(f"{who}: {name} is {token}; expected one of head's out_features={head.out_features}")
+        if embedding is not None and embedding.num_embeddings < head.out_features:
+            raise ValueError(
+                f"{who}: target_embedding has {embedding.num_embeddings} rows; expected {head.out_features}, head's"
+            )
 
     def __call__(self, state: Any) -> Any:
         """The decoder's initial state."""

@@ -59,7 +59,7 @@ SINGLE = {
             fastrnn.Linear(4, 4, dtype="float64", seed=2), pool="last"),
         sequences(rng, LENGTHS), list(rng.integers(0, 4, 4))),
     "language model": lambda rng: (language_model(), tokens(rng, LENGTHS), tokens(rng, LENGTHS)),
-    "one array": lambda rng: (tagger(), rng.standard_normal((5, 3, 3)), rng.integers(0, 4, (5, 3))),
+    "one array": lambda rng: (tagger(), rng.standard_normal((2, 5, 3)), rng.integers(0, 4, (2, 5))),
     "ctc": lambda rng: (
         tagger(loss=fastrnn.ctc_loss), sequences(rng, (5, 7, 6)),
         [np.array([1, 1]), np.array([2, 3, 1]), np.array([3])]),
@@ -107,7 +107,9 @@ def test_outputs_have_the_form_of_the_inputs():
     rng = np.random.default_rng(4)
     outputs = tagger()(sequences(rng, LENGTHS))
     assert [one.shape for one in outputs] == [(length, 4) for length in LENGTHS]
-    assert tagger()(rng.standard_normal((5, 2, 3))).shape == (5, 2, 4)
+    x = rng.standard_normal((5, 2, 3))
+    np.testing.assert_array_equal(tagger()(x), np.stack(tagger()(list(x))))
+    assert classifier("mean")(x).shape == (5, 4)
     assert classifier("last")(sequences(rng, LENGTHS)).shape == (4, 4)
 
 
