@@ -1,9 +1,7 @@
-"""Text, letter by letter: Python from Python's own library, and LaTeX from the source of a book.
+"""Text, letter by letter: Python from Python's own library, LaTeX from the source of a book. README.md has the scores.
 
     pip install matplotlib && apt-get install texlive-latex-recommended-doc texlive-latex-base  # the book, and pdflatex
     python examples/text_generation/text_generation.py
-
-README.md shows how well an LSTM predicts files and chapters that it never saw, and what it writes.
 """
 
 import gzip
@@ -93,7 +91,7 @@ def document(body):
 
 
 def compiled(text, path):
-    """Make a PDF beside `path` and count the repairs: where pdflatex stops, that line or the last before it goes."""
+    """Make a PDF beside `path` and count the repairs: the line where pdflatex stops goes (README.md has the rules)."""
     lines = re.sub(r"(?<!\\)%.*", "", text).splitlines()  # comments go unread
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", path.name]
     for taken_out in range(len(lines) + 1):
@@ -103,7 +101,9 @@ def compiled(text, path):
         if "Output written on" in said:
             return {"lines": len(lines) + taken_out, "taken out": taken_out, "unknown": said.count("unknown:")}
         place = re.search(r"on input line (\d+) ended by|" + re.escape(path.name) + r":(\d+):", said)
-        last = min(int(place[1] or place[2]) - first + 1, len(lines)) if place else len(lines)
+        at = int(place[1] or place[2]) - first + 1 if place else 0
+        further_up = [n for n, x in enumerate(lines, 1) if (r"\begin{" in x if place else x.count("{") > x.count("}"))]
+        last = at if 0 < at <= len(lines) else [*further_up, len(lines)][0]
         del lines[max(place for place in range(last) if lines[place].strip())]
 
 
