@@ -34,7 +34,7 @@ class SequenceModel(Model):
     recurrent : LSTM, GRU, RNN or UGRNN, time first
     head : Linear
         From the recurrent outputs, or what `pool` makes of them, to what `loss` takes.
-    loss : callable (outputs, targets, *, reduction, num_threads), one of `fastrnn.losses` or like them
+    loss : callable (outputs, targets, reduction=, num_threads=), one of `fastrnn.losses` or like them
     embedding : Embedding, optional
         In front of the recurrent layers, which else take vectors, or integers as one-hots.
     dropout : float in [0, 1) of what the head takes, in training
@@ -227,9 +227,9 @@ class EncoderDecoder(Model):
         keys = self.attention.keys(memory, num_threads=num_threads)
         return (self._bridge(state), memory, lengths[None], *([] if keys is None else [keys]))
 
-    def step(self, tokens: Array, state: Any) -> tuple[FloatArray, Any]:
+    def step(self, tokens: Array, state: Any, *, num_threads: int | None = None) -> tuple[FloatArray, Any]:
         """One step of the decoder: logits (N, V) of what follows tokens (N,), and the state after them."""
-        logits, state = self._logits(tokens[None], state, None)
+        logits, state = self._logits(tokens[None], state, num_threads)
         return logits[0], state
 
     def _logits(self, tokens: Array, state: Any, num_threads: int | None) -> tuple[FloatArray, Any]:
@@ -244,7 +244,8 @@ class EncoderDecoder(Model):
             rows = rows if self.combine is None else np.tanh(self.combine(rows, num_threads=num_threads))
         return self.head(rows, num_threads=num_threads), (after, *state[1:])
 
-    def decode(self, inputs: Any, *, length: int, **options: Any) -> list[NDArray[np.int64]]:
-        """Return the best tokens for each input, at most `length`: see `decoding.beam_search`, also for options."""
-        found = decoding.beam_search(self.step, self.begin(inputs), self.start, end=self.end, length=length, **options)
+    def decode(self, inputs: Any, *, num_threads: int | None = None, **options: Any) -> list[NDArray[np.int64]]:
+        """Return the best tokens for each input: see `decoding.beam_search`, also for options, `length` among them."""
+        step, state = partial(self.step, num_threads=num_threads), self.begin(inputs, num_threads=num_threads)
+        found = decoding.beam_search(step, state, self.start, end=self.end, **options)
         return [one[0].tokens for one in found]

@@ -16,11 +16,13 @@
  *
  * The sums run over probabilities, each row scaled by a power of two, which is exact. A product that underflows is lost:
  * less than LEAST times the scale of its row. When does that not matter?
- * a) What backward loses at step t is followed to the end, and a is at most its scale there: all in all less than
- *    LEAST 2^(scale of a_t-1 + scale of g_t) of the probability, if forward lost nothing before step t. What forward loses
- *    at step t is as little, if backward lost nothing behind step t. So it is enough that forward's first loss is not
- *    before backward's first one, counted in steps, and that those scales are never more than 2^RANGE times the whole.
- * b) b is at most 1, so what forward loses is less than LEAST 2^(scale of its first loss); and of what is left, a) speaks.
+ *
+ * a) What backward loses at step t is less than LEAST 2^(scale of a_t-1 + scale of g_t) of the probability, if forward lost
+ *    nothing before step t. What forward loses at step t is as little, if backward lost nothing behind step t. So it is
+ *    enough that forward's first loss is at no earlier step than any of backward's, and that those scales are never more
+ *    than 2^RANGE times the whole.
+ * b) b is at most 1, so what forward loses is less than LEAST 2^(scale of its first loss). Of what is left a) speaks.
+ *
  * Where neither holds, or where nothing is left, the caller comes again with `logs`: the same sums over logarithms, which
  * take several times as long. All is in doubles, whatever the logits are. */
 
@@ -68,8 +70,8 @@ FR_INLINE vec p_add_joined(vec a, vec b, vec c, vec join, const int logs)  /* a 
     return v_add(top, v_log(v_add(two, p_share(v_sub(top, c)))));
 }
 
-/* Scale two arrays (n) by a power of two so that their largest element is in 1/2..1, and add its exponent. 0: nothing is
- * left. */
+/* Scale two arrays (n) by a power of two so that their largest element is in 1/2..1, and add its exponent.
+ * 0: nothing is left. */
 FR_INLINE int rescale(ptrdiff_t n, real *blanks, real *labels, int64_t *exponent)
 {
     vec highest = v_set(0);
@@ -89,7 +91,7 @@ FR_INLINE int rescale(ptrdiff_t n, real *blanks, real *labels, int64_t *exponent
     return 1;
 }
 
-/* The arrays of one step: blanks (n) and labels (n). Reads go one beyond labels' begin and both ends: nothing is there. */
+/* The arrays of one step: blanks (n) and labels (n). Reads go one beyond labels' begin and both ends: there is nothing. */
 typedef struct {
     real *blanks, *labels;
 } states;
@@ -181,8 +183,8 @@ FR_INLINE int forward(const fr_lattice *given, sum_of_paths *all, const int logs
     return 1;
 }
 
-/* B1 to B3 of one step: b_t of g_t+1, posteriors into y and a.blanks, g_t; the least as for forward_step. `share` is what
- * turns a b into a posterior. */
+/* B1 to B3 of one step: b_t of g_t+1, posteriors into y and a.blanks, g_t; the least as for forward_step. `share` is
+ * what turns a b into a posterior. */
 FR_INLINE vec backward_step(const fr_lattice *given, states a, states g, real *y, real y_of_blank, real share_of,
                             const int logs)
 {

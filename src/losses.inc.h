@@ -1,4 +1,5 @@
-/* Losses and their gradients, a row or a run of elements at a time. New sums are in one order on every instruction set. */
+/* Losses and their gradients, a row or a run of elements at a time. Sums are in one order on every instruction set, but for
+ * that of the plain cross-entropy. */
 
 enum { LOSS_BLOCK = 256, LOSS_SUMS = 8 };
 
@@ -41,8 +42,8 @@ FR_INLINE real exponentials(ptrdiff_t V, const real *logits, real *e_row, real *
     return sum;
 }
 
-/* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)). Its bits depend on the instruction set
- * by the order of `sum`, and are kept as they are. */
+/* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)). Its bits depend on the instruction
+ * set by the order of `sum`, and are kept as they are. */
 static double cross_entropy(ptrdiff_t V, const void *row, ptrdiff_t target, double times, void *drow)
 {
     const real *logits = row, scale = (real)times;
@@ -82,7 +83,7 @@ static double weighted_costs(ptrdiff_t V, const real *logits, const real *weight
     return sum;
 }
 
-/* The cross-entropy with the distribution q = own * onehot(target) + rest * weights (1 where NULL), which need not sum to 1:
+/* The cross-entropy with q = weights * (own * onehot(target) + rest), weights 1 where NULL; q need not sum to 1.
  * loss = sum(q * (log(sum(exp(z))) - z)), dz = scale * (sum(q) * softmax(z) - q). */
 static double weighted_cross_entropy(const fr_class_weights *classes, const void *row, ptrdiff_t target, double scale,
                                      void *drow)
@@ -173,9 +174,10 @@ static double huber(const fr_element_rows *rows, const void *z, const void *y, v
 
 /* -------------------------------------------------------------------------------- pairs of outputs */
 
-/* Elements first..first+count-1 of rows of `columns` pairs: a row has all first parts, then all second ones. `halves` gets or
- * gives LOSS_BLOCK first parts, then as many second ones. */
-FR_INLINE void move_pairs(ptrdiff_t columns, ptrdiff_t first, ptrdiff_t count, real *rows, real *halves, const int into_rows)
+/* Elements first..first+count-1 of rows of `columns` pairs: a row has all first parts, then all second ones. `halves` gets
+ * or gives LOSS_BLOCK first parts, then as many second ones. */
+FR_INLINE void move_pairs(ptrdiff_t columns, ptrdiff_t first, ptrdiff_t count, real *rows, real *halves,
+                          const int into_rows)
 {
     ptrdiff_t row = first / columns, column = first % columns;
     for (ptrdiff_t j = 0; j < count; row++, column = 0) {
@@ -215,8 +217,8 @@ FR_INLINE void gaussian_block(ptrdiff_t count, real floor, real *pairs, const re
     }
 }
 
-/* Stirling's series: log Gamma(x) = (x - 1/2) log x - x + log(2 pi) / 2 + stirling(x), to 1e-17 for x >= FAR, and that of the
- * derivative: digamma(x) = log x + digamma_rest(x), to 1e-16. */
+/* Stirling's series: log Gamma(x) = (x - 1/2) log x - x + log(2 pi) / 2 + stirling(x), to 1e-17 for x >= FAR, and that of
+ * the derivative: digamma(x) = log x + digamma_rest(x), to 1e-16. */
 #define FAR 10.0
 
 FR_INLINE double stirling(double x)
@@ -237,8 +239,8 @@ FR_INLINE double digamma_rest(double x)
  *
  *     loss = log Gamma(y + 1) - log Gamma(r + y) + log Gamma(r) + r log(1 + m/r) + y log((r + m) / m)
  *
- * Small r is raised to x by Gamma(r + 1) = r Gamma(r), and so is y + 1 to z. The difference of the logarithms of Gamma(x + y)
- * and Gamma(x) is taken term by term, so that a large r loses no digits; so is that of the digammas. */
+ * Small r is raised to x by Gamma(r + 1) = r Gamma(r), and so is y + 1 to z. The difference of the logarithms of
+ * Gamma(x + y) and Gamma(x) is taken term by term, so that a large r loses no digits; so is that of the digammas. */
 static double negative_binomial_element(double m, double r, double y, double *dm, double *dr)
 {
     double x = r, z = y + 1, raised = 1, rest = 0, digammas = 0;
@@ -256,8 +258,9 @@ static double negative_binomial_element(double m, double r, double y, double *dm
     digammas += growth + (digamma_rest(x + y) - digamma_rest(x));
     *dm = r * (m - y) / (m * both);
     *dr = log_growth - digammas + (y - m) / both;
-    const double log_factorial = (z - 0.5) * log(z) - z + 0.91893853320467274178 + stirling(z);  /* and log(1 / raised) */
-    const double log_gammas = (x - 0.5 + y) * growth - y + (stirling(x + y) - stirling(x));      /* and y log x */
+    /* Both but for what was raised, the second one but for y log x. */
+    const double log_factorial = (z - 0.5) * log(z) - z + 0.91893853320467274178 + stirling(z);
+    const double log_gammas = (x - 0.5 + y) * growth - y + (stirling(x + y) - stirling(x));
     return log_factorial - log_gammas + log(raised) + rest + r * log_growth + y * (log_growth - log(m / r * x));
 }
 
@@ -283,7 +286,8 @@ FR_INLINE void negative_binomial_block(ptrdiff_t count, real floor, real *pairs,
 
 enum { GAUSSIAN, NEGATIVE_BINOMIAL };
 
-FR_INLINE double pair_losses(int kind, const fr_element_rows *rows, const void *outputs, const void *targets, void *doutputs)
+FR_INLINE double pair_losses(int kind, const fr_element_rows *rows, const void *outputs, const void *targets,
+                             void *doutputs)
 {
     const real *y = targets, floor = (real)rows->option;
     real pairs[2 * LOSS_BLOCK], losses[LOSS_BLOCK];

@@ -353,8 +353,8 @@ def positive_or_none(value):
 
 
 def items(value):
-    """What the model says of two numbers is its own affair."""
-    return LEFT_OUT if isinstance(value, range) else REFUSED
+    """What the model says of two things that are no sequences is its own affair."""
+    return LEFT_OUT if isinstance(value, (range, np.ndarray)) and np.shape(value)[:1] == (2,) else REFUSED
 
 
 def symbol(value):
