@@ -88,7 +88,7 @@ def main(folder):
     import matplotlib.pyplot as plt
 
     tasks = {"numbers": numbers(3500, np.random.default_rng(0)), "names": names(np.random.default_rng(0))}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.5), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(13, 4.5), layout="constrained")
     for axis, (name, pairs) in zip(axes, tasks.items(), strict=True):
         rows, translator = run(name, pairs)
         print(f"{name}: {len(pairs) - HELD_OUT} pairs learnt, {HELD_OUT} tested")
