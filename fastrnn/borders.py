@@ -239,6 +239,14 @@ class Ragged:
             return [rows[start : start + n] for start, n in zip(self._starts[:-1], self._lengths, strict=True)]
         return rows if self._single else rows.reshape(*self._lead, *rows.shape[1:])
 
+    @property
+    def grid(self) -> Array:
+        """(T, B) the packed row of every step, -1 where a row takes none."""
+        result = np.full((self._T, self._B), -1, np.int64)
+        inside = np.arange(self._T)[:, None] < self._lengths
+        result[inside] = self._packing.target[self._places[inside]]
+        return result
+
     # ------------------------------------------------------------------------------------------- forward
 
     @property

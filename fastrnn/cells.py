@@ -21,6 +21,8 @@ class Cell:
         Of the layer's class; in lower case it is the cell's name on the command line and in files.
     gates : tuple of str
         In the order of the blocks of rows in the weights, which is PyTorch's.
+    candidate : str
+        The gate that is what may enter the state, a tanh or the nonlinearity of an RNN; the others are logistic.
     states : tuple of str
         What a step hands on: h, or h and c.
     open_gate : str or None
@@ -33,6 +35,7 @@ class Cell:
 
     name: str
     gates: tuple[str, ...]
+    candidate: str
     states: tuple[str, ...] = ("h",)
     open_gate: str | None = None
     onnx: tuple[str, ...] | None = None
@@ -51,6 +54,7 @@ CELLS: Mapping[str, Cell] = {
         Cell(
             "LSTM",
             gates=("i", "f", "g", "o"),
+            candidate="g",
             states=("h", "c"),
             open_gate="f",
             onnx=("i", "o", "f", "g"),
@@ -59,18 +63,21 @@ CELLS: Mapping[str, Cell] = {
         Cell(
             "GRU",
             gates=("r", "z", "n"),
+            candidate="n",
             onnx=("z", "r", "n"),
             compiled=("gru_reset_after", "gru_reset_before"),
         ),
         Cell(
             "RNN",
             gates=("h",),
+            candidate="h",
             onnx=("h",),
             compiled=("rnn_tanh", "rnn_relu", "rnn_sigmoid"),
         ),
         Cell(
             "UGRNN",
             gates=("g", "c"),
+            candidate="c",
             open_gate="g",
             compiled=("ugrnn",),
         ),

@@ -57,11 +57,15 @@ def clip_grad_norm_(grads: Gradients | Sequence[Gradients], max_norm: float) -> 
     norm = math.sqrt(sum(_sum_of_squares(vector) for vector in vectors))
     if not math.isfinite(norm):
         raise _non_finite("clip_grad_norm_", dicts, several=not isinstance(grads, Mapping))
-    factor = limit / (norm + _NORM_MARGIN)
-    if factor < 1.0:
+    if factor(norm, limit) < 1.0:
         for vector in vectors:
-            _scale(vector, factor)
+            _scale(vector, factor(norm, limit))
     return norm
+
+
+def factor(norm: float, limit: float) -> float:
+    """What `clip_grad_norm_` multiplies gradients by where it is below 1."""
+    return limit / (norm + _NORM_MARGIN)
 
 
 def clip_grad_value_(grads: Gradients | Sequence[Gradients], limit: float) -> None:

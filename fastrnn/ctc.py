@@ -42,7 +42,8 @@ def ctc_loss(
     """Return the CTC loss (Graves et al. 2006) and its gradient: -log p(targets), the sum over all alignments.
 
     An alignment has one symbol a step; repeats are merged, then blanks are taken out. Targets that repeat a label need
-    a blank between the two, so a sequence needs as many steps as it has labels and repeats.
+    a blank between the two, so a sequence needs as many steps as it has labels and repeats. Each thread has memory for
+    one sequence, some 24 T (S + 20) bytes.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def ctc_loss(
     reduction = reduction_of(who, reduction)
     zero_infinity = _check.flag(who, "zero_infinity", zero_infinity)
     swapped = _check.flag(who, "batch_first", batch_first)
-    if not isinstance(logits, list) and np.ndim(logits) != 3 and isinstance(logits, np.ndarray):
+    if isinstance(logits, np.ndarray) and logits.ndim != 3:
         axes = "(B, T, V)" if swapped else "(T, B, V)"
         raise ValueError(f"{who}: logits has shape {logits.shape}; expected {axes}, or a list of arrays (T_i, V)")
     given = Rows(who, "logits", logits, lengths, None, batch_first, vectors=True)
@@ -125,7 +126,8 @@ def _labels(who: str, targets: Any, target_lengths: Any, B: int, V: int, blank: 
     counts = [len(array) for array in arrays]
     symbols = np.zeros(0, np.int64)
     if sum(counts):
-        symbols = _check.index_range(who, "targets", np.concatenate(arrays), V, "V")
+        together = np.concatenate(arrays, dtype=np.int64, casting="unsafe")
+        symbols = _check.index_range(who, "targets", together, V, "V")
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     wrong = np.flatnonzero(symbols == blank)
     if len(wrong):

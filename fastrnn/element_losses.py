@@ -75,7 +75,7 @@ def binary_cross_entropy(
     lengths, mask, batch_first, reduction, num_threads
         As for `softmax_cross_entropy`; a mask is of rows (T, B), all elements of which count or do not.
     positive_weight : float > 0, optional
-        w: what a positive counts beside a negative; 1 if None.
+        What a positive counts beside a negative, w; 1 if None.
 
     Returns
     -------
@@ -140,7 +140,9 @@ def huber_loss(
     reduction: str = "mean",
     num_threads: int | None = None,
 ) -> tuple[Any, ...]:
-    """Return the mean of Huber's loss (1964), e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2); its gradient.
+    """Return the mean of Huber's loss (1964) and its gradient.
+
+    Of a difference e it is ``e^2 / 2`` where ``|e| <= delta``, else ``delta (|e| - delta / 2)``.
 
     Parameters
     ----------
@@ -213,7 +215,7 @@ def negative_binomial_nll(
     Parameters
     ----------
     outputs : (..., 2 F) float32 or float64, (T, B, 2 F) with lengths or a mask, or a list of arrays (T_i, 2 F)
-        F raw means, then F raw dispersions: m = log(1 + exp(raw)) + 1e-6, and so is alpha. The variance is
+        F raw means, then F raw dispersions: m = log(1 + exp(raw)) + 1e-6, and alpha likewise. The variance is
         m + alpha m^2.
     targets : (..., F)
         Counts >= 0, as floats.

@@ -297,7 +297,7 @@ class Recurrent(Module):
 
         Parameters
         ----------
-        x, state, lengths, mask, reset, zero_output_for_mask, num_threads
+        x, state, lengths, mask, reset
             As in a call.
         checkpoint : int, "auto" or None
             For very long sequences: keep the state only at every so many steps, or a few more, and compute what lies
@@ -305,6 +305,8 @@ class Recurrent(Module):
             least memory, about the square root of T.
         reusable : bool
             Whether the tape serves for several backward runs: each copies the gates, which one run uses up.
+        zero_output_for_mask, num_threads
+            As in a call.
 
         Returns
         -------
@@ -455,17 +457,7 @@ class Recurrent(Module):
         threads = runtime.resolve(who, num_threads)
         input_gradient = _check.flag(who, "input_gradient", input_gradient)
         records, border = Tape._open(tape, self, who)
-        if isinstance(border, Ragged):
-            dy = None if dy is None else border.dy(who, dy, self._stack.outputs(records) if records else [])
-            final, given = border.final(who, "dstate", dstate)
-        else:
-            T, B = records[0].T, records[0].B
-            if dy is not None and (border is not None or not self._stack.takes_gradient(dy, T, B)):
-                dy = (border or Dense(self._sizes)).dy(who, dy, T, B)
-            if border is None:
-                final = self._checked_state(who, "dstate", dstate, B)
-            else:
-                final = border.initial(who, "dstate", dstate, B)
+        dy, final, given = self._upstream(who, records, border, dy, dstate)
         with self._lock:
             if records:
                 self._stack.prepare_backward(records, input_gradient)
@@ -485,6 +477,20 @@ class Recurrent(Module):
             dx, initial = None if dx is None else border.as_given(dx), border.state(initial)
         return dx, self._state(initial)
 
+    def _upstream(
+        self, who: str, records: list[LayerTape], border: Dense | Ragged | None, dy: Any, dstate: State
+    ) -> tuple[Any, list[Any] | None, list[Any] | None]:
+        """dy and the kinds of dstate as the stack takes them, and those of a ragged batch's rows."""
+        if isinstance(border, Ragged):
+            dy = None if dy is None else border.dy(who, dy, self._stack.outputs(records) if records else [])
+            return dy, *border.final(who, "dstate", dstate)
+        T, B = records[0].T, records[0].B
+        if dy is not None and (border is not None or not self._stack.takes_gradient(dy, T, B)):
+            dy = (border or Dense(self._sizes)).dy(who, dy, T, B)
+        if border is None:
+            return dy, self._checked_state(who, "dstate", dstate, B), None
+        return dy, border.initial(who, "dstate", dstate, B), None
+
     # ------------------------------------------------------------------------------------------- states
 
     def _checked_state(self, who: str, name: str, state: State, B: int) -> list[Any] | None:
@@ -498,7 +504,15 @@ class Recurrent(Module):
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def stream(self, batch_size: int = 1, *, num_threads: int = 1) -> Stream:
-        """Return a `Stream` that runs these layers one time step a call and keeps the state."""
+        """Return a `Stream` that runs these layers one time step a call and keeps the state.
+
+        Parameters
+        ----------
+        batch_size : int
+            B, sequences side by side.
+        num_threads : int
+            At most so many threads a step.
+        """
         return Stream(self, batch_size, num_threads)
 
     # ------------------------------------------------------------------------------------------- export
@@ -665,6 +679,8 @@ class GRU(Recurrent):
 
         Parameters
         ----------
+        state_dict, strict
+            As there.
         blend : {"torch", "cho"}
             "cho" for weights of h' = (1-z)*h + z*n: since s(-a) = 1 - s(a), the rows of z are negated.
         """

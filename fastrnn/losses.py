@@ -124,8 +124,9 @@ def _class_weights(who: str, value: Any, V: int, dtype: _check.DType) -> FloatAr
     weights = _check.floats(who, "class_weights", value, dtype=dtype, meaning=f"{dtype}, as logits")
     if weights.shape != (V,):
         raise ValueError(f"{who}: class_weights has shape {weights.shape}; expected (V,) = {(V,)}")
-    if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ValueError(f"{who}: class_weights holds {weights[~(weights >= 0)][:1]}; expected finite numbers >= 0")
+    wrong = weights[~(np.isfinite(weights) & (weights >= 0))]
+    if len(wrong):
+        raise ValueError(f"{who}: class_weights holds {wrong[0]}; expected finite numbers >= 0")
     return np.ascontiguousarray(weights)
 
 
@@ -142,7 +143,7 @@ def _class_indices(given: Rows, targets: Any, V: int, ignore_index: Any) -> NDAr
                 f"of {given.label('logits', i)}{mend}"
             )
         arrays.append(array.reshape(-1))
-    flat = np.concatenate(arrays) if given.listed else arrays[0]
+    flat = np.concatenate(arrays, dtype=np.int64, casting="unsafe") if given.listed else arrays[0]
     counted = given.counted
     if ignore_index is not None:
         ignored = _check.integer(who, "ignore_index", ignore_index, -(2**63), 2**63 - 1, "an integer or None")

@@ -56,17 +56,19 @@ class Rows:
         return f"{name}[{i}]" if self.listed else name
 
     def _arrays(self, outputs: Any) -> list[FloatArray]:
-        who, given = self.who, outputs if self.listed else [outputs]
+        who, given = self.who, outputs
+        if not self.listed or (outputs and not any(hasattr(one, "shape") for one in outputs)):
+            given = [outputs]  # numbers in a list are refused as such
         if not given:
             raise ValueError(f"{who}: {self.name} is an empty list; expected one array (T_i, ...) or more")
         dtype = _check.dtype_of(given[0])
         return [
-            _check.floats(who, self.label(self.name, i), one, dtype=dtype, meaning=self._meaning(i, dtype))
+            _check.floats(
+                who, self.name if one is outputs else self.label(self.name, i), one, dtype=dtype,
+                meaning=f"{dtype}, as {self.name}[0]" if i else "float32 or float64",
+            )
             for i, one in enumerate(given)
         ]
-
-    def _meaning(self, i: int, dtype: _check.DType) -> str:
-        return f"{dtype}, as {self.name}[0]" if i else "float32 or float64"
 
     def _axes_of(self, array: FloatArray, by_time: bool) -> int:
         """How many of its axes number rows."""

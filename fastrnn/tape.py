@@ -50,9 +50,12 @@ class Tape(Generic[Kept]):
         if not self._reusable:
             self._kept = None
 
-    def _begin(self, layer: Module, who: str) -> None:
-        """Use the tape up, or a reusable one until `_end`: under the layer's lock."""
-        self._use_up(layer, who)
+    def _begin(self, layer: Module, who: str, keep: bool = False) -> None:
+        """Use the tape up, or until `_end` where it is reusable or to be kept: under the layer's lock."""
+        if keep:
+            self._open(self, layer, who)
+        else:
+            self._use_up(layer, who)
         if self._busy:  # by this very thread: a signal's handler in the middle of a run
             raise ValueError(f"{who}: a backward run over this tape has not ended; expected one run at a time")
         self._busy = True

@@ -8,6 +8,7 @@ import fractions
 import inspect
 import math
 import operator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -90,6 +91,11 @@ def nothing(value):
 
 def absent(value):
     return REFUSED
+
+
+def absent_or(only):
+    """One truth value alone."""
+    return lambda value: only if flag(value) is only else REFUSED
 
 
 def text(value):
@@ -293,6 +299,68 @@ def checkpointed(**given):
     layer = lstm()
     y, _, tape = layer.forward(x(), **given)
     return [y, *layer.backward(tape, floats(T, B, H)), layer.flat_grads]
+
+
+def kind_of(layer):
+    """No odd value is such a layer."""
+    return {"recurrent": (fastrnn.GRU(I, H, seed=0), absent), "head": (fastrnn.Linear(H, V, seed=0), absent)}[layer]
+
+
+def sequence_model(**given):
+    model = fastrnn.SequenceModel(**given)
+    return [model([x()[:, 0], x()[:2, 1]])]
+
+
+def encoder_decoder(**given):
+    layers = {"encoder": fastrnn.GRU(I, H, seed=0), "decoder": fastrnn.GRU(V, H, seed=1)}
+    model = fastrnn.EncoderDecoder(**{**layers, "head": fastrnn.Linear(H, V, seed=2), **given})
+    loss = model.measure([x()[:, 0], x()[:2, 1]], [np.array([2, 3]), np.array([4])])
+    return [np.array(loss)]
+
+
+def fitted(**given):
+    """A run of two epochs over two sequences."""
+    model = fastrnn.SequenceModel(fastrnn.GRU(I, H, seed=0), fastrnn.Linear(H, V, seed=1))
+    inputs, targets = [x()[:, 0], x()[:2, 1]], [np.array([2, 3, 1]), np.array([4, 0])]
+    given = {"model": model, "inputs": inputs, "targets": targets, "epochs": 2, "batch_size": 1, **given}
+    fastrnn.fit(**given)
+    return [module.flat_params for module in given["model"].modules.values()]
+
+
+def loss_function(value):
+    """What another callable does is its own affair."""
+    return LEFT_OUT if callable(value) else REFUSED
+
+
+def function_or_none(value):
+    return None if value is None else loss_function(value)
+
+
+def no_callbacks(value):
+    return [] if isinstance(value, (list, tuple)) and not value else REFUSED
+
+
+def path_or_none(value):
+    return LEFT_OUT if isinstance(value, str) and value else nothing(value)
+
+
+def seed_or_none(value):
+    return LEFT_OUT if value is None else count(value, 0)
+
+
+def positive_or_none(value):
+    return None if value is None else positive(value)
+
+
+def items(value):
+    """What the model says of two things that are no sequences is its own affair."""
+    return LEFT_OUT if isinstance(value, (range, np.ndarray)) and np.shape(value)[:1] == (2,) else REFUSED
+
+
+def symbol(value):
+    """The values that are one of V tokens."""
+    given = count(value, 0)
+    return given if given is REFUSED or given < V else LEFT_OUT
 
 
 def index(value, least=0, most=2**31 - 1):
@@ -526,6 +594,13 @@ ROWS = {
     "Adagrad": {"eps": (1e-8, positive)},
     "Adam": {"betas": ((0.9, 0.99), absent), "eps": (1e-8, positive)},
 }
+def called(who, **given):
+    return [*map(np.asarray, getattr(fastrnn, who)(**given))]
+
+
+ROWS_OF_LOSSES = {
+    "lengths": (None, lengths), "mask": (None, nothing), "batch_first": (False, flag), "reduction": ("mean", absent),
+}  # fmt: skip
 THREADS = {"num_threads": (None, threads)}
 STEPS = {"state": (None, nothing), "lengths": (None, lengths), "mask": (None, nothing), "reset": (None, nothing)}
 ZERO = {"zero_output_for_mask": (None, flag_or_none)}
@@ -617,7 +692,13 @@ CALLS = [
     Call(
         "Attention",
         lambda **given: [*attention()(**given)],
-        {"queries": (floats(T, B, H), absent), "memory": (x(), absent), "lengths": (None, lengths), **THREADS},
+        {"queries": (floats(T, B, H), absent), "memory": (x(), absent), "lengths": (None, lengths),
+         "keys": (None, nothing), **THREADS},
+    ),
+    Call(
+        "Attention.keys",
+        lambda **given: [fastrnn.Attention(H, I, "additive", seed=0).keys(**given)],
+        {"memory": (x(), absent), **THREADS},
     ),
     Call(
         "Attention.forward",
@@ -681,7 +762,34 @@ CALLS = [
     Call(
         "softmax_cross_entropy",
         lambda **given: [*map(np.asarray, fastrnn.softmax_cross_entropy(**given))],
-        {"logits": (floats(T, B, V), absent), "targets": (np.zeros((T, B), int), absent), **THREADS},
+        {"logits": (floats(T, B, V), absent), "targets": (np.arange(T * B).reshape(T, B) % V, absent),
+         "ignore_index": (None, lambda value: None if value is None else count(value, -(2**63), 2**63 - 1)),
+         "class_weights": (None, nothing), "label_smoothing": (0.0, share), **ROWS_OF_LOSSES, **THREADS},
+    ),
+    *(
+        Call(
+            who,
+            partial(called, who),
+            {name: (floats(T, B, 2 * V), absent), "targets": (np.ones((T, B, columns), np.float32), absent), **own,
+             **ROWS_OF_LOSSES, **THREADS},
+        )
+        for who, name, columns, own in (
+            ("binary_cross_entropy", "logits", 2 * V,
+             {"positive_weight": (None, lambda value: None if value is None else positive(value))}),
+            ("squared_error", "outputs", 2 * V, {}),
+            ("huber_loss", "outputs", 2 * V, {"delta": (1.0, positive)}),
+            ("gaussian_nll", "outputs", V, {}),
+            ("negative_binomial_nll", "outputs", V, {}),
+        )
+    ),
+    Call(
+        "ctc_loss",
+        lambda **given: [*map(np.asarray, fastrnn.ctc_loss(**given))],
+        {"logits": (floats(T, B, V), absent), "targets": (np.full((B, 2), V - 1), absent), "lengths": (None, lengths),
+         "target_lengths": (None, lengths), "blank": (0, lambda value: count(value, 0, V - 2)),
+         "zero_infinity": (False, flag), "batch_first": (False, absent_or(False)), "reduction": ("mean", absent),
+         **THREADS},
+        {"logits": "logits|targets", "batch_first": "batch_first|targets"},
     ),
     Call("set_num_threads", thread_count, {"n": (2, threads)}),
     Call(
@@ -777,6 +885,36 @@ CALLS = [
         "gradcheck.central_difference",
         lambda **given: gradcheck.central_difference(**given),
         {"function": (np.prod, function), "arrays": ([floats(2)], one_number), "step": (1e-6, step_width)},
+    ),
+    Call(
+        "SequenceModel",
+        sequence_model,
+        {"recurrent": kind_of("recurrent"), "head": kind_of("head"),
+         "loss": (fastrnn.softmax_cross_entropy, loss_function), "embedding": (None, nothing),
+         "dropout": (0.0, dropout), "pool": (None, nothing), "seed": (0, seed)},
+    ),
+    Call(
+        "EncoderDecoder",
+        encoder_decoder,
+        {"encoder": (fastrnn.GRU(I, H, seed=0), absent), "decoder": (fastrnn.GRU(V, H, seed=1), absent),
+         "head": (fastrnn.Linear(H, V, seed=2), absent), "start": (0, symbol), "end": (1, symbol),
+         "attention": (None, nothing), "combine": (None, nothing), "source_embedding": (None, nothing),
+         "target_embedding": (None, nothing), "dropout": (0.0, dropout), "label_smoothing": (0.1, share),
+         "seed": (0, seed)},
+    ),
+    Call(
+        "fit",
+        fitted,
+        {"model": (ANYTHING, absent), "inputs": (ANYTHING, items), "targets": (ANYTHING, items),
+         "validation": (None, nothing), "epochs": (2, lambda value: LEFT_OUT if count(value) != 2 else count(value)),
+         "batch_size": (1, count), "optimizer": (None, function_or_none), "schedule": (None, function_or_none),
+         "clip_norm": (1.0, positive_or_none),
+         "accumulate": (1, count), "bucket": (True, flag), "patience": (None, count_or_none), "seed": (0, seed_or_none),
+         "callbacks": ((), no_callbacks), "log": (None, path_or_none), "progress": (False, flag),
+         "checkpoint": (None, path_or_none), "save_every": (None, nothing),
+         "resume": (False, lambda value: False if flag(value) is False else REFUSED),
+         "comm": (None, nothing), "ordered": (False, flag), **THREADS},
+        {"inputs": "inputs|targets", "targets": "targets|inputs"},
     ),
 ]  # fmt: skip
 

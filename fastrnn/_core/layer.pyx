@@ -13,7 +13,7 @@ cimport numpy as cnp
 from fastrnn._core.gradients cimport Targets, layer_scratch_numbers, shrink_to_window, sum_window
 from fastrnn._core.loop cimport Span, run_span
 from fastrnn._core.plan cimport Batch, Plan, backward_plan, forward_plan, gradient_rows, offset_at, rows_at
-from fastrnn._core.tape cimport LayerTape, new
+from fastrnn._core.tape cimport LayerTape, copy_rows, new
 from fastrnn._core.team cimport Watch, check_signals, watch_begin, watch_end
 from fastrnn._core.walk cimport Walk, row_before
 from fastrnn._core.weights cimport Layer
@@ -113,7 +113,7 @@ cdef run_backward(LayerTape record, Targets *targets, bint may_end, int num_thre
     cdef char *before[2]
     cdef int direction
     cdef list copies = []
-    if not record.reusable or record.checkpoint:
+    if (not record.reusable and record.dh is None) or record.checkpoint:
         run_windows(record, targets, may_end, num_threads)
         return
     for direction in range(record.directions):
@@ -163,6 +163,8 @@ cdef run_windows(LayerTape record, Targets *targets, bint may_end, int num_threa
         steps = left
         for direction in range(record.directions):
             shrink_to_window(&record.walks[direction], &steps.begin[direction], &steps.end[direction])
+            if record.dh is not None:
+                watch_step(record, direction, &steps)
             if record.checkpoint and steps.begin[direction] < steps.end[direction]:
                 bring_segment(record, direction, steps.begin[direction], num_threads)
         if may_end:
@@ -184,6 +186,24 @@ cdef run_windows(LayerTape record, Targets *targets, bint may_end, int num_threa
                     left.end[direction] = steps.begin[direction]
     if plan.threads > 1:
         watch_end(watch, plan.threads)
+
+
+cdef watch_step(LayerTape record, int direction, Steps *steps):
+    """Make the window one step, and write down the gradient of h after it: dy and what later steps have handed back."""
+    cdef Walk *walk = &record.walks[direction]
+    cdef const Layer *w = walk.w
+    cdef Py_ssize_t t = steps.begin[direction], first, row
+    cdef char *dh = cnp.PyArray_BYTES(<cnp.ndarray> record.dh[direction])
+    if t >= steps.end[direction]:
+        return
+    if not walk.reverse:
+        t = steps.begin[direction] = steps.end[direction] - 1
+    steps.end[direction] = t + 1
+    first = offset_at(walk.batch, t)
+    dh += first * w.P * w.size
+    copy_rows(rows_at(walk.batch, t), w.P * w.size, walk.dh, w.Pp * w.size, dh, w.P * w.size)
+    for row in range(rows_at(walk.batch, t) if walk.dy != NULL else 0):
+        w.table.add(w.P, walk.dy + (first + row) * walk.dy_row * w.size, dh + row * w.P * w.size)
 
 
 # ---------------------------------------------------------------------------------------------------- checkpoints

@@ -287,7 +287,8 @@ cdef class Stack:
             check_signals()
         for direction in range(len(sums)):
             arrays = (<Gradients> gradients[direction]).arrays
-            add_index_gradient(w, sums[direction], arrays[0], arrays[1])
+            if arrays[0] is not None:
+                add_index_gradient(w, sums[direction], arrays[0], arrays[1])
         if len(dxs) == 2:
             np.add(dxs[0], dxs[1], out=dxs[0])
         return dxs[0] if dxs else None

@@ -17,14 +17,15 @@ cdef class LayerTape:
     cdef int directions
     cdef object dtype, merge
     cdef PackedBatch packed         # None where every step has all rows
-    cdef cnp.ndarray x              # what walks read: kept alive
+    cdef readonly cnp.ndarray x     # what walks read: kept alive
     cdef tuple weights              # and the layer that they point at
     cdef list states                # one array a direction, or a single one that both lie in
     cdef list kept                  # every other array that the walks point into
     cdef list outputs               # a direction's h after each step, (N, P); made where a merge needs it
     cdef readonly object dropped    # None, or the share and the key that make the same mask again
+    cdef readonly list dh           # None, or what backward writes: see `watch`
     cdef bint reusable              # backward leaves the gates as they are
-    cdef Py_ssize_t checkpoint      # 0, or steps of a segment whose gates are computed again
+    cdef readonly Py_ssize_t checkpoint  # 0, or steps of a segment whose gates are computed again
     # Of each direction: the segments' begins and ends, c before each, the one whose gates are at hand (layer.pyx)
     cdef list segments, carried, segment
 

@@ -23,7 +23,10 @@ class LayerTape:
     T: Final[int]
     B: Final[int]
     rows: Final[int]
+    x: Final[NDArray[Any]]
     dropped: Final[tuple[float, int] | None]
+    checkpoint: Final[int]
+    dh: Final[list[NDArray[floating[Any]]] | None]
 
     def __init__(
         self,
@@ -34,6 +37,9 @@ class LayerTape:
         taped: bool,
         checkpoint: int,
     ) -> None: ...
+    def gates(self, direction: int) -> NDArray[floating[Any]]: ...
+    def state(self, direction: int, kind: int, after: bool) -> NDArray[floating[Any]]: ...
+    def watch(self, on: bool) -> None: ...
 
 def set_small(bytes: int) -> None: ...
 def merged(merge: str, forward: _Floats, reverse: _Floats) -> _Floats: ...

@@ -18,7 +18,8 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.plan cimport steps_at_once
+from fastrnn._core.plan cimport rows_at, steps_at_once
+from fastrnn._core.walk cimport Place, place_of
 from fastrnn._core.weights cimport Layer, RecurrentWeights
 
 from fastrnn._core.elementwise import dropout, take_rows
@@ -263,6 +264,47 @@ cdef class LayerTape:
         result = empty((<object> y).shape, self.dtype)
         dropout(y.reshape(-1), result.reshape(-1), *self.dropped, num_threads)
         return result
+
+    # ------------------------------------------------------------------------------- for those who look
+
+    def gates(self, int direction):
+        """A copy of a direction's gates, (N, G, H) in the public order; backward uses the gates themselves up."""
+        cdef const Walk *walk = &self.walks[direction]
+        cdef const Layer *w = walk.w
+        cdef Py_ssize_t bytes = w.H * w.size
+        cdef cnp.ndarray result
+        cdef int slot
+        if not walk.taped or self.checkpoint:
+            raise ValueError("LayerTape.gates: the run kept no gates; expected one without checkpoints")
+        result = new(self.rows, w.cell.gates, w.H, self.dtype)
+        for slot in range(w.cell.gates):
+            copy_rows(self.rows, bytes, walk.gates + slot * w.Hp * w.size, w.row * w.size,
+                      cnp.PyArray_BYTES(result) + w.cell.input_gates[slot] * bytes, w.cell.gates * bytes)
+        return result
+
+    def state(self, int direction, int kind, bint after):
+        """A copy of h (kind 0, (N, P)) or c (kind 1, (N, H)) of a direction before or after every step."""
+        cdef const Walk *walk = &self.walks[direction]
+        cdef const char *array = walk.c if kind else walk.h
+        cdef Py_ssize_t columns = walk.w.H if kind else walk.w.P, row = walk.w.H if kind else walk.h_row, t
+        cdef Place place
+        cdef cnp.ndarray result
+        if kind and (array == NULL or not walk.taped or self.checkpoint):
+            raise ValueError("LayerTape.state: the run kept no c; expected an LSTM's without checkpoints")
+        result = new(self.rows, columns, 0, self.dtype)
+        columns, row = columns * walk.w.size, row * walk.w.size
+        for t in range(self.T):
+            place = place_of(walk, t)
+            copy_rows(rows_at(&self.batch, t), columns, array + (place.after if after else place.before) * row, row,
+                      cnp.PyArray_BYTES(result) + place.row * columns, columns)
+        return result
+
+    def watch(self, bint on):
+        """Let backward write into `dh`, for each direction, the gradient (N, P) of h after each step; it then uses
+        copies of the gates up."""
+        self.dh = None
+        if on:
+            self.dh = [new(self.rows, self.walks[0].w.P, 0, self.dtype) for _ in range(self.directions)]
 
 
 def merged(merge, forward, reverse):

@@ -7,6 +7,7 @@ Its files::
     model.py       recurrent layers and a linear head
     train.py       one step, its place in the text, saving and resuming;  loop.py: the training loop
     evaluate.py    loss over a text; what compressors reach
+    reach.py       how far back a gradient reaches, in a model and in fresh cells
     sample.py      drawing text
     checkpoint.py  model files (safetensors);  record.py: the training record in them
 

@@ -3,7 +3,7 @@
 Its files::
 
     main.py        finds the subcommand and runs it; every error becomes one line
-    train.py  sample.py  eval.py  info.py  bench.py      one subcommand each
+    train.py  sample.py  eval.py  inspect.py  info.py  convert.py  bench.py      one subcommand each
     options.py     options that several subcommands share
     reading.py     texts: files, pipes, compressed ones, other encodings
     paths.py       every path of a command, checked before the first byte is written

@@ -18,9 +18,9 @@ import numpy as np
 
 from fastrnn.errors import UserError
 
-from . import bench, convert, eval, info, output, sample, train
+from . import bench, convert, eval, info, inspect, output, sample, train
 
-COMMANDS = (train, sample, eval, info, convert, bench)
+COMMANDS = (train, sample, eval, inspect, info, convert, bench)
 
 DEBUG = "FASTRNN_DEBUG"
 _LONGEST = 1000  # characters of a message, which may quote what was typed

@@ -69,12 +69,39 @@ backward(tape, dy, dstates) -> (dx, dstates0, dlayers)
 Who reads the code goes down: `stack` has the layers, `bidirectional` the directions of one layer,
 `sequence` the steps of one direction, and the cell is given only the rows that take a step.
 
-`loss.softmax_cross_entropy(logits, targets)` returns the mean in nats and its gradient. `embedding` and
-`attention` have `forward` and `backward` of the layers that know no time.
+`loss.softmax_cross_entropy(logits, targets)` returns the mean in nats and its gradient; so do the other losses, of
+numbers and forecasts in `element_losses` and of labels without an alignment in `ctc`. `embedding` and `attention` have
+`forward` and `backward` of the layers that know no time.
 """
 
-from . import attention, bidirectional, embedding, gru, loss, lstm, lstmp, rnn, sequence, stack, ugrnn
+from . import (
+    attention,
+    bidirectional,
+    ctc,
+    element_losses,
+    embedding,
+    gru,
+    loss,
+    lstm,
+    lstmp,
+    rnn,
+    sequence,
+    stack,
+    ugrnn,
+)
 
 __all__ = [
-    "attention", "bidirectional", "embedding", "gru", "loss", "lstm", "lstmp", "rnn", "sequence", "stack", "ugrnn",
+    "attention",
+    "bidirectional",
+    "ctc",
+    "element_losses",
+    "embedding",
+    "gru",
+    "loss",
+    "lstm",
+    "lstmp",
+    "rnn",
+    "sequence",
+    "stack",
+    "ugrnn",
 ]

@@ -152,7 +152,8 @@ def _model(who: str, model: Any) -> Model:
 
 def _data(who: str, inputs: tuple[str, Any], targets: tuple[str, Any]) -> Data:
     for name, items in (inputs, targets):
-        if not isinstance(items, (Sequence, np.ndarray)) or isinstance(items, (str, bytes)) or not np.ndim(items[:0]):
+        listed = isinstance(items, Sequence) and not isinstance(items, (str, bytes))
+        if not listed and not (isinstance(items, np.ndarray) and items.ndim):
             raise TypeError(f"{who}: {name} is {_check.shown(items)}; expected a list of an item for each sequence")
     (_, given), (name, other) = inputs, targets
     if len(given) != len(other) or not len(given):
