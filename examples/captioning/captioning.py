@@ -72,7 +72,7 @@ def split(found, rng, size=160):
 
 
 def scores(names, test):
-    """Share of the names that are right, and mean F1 of their words, in per cent."""
+    """Share of the names that are right, and mean F1 of their words, in percent."""
     pairs = [(name, caption(*named(one))) for name, one in zip(names, test, strict=True)]
     shared = [2 * (Counter(a) & Counter(b)).total() / (len(a) + len(b)) for a, b in pairs]
     return 100 * np.mean([a == b for a, b in pairs]), 100 * np.mean(shared)
@@ -94,10 +94,9 @@ def pasted(known, rng, size):
     accented = [(letter, accent, font) for letter, accent, font in known if accent and (letter, "", font) in known]
     for i in rng.integers(len(accented), size=size):
         letter, accent, font = accented[i]
-        plain = letter, "", font
-        others = letters[font, height[plain]]
+        others = letters[font, height[letter, "", font]]
         other = others[rng.integers(len(others))]
-        yield np.maximum(known[other], known[accented[i]] - known[plain]), (other[0], accent)
+        yield np.maximum(known[other], known[accented[i]] - known[letter, "", font]), (other[0], accent)
 
 
 def steps(image, rng=None):
@@ -132,15 +131,16 @@ def main(epochs=4, size=12000):
     fastrnn.fit(model, pictures, targets, epochs=epochs, optimizer=partial(fastrnn.Adam, lr=3e-3),
                 schedule=CosineDecay(epochs))  # fmt: skip
     tokens = model.decode([steps(image) for image in images], length=14)  # by beam search
-    found["GRUs with attention"] = [[vocabulary[i] for i in one if i != END] for one in tokens]
+    found["network"] = written = [[vocabulary[i] for i in one if i != END] for one in tokens]
 
     print(f"{len(learnt)} letters in {len(fonts)} faces to learn from, {len(test)} for the test; exact match and F1, %")
     results = {way: scores(names, test) for way, names in found.items()}
     print(*(f"  {way:22}{exact:6.1f}{shared:6.1f}" for way, (exact, shared) in results.items()), sep="\n")
     figure = Figure((12, 4.5), layout="constrained")
-    for axes, image, words in zip(figure.subplots(3, 8).flat, images, found["GRUs with attention"], strict=False):
+    for axes, one, image, words in zip(figure.subplots(3, 8).flat, test, images, written, strict=False):
         axes.imshow(image, cmap="gray_r")
-        axes.set_title(" ".join(words), fontsize=6, wrap=True)
+        title = " ".join(words).replace(" WITH", "\nWITH").replace(" LETTER", "\nLETTER")
+        axes.set_title(title, fontsize=6, color="green" if words == caption(*named(one)) else "red")
         axes.axis("off")
     figure.savefig(Path(__file__).with_name("picture.png"), dpi=80)
     return results
