@@ -1,4 +1,4 @@
-"""examples/captioning: nothing of the test is in training, and the slow test holds its scores, after less training."""
+"""examples/captioning: nothing of the test is in training, and the slow test holds its scores."""
 
 import sys
 from pathlib import Path

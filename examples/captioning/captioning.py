@@ -107,7 +107,7 @@ def steps(image, rng=None):
     return np.concatenate([image, image.T], axis=1)
 
 
-def main(epochs=4, size=12000):
+def main(epochs=8, size=16000):
     """Print and return (exact match, F1) of each way."""
     rng, fonts = np.random.default_rng(0), list(faces())
     learnt, test = split(characters(*fonts[0]), rng)
