@@ -521,9 +521,8 @@ def index_range(who: str, name: str, array: NDArray[Any], size: int, meaning: st
 def places(who: str, name: str, value: Any, size: int) -> IndexArray:
     """Return a copy of an integer ndarray of any shape as C-contiguous int64, all in 0..size-1."""
     array = np.array(integers(who, name, value), order="C")
-    wrong = np.argwhere((array < 0) | (array >= size))
-    if len(wrong):
-        at = tuple(map(int, wrong[0]))
+    if array.size and (array.min() < 0 or array.max() >= size):
+        at = tuple(map(int, np.argwhere((array < 0) | (array >= size))[0]))
         raise IndexError(
             f"{who}: {name} has value {array[at]} at {at[0] if len(at) == 1 else at}; expected 0..{size - 1}"
         )

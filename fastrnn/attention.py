@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -99,6 +99,8 @@ class Attention(Module):
     kind = SetOnce(partial(_check.choice, allowed=KINDS))
     hidden_size = SetOnce(_check.count_or_none)
 
+    _REBUILT: ClassVar[tuple[str, ...]] = (*Module._REBUILT, "_score")
+
     def __init__(
         self,
         query_size: int,
@@ -140,16 +142,18 @@ class Attention(Module):
 
     @overload
     def __call__(
-        self, queries: FloatArray, memory: FloatArray, lengths: Any = None, *, num_threads: int | None = None
+        self, queries: FloatArray, memory: FloatArray, lengths: Any = None, *, keys: FloatArray | None = None,
+        num_threads: int | None = None,
     ) -> tuple[FloatArray, FloatArray]: ...
 
     @overload
     def __call__(
-        self, queries: list[FloatArray], memory: list[FloatArray], *, num_threads: int | None = None
+        self, queries: list[FloatArray], memory: list[FloatArray], *, keys: list[FloatArray] | None = None,
+        num_threads: int | None = None,
     ) -> tuple[list[FloatArray], list[FloatArray]]: ...
 
     def __call__(
-        self, queries: Any, memory: Any, lengths: Any = None, *, num_threads: int | None = None
+        self, queries: Any, memory: Any, lengths: Any = None, *, keys: Any = None, num_threads: int | None = None
     ) -> tuple[Any, Any]:
         """Return the context of every query and its weights, and keep nothing for backward.
 
@@ -161,6 +165,8 @@ class Attention(Module):
         lengths : (B,) integers in 0..Tk, optional
             Rows of each sequence's memory; what comes after is padding: never read, its weights exactly 0. Not with
             lists, which have lengths of their own.
+        keys : as `keys` returns them for this memory and these weights, optional
+            Saves a decoder that goes step by step to work them out at each. The result is the same bit for bit.
         num_threads : int, optional
             At most so many threads; the default is `get_num_threads()`. The result is the same bit for bit, and that of
             a sequence does not depend on the others.
@@ -179,8 +185,33 @@ class Attention(Module):
         KeyboardInterrupt, or what another signal's handler raises
             In the middle of a long call.
         """
-        context, run = self._run(self._who, queries, memory, lengths, num_threads)
+        context, run = self._run(self._who, queries, memory, lengths, num_threads, keys)
         return context, lists.formed(run.weights, run.border.weights)
+
+    @overload
+    def keys(self, memory: FloatArray, *, num_threads: int | None = None) -> FloatArray | None: ...
+
+    @overload
+    def keys(self, memory: list[FloatArray], *, num_threads: int | None = None) -> list[FloatArray] | None: ...
+
+    def keys(self, memory: Any, *, num_threads: int | None = None) -> Any:
+        """Return what the additive score takes of the memory, weight_key m, for calls with the same memory.
+
+        Parameters
+        ----------
+        memory : (Tk, B, K), or a list of B arrays (Tk_i, K)
+
+        Returns
+        -------
+        keys : (Tk, B, A), or a list of (Tk_i, A); None for "dot" and "general", whose keys are the memory
+        """
+        who = f"{self._who}.keys"
+        threads = runtime.resolve(who, num_threads)
+        rows, form = lists.joined(self._checked(who, "memory", memory, self.key_size))
+        if self.kind != "additive":
+            return None
+        keys = self._projected("weight_key", rows.reshape(-1, self.key_size), threads)
+        return lists.formed(keys.reshape(-1), _rows(form), keys.shape[1])
 
     @overload
     def forward(
@@ -204,11 +235,16 @@ class Attention(Module):
         weights = lists.formed(kept.view_of(run.weights, False), run.border.weights)
         return context, weights, AttentionTape(self, version, run)
 
-    def _run(self, who: str, queries: Any, memory: Any, lengths: Any, num_threads: int | None) -> tuple[Any, Run]:
+    def _run(
+        self, who: str, queries: Any, memory: Any, lengths: Any, num_threads: int | None, keys: Any = None
+    ) -> tuple[Any, Run]:
         threads = runtime.resolve(who, num_threads)
-        border, queries, memory = self._border(who, queries, memory, lengths)
+        if keys is not None:
+            keys = self._checked_keys(who, keys, memory)
+        border, queries, memory = self._border(who, queries, memory, lengths, self.kind == "additive" and keys is None)
         projected = self._projected("weight_query", queries, threads)
-        keys = self._projected("weight_key", memory, threads) if self.kind == "additive" else memory[:0]
+        if keys is None:
+            keys = self._projected("weight_key", memory, threads) if self.kind == "additive" else memory[:0]
         # What no query sees stays 0.
         weights: FloatArray = np.zeros(border.numbers, self.dtype)
         context: FloatArray = np.zeros((len(queries), self.key_size), self.dtype)
@@ -229,32 +265,44 @@ class Attention(Module):
 
     # ------------------------------------------------------------------------------------------- borders
 
-    def _border(self, who: str, queries: Any, memory: Any, lengths: Any) -> tuple[Border, FloatArray, FloatArray]:
-        """The batch's border, and its queries and memory as rows (N, ...)."""
-        if isinstance(queries, list) or isinstance(memory, list):
+    def _border(
+        self, who: str, queries: Any, memory: Any, lengths: Any, projects: bool
+    ) -> tuple[Border, FloatArray, FloatArray]:
+        """The batch's border, and its queries and memory as rows (N, ...); projects: whether all of the memory is."""
+        listed = isinstance(queries, list) or isinstance(memory, list)
+        if listed:
             _check.attention_lists(who, queries, memory, lengths)
-            queries = self._checked_list(who, "queries", queries, self.query_size)
-            memory = self._checked_list(who, "memory", memory, self.key_size)
+        queries = self._checked(who, "queries", queries, self.query_size)
+        memory = self._checked(who, "memory", memory, self.key_size)
+        if listed:
             border = _border_of_lists(queries, memory)
         else:
-            queries = _check.rows_of(who, "queries", queries, "(Tq, B, Q)", self.query_size, 3, dtype=self.dtype)
-            memory = _check.rows_of(who, "memory", memory, "(Tk, B, K)", self.key_size, 3, dtype=self.dtype)
             Tk, B, _ = memory.shape
             _check.same_batch(who, queries.shape[1], B)
             counts = np.full(B, Tk, np.int64) if lengths is None else _check.lengths(who, lengths, B, Tk)
-            # Keys that are projected are so before they are looked at: not those of the padding.
-            packs = self.kind == "additive" and bool((counts < Tk).any())
+            packs = projects and bool((counts < Tk).any())  # or the padding would be projected, too
             border = _border_of_arrays(queries.shape, memory.shape, counts, packs)
         rows = lists.joined(queries)[0].reshape(-1, self.query_size)
         seen = lists.joined(memory)[0].reshape(-1, self.key_size)
         return border, rows, seen if border.source is None else _taken(seen, border.source)
 
-    def _checked_list(self, who: str, name: str, given: list[Any], size: int) -> list[FloatArray]:
-        expected = "(T_i, Q)" if name == "queries" else "(T_i, K)"
+    def _checked(self, who: str, name: str, given: Any, size: int) -> Any:
+        """An array (T, B, size), or a list of (T_i, size)."""
+        T, letter = ("Tq", "Q") if name == "queries" else ("Tk", "K")
+        if not isinstance(given, list):
+            return _check.rows_of(who, name, given, f"({T}, B, {letter})", size, 3, dtype=self.dtype)
         return [
-            _check.rows_of(who, f"{name}[{i}]", one, expected, size, 2, dtype=self.dtype)
+            _check.rows_of(who, f"{name}[{i}]", one, f"({T}_i, {letter})", size, 2, dtype=self.dtype)
             for i, one in enumerate(_check.arrays(who, name, given, "float arrays"))
         ]
+
+    def _checked_keys(self, who: str, keys: Any, memory: Any) -> FloatArray:
+        """The rows (N, A) of keys that go with the memory."""
+        if self.kind != "additive":
+            raise ValueError(f"{who}: keys are given for {self.kind!r}, whose keys are the memory; expected None")
+        _, form = lists.joined(self._checked(who, "memory", memory, self.key_size))
+        size, rows = self.hidden_size, _rows(form)
+        return lists.checked(who, "keys", keys, rows, size, meaning="keys(memory)", dtype=self.dtype).reshape(-1, size)
 
     # ---------------------------------------------------------------------------------------- gradients
 
@@ -296,8 +344,10 @@ class Attention(Module):
         threads = runtime.resolve(who, num_threads)
         run = AttentionTape._open(tape, self, who)
         border = run.border
-        form = _rows(border.queries)
-        flat = lists.checked_gradient(who, "dcontext", dcontext, form, self.key_size, dtype=self.dtype)
+        flat = lists.checked(
+            who, "dcontext", dcontext, _rows(border.queries), self.key_size, meaning="the shape of context",
+            dtype=self.dtype,
+        )
         with self._lock:
             for weights in self._weights.values():
                 weights.refresh_transposed()
@@ -314,7 +364,8 @@ class Attention(Module):
 
     def _gradients_of(self, run: Run, dcontext: FloatArray, threads: int) -> tuple[FloatArray, FloatArray]:
         """The gradients of the rows of queries and memory; `grads` is added to."""
-        dprojected, dkeys, dmemory = (np.zeros_like(rows) for rows in (run.projected, run.keys, run.memory))
+        shapes = [rows.shape for rows in (run.projected, run.keys, run.memory)]
+        dprojected, dkeys, dmemory = (np.zeros(shape, self.dtype) for shape in shapes)
         dscore: FloatArray = np.zeros((run.border.batch_size, len(self._score)), self.dtype)
         run.border.sequences.backward(
             run.projected, run.keys, run.memory, self._score, run.weights, dcontext,

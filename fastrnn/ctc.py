@@ -42,7 +42,8 @@ def ctc_loss(
     """Return the CTC loss (Graves et al. 2006) and its gradient: -log p(targets), the sum over all alignments.
 
     An alignment has one symbol a step; repeats are merged, then blanks are taken out. Targets that repeat a label need
-    a blank between the two, so a sequence needs as many steps as it has labels and repeats.
+    a blank between the two, so a sequence needs as many steps as it has labels and repeats. Each thread has memory for
+    one sequence, some 24 T (S + 20) bytes.
 
     Parameters
     ----------
@@ -125,7 +126,8 @@ def _labels(who: str, targets: Any, target_lengths: Any, B: int, V: int, blank: 
     counts = [len(array) for array in arrays]
     symbols = np.zeros(0, np.int64)
     if sum(counts):
-        symbols = _check.index_range(who, "targets", np.concatenate(arrays), V, "V")
+        together = np.concatenate(arrays, dtype=np.int64, casting="unsafe")
+        symbols = _check.index_range(who, "targets", together, V, "V")
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     wrong = np.flatnonzero(symbols == blank)
     if len(wrong):

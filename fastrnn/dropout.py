@@ -89,12 +89,21 @@ class Dropout(Module):
         ------
         TypeError
             Not floats, or a list of several dtypes.
+        KeyboardInterrupt, or what another signal's handler raises
+            In the middle of a long call. The generator is as before it.
         """
         who = f"{self._who}.forward"
         threads = runtime.resolve(who, num_threads)
         flat, form = self._joined(who, x)
-        drop = (self.p, int(self.rng.integers(2**63))) if self.p else None
-        y = x if drop is None else lists.formed(_dropped(flat, drop, threads), form)
+        if not self.p:
+            return x, DropoutTape(self, self._version.number, (form, flat.dtype, None))
+        before = self.rng.bit_generator.state
+        try:
+            drop = self.p, int(self.rng.integers(2**63))
+            y = lists.formed(_dropped(flat, drop, threads), form)
+        except BaseException:
+            self.rng.bit_generator.state = before
+            raise
         return y, DropoutTape(self, self._version.number, (form, flat.dtype, drop))
 
     def _joined(self, who: str, x: Any) -> tuple[FloatArray, lists.Form]:
@@ -139,7 +148,7 @@ class Dropout(Module):
         who = f"{self._who}.backward"
         threads = runtime.resolve(who, num_threads)
         form, dtype, drop = DropoutTape._open(tape, self, who)
-        flat = lists.checked_gradient(who, "dy", dy, form, dtype=dtype)
+        flat = lists.checked(who, "dy", dy, form, meaning="the shape of y", dtype=dtype)
         with self._lock:
             tape._use_up(self, who)
         return dy if drop is None else lists.formed(_dropped(flat, drop, threads), form)

@@ -75,7 +75,7 @@ def binary_cross_entropy(
     lengths, mask, batch_first, reduction, num_threads
         As for `softmax_cross_entropy`; a mask is of rows (T, B), all elements of which count or do not.
     positive_weight : float > 0, optional
-        w: what a positive counts beside a negative; 1 if None.
+        What a positive counts beside a negative, w; 1 if None.
 
     Returns
     -------
@@ -140,7 +140,9 @@ def huber_loss(
     reduction: str = "mean",
     num_threads: int | None = None,
 ) -> tuple[Any, ...]:
-    """Return the mean of Huber's loss (1964), e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2); its gradient.
+    """Return the mean of Huber's loss (1964) and its gradient.
+
+    Of a difference e it is ``e^2 / 2`` where ``|e| <= delta``, else ``delta (|e| - delta / 2)``.
 
     Parameters
     ----------

@@ -139,7 +139,7 @@ class Embedding(Module):
         who = f"{self._who}.backward"
         runtime.resolve(who, num_threads)
         rows, form = EmbeddingTape._open(tape, self, who)
-        flat = lists.checked_gradient(who, "dy", dy, form, self.embedding_dim, dtype=self.dtype)
+        flat = lists.checked(who, "dy", dy, form, self.embedding_dim, meaning="the shape of y", dtype=self.dtype)
         if self.padding_index is not None:
             rows = np.where(rows == self.padding_index, -1, rows)
         with self._lock:

@@ -170,7 +170,20 @@ def glorot_uniform(
 def uniform(
     shape: Shape, rng: np.random.Generator, limit: float, dtype: DTypeLike = "float32"
 ) -> FloatArray:
-    """Return values uniform in ``[-limit, limit]``, of dtype float32 or float64."""
+    """Return values uniform in ``[-limit, limit]``.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    rng : numpy.random.Generator
+    limit : float
+        Above zero.
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    array of that shape and dtype
+    """
     shape = _check.dimensions("init.uniform", shape)
     _check.random_numbers("init.uniform", "rng", rng)
     dtype = _check.dtype("init.uniform", "dtype", dtype)
@@ -181,7 +194,19 @@ def uniform(
 def zeros(
     shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike = "float32"
 ) -> FloatArray:
-    """Return zeros, of dtype float32 or float64; `rng` is taken for the sake of one form for all and not used."""
+    """Return zeros.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    rng : numpy.random.Generator, optional
+        Not used: taken for the sake of one form for all.
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    array of that shape and dtype
+    """
     shape = _check.dimensions("init.zeros", shape)
     if rng is not None:
         _check.random_numbers("init.zeros", "rng", rng)

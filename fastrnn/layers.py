@@ -297,7 +297,7 @@ class Recurrent(Module):
 
         Parameters
         ----------
-        x, state, lengths, mask, reset, zero_output_for_mask, num_threads
+        x, state, lengths, mask, reset
             As in a call.
         checkpoint : int, "auto" or None
             For very long sequences: keep the state only at every so many steps, or a few more, and compute what lies
@@ -305,6 +305,8 @@ class Recurrent(Module):
             least memory, about the square root of T.
         reusable : bool
             Whether the tape serves for several backward runs: each copies the gates, which one run uses up.
+        zero_output_for_mask, num_threads
+            As in a call.
 
         Returns
         -------
@@ -502,7 +504,15 @@ class Recurrent(Module):
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def stream(self, batch_size: int = 1, *, num_threads: int = 1) -> Stream:
-        """Return a `Stream` that runs these layers one time step a call and keeps the state."""
+        """Return a `Stream` that runs these layers one time step a call and keeps the state.
+
+        Parameters
+        ----------
+        batch_size : int
+            B, sequences side by side.
+        num_threads : int
+            At most so many threads a step.
+        """
         return Stream(self, batch_size, num_threads)
 
     # ------------------------------------------------------------------------------------------- export
@@ -669,6 +679,8 @@ class GRU(Recurrent):
 
         Parameters
         ----------
+        state_dict, strict
+            As there.
         blend : {"torch", "cho"}
             "cho" for weights of h' = (1-z)*h + z*n: since s(-a) = 1 - s(a), the rows of z are negated.
         """

@@ -21,7 +21,7 @@ class LinearTape(tape.Tape[FloatArray]):
 
 
 class Linear(Module):
-    """y = x W^T + b over the last axis.
+    """A linear layer, y = x W^T + b over the last axis.
 
     Parameters
     ----------
@@ -75,13 +75,41 @@ class Linear(Module):
         return values(shape, rng, dtype=self.dtype)
 
     def __call__(self, x: FloatArray, *, num_threads: int | None = None) -> FloatArray:
-        """Return y (..., out_features) of x (..., in_features), both in the layer's dtype."""
+        """Run over all rows and keep nothing for backward.
+
+        Parameters
+        ----------
+        x : (..., in_features) in the layer's dtype
+            Any leading axes and any strides.
+        num_threads : int, optional
+            At most so many threads; the default is `get_num_threads()`. The result is the same bit for bit.
+
+        Returns
+        -------
+        y : (..., out_features)
+
+        Raises
+        ------
+        ValueError, TypeError
+            A wrong shape or dtype.
+        """
         return self._run(self._who, x, num_threads)[0]
 
     def forward(
         self, x: FloatArray, *, num_threads: int | None = None
     ) -> tuple[FloatArray, LinearTape]:
-        """Return y and the tape that `backward` needs; leave x as it is until then."""
+        """Run as a call does, and return the tape that `backward` needs.
+
+        Parameters
+        ----------
+        x, num_threads
+            As in a call. The tape refers to x: leave it as it is until `backward`.
+
+        Returns
+        -------
+        y : (..., out_features)
+        tape : LinearTape
+        """
         version = self._version.number
         y, x = self._run(f"{self._who}.forward", x, num_threads)
         return y, LinearTape(self, version, x)
@@ -113,6 +141,8 @@ class Linear(Module):
             Of this layer's `forward`, with these weights.
         dy : (..., out_features)
             Gradient of the loss by y, in the layer's dtype.
+        num_threads : int, optional
+            As in a call.
 
         Returns
         -------

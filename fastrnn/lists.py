@@ -31,13 +31,13 @@ def formed(flat: Array, form: Form, *last: int) -> Any:
     return [part.reshape((*shape, *last)) for part, shape in zip(parts, form, strict=True)]
 
 
-def checked_gradient(who: str, name: str, given: Any, form: Form, *last: int, dtype: _check.DType) -> FloatArray:
-    """All numbers (N,) of the gradient "dy" of y, which must be of that form and dtype, with the axes `last`."""
+def checked(who: str, name: str, given: Any, form: Form, *last: int, meaning: str, dtype: _check.DType) -> FloatArray:
+    """All numbers (N,) of an array or a list that must be of that form and dtype, with the axes `last`."""
     if not isinstance(form, list):
-        return _check.shape(who, name, given, (*form, *last), f"the shape of {name[1:]}", dtype=dtype).reshape(-1)
+        return _check.shape(who, name, given, (*form, *last), meaning, dtype=dtype).reshape(-1)
     arrays = _check.list_of(who, name, given, len(form), "an array for each sequence")
-    checked = [
-        _check.shape(who, f"{name}[{i}]", one, (*shape, *last), f"the shape of {name[1:]}[{i}]", dtype=dtype)
+    each = [
+        _check.shape(who, f"{name}[{i}]", one, (*shape, *last), f"{meaning}[{i}]", dtype=dtype)
         for i, (one, shape) in enumerate(zip(arrays, form, strict=True))
     ]
-    return joined(checked)[0]
+    return joined(each)[0]

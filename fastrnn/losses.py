@@ -143,7 +143,7 @@ def _class_indices(given: Rows, targets: Any, V: int, ignore_index: Any) -> NDAr
                 f"of {given.label('logits', i)}{mend}"
             )
         arrays.append(array.reshape(-1))
-    flat = np.concatenate(arrays) if given.listed else arrays[0]
+    flat = np.concatenate(arrays, dtype=np.int64, casting="unsafe") if given.listed else arrays[0]
     counted = given.counted
     if ignore_index is not None:
         ignored = _check.integer(who, "ignore_index", ignore_index, -(2**63), 2**63 - 1, "an integer or None")

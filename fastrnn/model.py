@@ -2,8 +2,6 @@
 
     SequenceModel     [embedding] -> recurrent -> [pool] -> dropout -> head -> loss
     EncoderDecoder    encoder -> final state -> decoder -> [attention over the encoder] -> dropout -> head -> loss
-
-Both take lists of sequences of any lengths; `fastrnn.fit` trains either.
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ from fastrnn.pooling import Bridge, Pool, between, joined, padded, stacked
 from fastrnn.trainable import Model
 
 Array = NDArray[Any]
-Loss = Callable[..., Any]
 
 
 class SequenceModel(Model):
@@ -37,11 +34,10 @@ class SequenceModel(Model):
     recurrent : LSTM, GRU, RNN or UGRNN, time first
     head : Linear
         From the recurrent outputs, or what `pool` makes of them, to what `loss` takes.
-    loss : callable (outputs, targets, *, reduction, num_threads), one of `fastrnn.losses` or like them
+    loss : callable (outputs, targets, reduction=, num_threads=), one of `fastrnn.losses` or like them
     embedding : Embedding, optional
         In front of the recurrent layers, which else take vectors, or integers as one-hots.
-    dropout : float in [0, 1)
-        Of what the head takes, in training alone.
+    dropout : float in [0, 1) of what the head takes, in training
     pool : {None, "last", "mean"}
         What the head takes: the outputs at each step; the final states of the last layer, both directions side by side;
         or the mean of the outputs over a sequence's steps.
@@ -55,7 +51,7 @@ class SequenceModel(Model):
         self,
         recurrent: Recurrent,
         head: Linear,
-        loss: Loss = softmax_cross_entropy,
+        loss: Callable[..., Any] = softmax_cross_entropy,
         *,
         embedding: Embedding | None = None,
         dropout: float = 0.0,
@@ -112,7 +108,7 @@ class SequenceModel(Model):
 class EncoderDecoder(Model):
     """Reads a sequence and writes another: the decoder begins with the encoder's final state (Sutskever et al., 2014).
 
-    With attention, the head takes [context; h], or tanh(combine([context; h])) (Luong, Pham and Manning, 2015).
+    With attention the head takes [context; h], or tanh(combine([context; h])) (Luong, Pham and Manning, 2015).
 
     Parameters
     ----------
@@ -159,7 +155,7 @@ class EncoderDecoder(Model):
         self.source_embedding, self.target_embedding = source_embedding, target_embedding
         self.start, self.end = (_check.token(self._who, *named) for named in (("start", start), ("end", end)))
         smoothing = _check.probability(self._who, "label_smoothing", label_smoothing)
-        self.loss: Loss = partial(softmax_cross_entropy, label_smoothing=smoothing)
+        self.loss = partial(softmax_cross_entropy, label_smoothing=smoothing)
         self._bridge = Bridge(self._who, encoder, decoder)
         if combine is not None and attention is None:
             raise ValueError(f"{self._who}: combine is given without attention; expected both or neither")
@@ -226,11 +222,14 @@ class EncoderDecoder(Model):
         x, lengths = padded(inputs)
         x = x if self.source_embedding is None else self.source_embedding(x)
         memory, state = self.encoder(x, lengths=lengths, num_threads=num_threads)
-        return (self._bridge(state), memory, lengths[None]) if self.attention is not None else (self._bridge(state),)
+        if self.attention is None:
+            return (self._bridge(state),)
+        keys = self.attention.keys(memory, num_threads=num_threads)
+        return (self._bridge(state), memory, lengths[None], *([] if keys is None else [keys]))
 
-    def step(self, tokens: Array, state: Any) -> tuple[FloatArray, Any]:
+    def step(self, tokens: Array, state: Any, *, num_threads: int | None = None) -> tuple[FloatArray, Any]:
         """One step of the decoder: logits (N, V) of what follows tokens (N,), and the state after them."""
-        logits, state = self._logits(tokens[None], state, None)
+        logits, state = self._logits(tokens[None], state, num_threads)
         return logits[0], state
 
     def _logits(self, tokens: Array, state: Any, num_threads: int | None) -> tuple[FloatArray, Any]:
@@ -238,12 +237,15 @@ class EncoderDecoder(Model):
         x = tokens if self.target_embedding is None else self.target_embedding(tokens)
         rows, after = self.decoder(x, state[0], num_threads=num_threads)
         if self.attention is not None:
-            context, _ = self.attention(rows, state[1], state[2][0], num_threads=num_threads)
+            memory, lengths, *keys = state[1:]
+            known = {"keys": keys[0]} if keys else {}
+            context, _ = self.attention(rows, memory, lengths[0], **known, num_threads=num_threads)
             rows = np.concatenate((context, rows), axis=-1)
             rows = rows if self.combine is None else np.tanh(self.combine(rows, num_threads=num_threads))
         return self.head(rows, num_threads=num_threads), (after, *state[1:])
 
-    def decode(self, inputs: Any, *, length: int, **options: Any) -> list[NDArray[np.int64]]:
-        """Return the best tokens for each input, at most `length`: see `decoding.beam_search`, also for options."""
-        found = decoding.beam_search(self.step, self.begin(inputs), self.start, end=self.end, length=length, **options)
-        return [hypotheses[0].tokens for hypotheses in found]
+    def decode(self, inputs: Any, *, num_threads: int | None = None, **options: Any) -> list[NDArray[np.int64]]:
+        """Return the best tokens for each input: see `decoding.beam_search`, also for options, `length` among them."""
+        step, state = partial(self.step, num_threads=num_threads), self.begin(inputs, num_threads=num_threads)
+        found = decoding.beam_search(step, state, self.start, end=self.end, **options)
+        return [one[0].tokens for one in found]

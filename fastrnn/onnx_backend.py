@@ -26,7 +26,20 @@ class Prepared:
         self._runner = runner
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Run once: inputs in the model's order, or by name, or an array alone. The outputs, in order and by name."""
+        """Run once.
+
+        Parameters
+        ----------
+        inputs : sequence or dict of arrays, or an array alone
+            In the model's order, or by name.
+        **kwargs
+            None is known; any is refused.
+
+        Returns
+        -------
+        namedtuple of arrays
+            The outputs, in order and by name.
+        """
         _no_options("run", kwargs)
         base = _base()
         runner = self._runner
@@ -43,12 +56,24 @@ class Prepared:
 
 
 def supports_device(device: str) -> bool:
-    """Whether models run on a device: "CPU", with a number or without."""
+    """Whether models run on a device.
+
+    Parameters
+    ----------
+    device : str
+        "CPU", with a number or without, does.
+    """
     return device.partition(":")[0].upper() == "CPU"
 
 
 def is_compatible(model: Any, device: str = "CPU", **kwargs: Any) -> bool:
-    """Whether `prepare` would take the model."""
+    """Whether `prepare` would take the model.
+
+    Parameters
+    ----------
+    model, device, **kwargs
+        As in `prepare`.
+    """
     try:
         prepare(model, device, **kwargs)
     except ValueError:
@@ -58,6 +83,13 @@ def is_compatible(model: Any, device: str = "CPU", **kwargs: Any) -> bool:
 
 def prepare(model: Any, device: str = "CPU", **kwargs: Any) -> Prepared:
     """Return a ModelProto ready to run.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    device : str
+    **kwargs
+        None is known; any is refused.
 
     Raises
     ------
@@ -74,7 +106,20 @@ def prepare(model: Any, device: str = "CPU", **kwargs: Any) -> Prepared:
 
 
 def run_model(model: Any, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
-    """Run a ModelProto once: `prepare`, then `run`."""
+    """Run a ModelProto once: `prepare`, then `run`.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    inputs : sequence or dict of arrays, or an array alone
+        As in `Prepared.run`.
+    device, **kwargs
+        As in `prepare`.
+
+    Returns
+    -------
+    namedtuple of arrays
+    """
     return prepare(model, device, **kwargs).run(inputs)
 
 
@@ -95,8 +140,8 @@ def run_node(
     device : str
     outputs_info : sequence of (dtype, shape), optional
         Not needed: outputs have the dtypes and shapes that they come with.
-    opset_version : int, optional
-        Whose rules hold; the newest of 7 to 25 unless another is given.
+    **kwargs
+        Only opset_version : int, whose rules hold; the newest of 7 to 25 unless another is given.
     """
     opset = kwargs.pop("opset_version", NEWEST)
     _no_options("run_node", kwargs)

@@ -1,25 +1,30 @@
 /* Connectionist temporal classification (Graves et al. 2006) of one sequence: the sum over all paths that become the S
  * labels once repeats are merged and blanks are taken out.
  *
- * A path is at blank i (before label i; blank S is the last) or at label i, i counted from 0. a_t is the probability of all
- * beginnings of paths up to step t, b_t of all ends behind it, y_t the probability of a symbol. Every "nothing" is 0:
+ * A path is at blank i (before label i; blank S is the last) or at label i, i counted from 0. a_t is the probability of
+ * all beginnings of paths up to step t, b_t of all ends behind it, y_t the probability of a symbol. g_t = b_t y_t.
  *
  * F1  a_t(blank i) = (a_t-1(blank i) + a_t-1(label i-1)) y_t(blank)
  * F2  a_t(label i) = (a_t-1(label i) + a_t-1(blank i) + join(i) a_t-1(label i-1)) y_t(label i)
  * F3  loss         = -log(a_T-1(blank S) + a_T-1(label S-1))
- * B1  b_t(blank i) = g_t+1(blank i) + g_t+1(label i)                                            g_t = b_t y_t
+ * B1  b_t(blank i) = g_t+1(blank i) + g_t+1(label i)
  * B2  b_t(label i) = g_t+1(label i) + g_t+1(blank i+1) + join(i+1) g_t+1(label i+1)
  * B3  posterior    = a_t b_t e^loss
  *
- * join(i) is 1 where label i differs from label i-1, else 0. Before the first step all is at blank 0, behind the last at
- * blank S.
+ * join(i) is 1 where label i differs from label i-1, else 0. Before the first step all is at blank 0, behind the last
+ * at blank S; beside the places a and g are 0.
  *
- * The sums run over probabilities, each row scaled by a power of two, which is exact. What is lost of a path by underflow is
- * less than LEAST times the row's scale. Both a and b are at most 1, so what forward loses at step t is less than
- * LEAST * 2^(its scale) of the probability of all paths, and what backward loses there less than
- * LEAST * 2^(the scales of a_t and b_t). Where either is more than LEAST * 2^RANGE of that probability, or where nothing is
- * left, the caller comes again with `logs`: the same sums over logarithms, which take several times as long. All is in
- * doubles, whatever the logits are. */
+ * The sums run over probabilities, each row scaled by a power of two, which is exact. A product that underflows is lost:
+ * less than LEAST times the scale of its row. When does that not matter?
+ *
+ * a) What backward loses at step t is less than LEAST 2^(scale of a_t-1 + scale of g_t) of the probability, if forward lost
+ *    nothing before step t. What forward loses at step t is as little, if backward lost nothing behind step t. So it is
+ *    enough that forward's first loss is at no earlier step than any of backward's, and that those scales are never more
+ *    than 2^RANGE times the whole.
+ * b) b is at most 1, so what forward loses is less than LEAST 2^(scale of its first loss). Of what is left a) speaks.
+ *
+ * Where neither holds, or where nothing is left, the caller comes again with `logs`: the same sums over logarithms, which
+ * take several times as long. All is in doubles, whatever the logits are. */
 
 #define NOTHING (-1e300)    /* the logarithm of a probability of 0: finite, so that no difference is NaN */
 #define LEAST 0x1p-1000
@@ -61,10 +66,12 @@ FR_INLINE vec p_add_joined(vec a, vec b, vec c, vec join, const int logs)  /* a 
     if (!logs) return v_fma(join, c, v_add(a, b));
     c = p_times(join, c, logs);
     vec top = v_max(v_max(a, b), c);
-    return v_add(top, v_log(v_add(v_add(p_share(v_sub(top, a)), p_share(v_sub(top, b))), p_share(v_sub(top, c)))));
+    vec two = v_add(p_share(v_sub(top, a)), p_share(v_sub(top, b)));
+    return v_add(top, v_log(v_add(two, p_share(v_sub(top, c)))));
 }
 
-/* Scale two arrays (n) by a power of two so that their largest element is in 1/2..1, and add its exponent. 0: nothing is left. */
+/* Scale two arrays (n) by a power of two so that their largest element is in 1/2..1, and add its exponent.
+ * 0: nothing is left. */
 FR_INLINE int rescale(ptrdiff_t n, real *blanks, real *labels, int64_t *exponent)
 {
     vec highest = v_set(0);
@@ -84,7 +91,7 @@ FR_INLINE int rescale(ptrdiff_t n, real *blanks, real *labels, int64_t *exponent
     return 1;
 }
 
-/* The arrays of one step: blanks (n) and labels (n). Reads go one beyond labels' begin and both ends: nothing is there. */
+/* The arrays of one step: blanks (n) and labels (n). Reads go one beyond labels' begin and both ends: there is nothing. */
 typedef struct {
     real *blanks, *labels;
 } states;
@@ -100,6 +107,16 @@ FR_INLINE states certain(const fr_lattice *given, ptrdiff_t place, const int log
     for (ptrdiff_t i = 0; i < FR_LATTICE_STRIDE(given->width); i++) given->carry[i] = logs ? NOTHING : 0;
     given->carry[place] = logs ? 0 : 1;
     return states_at(given, given->carry);
+}
+
+/* Whether one of the lanes lost something. */
+FR_INLINE int any_lost(vec least)
+{
+    real lanes[VL];
+    int lost = 0;
+    v_store(lanes, least);
+    for (int lane = 0; lane < VL; lane++) lost |= lanes[lane] < LEAST;
+    return lost;
 }
 
 /* F1 and F2 of one step; the least of what was not 0 before it was multiplied by y. */
@@ -125,69 +142,90 @@ FR_INLINE vec forward_step(const fr_lattice *given, states before, states a, rea
     return least;
 }
 
-/* The probability of all paths as total * 2^exponent, or log(total); 0 where it is not known well enough. */
-FR_INLINE int forward(const fr_lattice *given, real *total, int64_t *exponent_of_all, const int logs)
+/* The probability of all paths: total * 2^exponent, or e^total. */
+typedef struct {
+    real total;
+    int64_t exponent;
+    ptrdiff_t first_loss;  /* the step of forward's first loss, T for none */
+    int unseen;            /* b) holds */
+} sum_of_paths;
+
+/* 0: nothing is left. */
+FR_INLINE int forward(const fr_lattice *given, sum_of_paths *all, const int logs)
 {
     const ptrdiff_t T = given->T, S = given->S, n = given->width;
     states before = certain(given, 0, logs);
-    int64_t exponent = 0, lost = INT64_MIN / 2;  /* the scale of the first step that lost something */
+    int64_t exponent = 0, loss_exponent = INT64_MIN / 2;
+    all->first_loss = T;
     for (ptrdiff_t t = 0; t < T; t++) {
         states a = states_at(given, given->a + t * FR_LATTICE_STRIDE(n));
         if (!logs) given->blanks[t] = exp(given->blanks[t]);
         vec least = forward_step(given, before, a, given->labels + t * n, given->blanks[t], logs);
-        if (!logs) {
-            real lanes[VL];
-            v_store(lanes, least);
-            for (int lane = 0; lane < VL; lane++) lost = lanes[lane] < LEAST && exponent > lost ? exponent : lost;
-            if (t % SCALED_EVERY == 0 && !rescale(n, a.blanks, a.labels, &exponent)) return 0;
+        if (!logs && all->first_loss == T && any_lost(least)) {
+            all->first_loss = t;
+            loss_exponent = exponent;
         }
+        if (!logs && t % SCALED_EVERY == 0 && !rescale(n, a.blanks, a.labels, &exponent)) return 0;
         given->exponents[t] = exponent;
         before = a;
     }
     const real blank = before.blanks[S], label = before.labels[S - 1];  /* F3 */
     if (logs) {
         const real top = blank > label ? blank : label;
-        *total = top + log(exp(blank - top) + exp(label - top));
+        all->total = top + log(exp(blank - top) + exp(label - top));
         return 1;
     }
     if (!(blank + label > 0)) return 0;
     int by;
-    *total = frexp(blank + label, &by);
-    *exponent_of_all = exponent + by;
-    return lost - *exponent_of_all <= RANGE;
+    all->total = frexp(blank + label, &by);
+    all->exponent = exponent + by;
+    all->unseen = loss_exponent - all->exponent <= RANGE;
+    return 1;
 }
 
-/* B1 to B3 of one step: b_t of g_t+1, posteriors into y and a.blanks, g_t. `share` is what turns a b into a posterior. */
-FR_INLINE void backward_step(const fr_lattice *given, states a, states g, real *y, real y_of_blank, real share_of, const int logs)
+/* B1 to B3 of one step: b_t of g_t+1, posteriors into y and a.blanks, g_t; the least as for forward_step. `share` is
+ * what turns a b into a posterior. */
+FR_INLINE vec backward_step(const fr_lattice *given, states a, states g, real *y, real y_of_blank, real share_of,
+                            const int logs)
 {
-    const real *joins = logs ? given->log_joins : given->joins;
-    const vec y_blank = v_set(y_of_blank), share = v_set(share_of);
+    const real *joins = (logs ? given->log_joins : given->joins) + 1;
+    const vec y_blank = v_set(y_of_blank), share = v_set(share_of), zero = v_set(0), one = v_set(1);
+    vec least = one;
     for (ptrdiff_t i = 0; i < given->width; i += VL) {
         vec y_label = v_load(y + i), blank = v_load(g.blanks + i), label = v_load(g.labels + i);
         vec next = v_load(g.labels + i + 1), next_blank = v_load(g.blanks + i + 1);
-        vec b_blank = p_add(blank, label, logs), b_label = p_add_joined(label, next_blank, next, v_load(joins + i + 1), logs);
-        vec own_blank = p_times(v_load(a.blanks + i), b_blank, logs), own_label = p_times(v_load(a.labels + i), b_label, logs);
+        vec b_blank = p_add(blank, label, logs);
+        vec b_label = p_add_joined(label, next_blank, next, v_load(joins + i), logs);
+        vec own_blank = p_times(v_load(a.blanks + i), b_blank, logs);
+        vec own_label = p_times(v_load(a.labels + i), b_label, logs);
         v_store(a.blanks + i, logs ? p_share(v_sub(share, own_blank)) : v_mul(own_blank, share));
         v_store(y + i, logs ? p_share(v_sub(share, own_label)) : v_mul(own_label, share));
-        v_store(g.blanks + i, p_times(b_blank, y_blank, logs));
-        v_store(g.labels + i, p_times(b_label, y_label, logs));
+        vec g_blank = p_times(b_blank, y_blank, logs), g_label = p_times(b_label, y_label, logs);
+        v_store(g.blanks + i, g_blank);
+        v_store(g.labels + i, g_label);
+        if (!logs) {
+            least = v_min(least, v_select_less(zero, b_blank, g_blank, one));
+            least = v_min(least, v_select_less(zero, b_label, g_label, one));
+        }
     }
+    return least;
 }
 
-FR_INLINE int backward(const fr_lattice *given, real total, int64_t exponent_of_all, const int logs)
+/* 0: the sums are not known well enough. */
+FR_INLINE int backward(const fr_lattice *given, const sum_of_paths *all, const int logs)
 {
     const ptrdiff_t n = given->width;
     states g = certain(given, given->S, logs);
     int64_t exponent = 0;
     for (ptrdiff_t t = given->T; t-- > 0;) {
         states a = states_at(given, given->a + t * FR_LATTICE_STRIDE(n));
-        real share = total;
+        real share = all->total;
         if (!logs) {
-            int64_t by = given->exponents[t] + exponent - exponent_of_all;
-            if (by > RANGE) return 0;
-            share = ldexp(1 / total, (int)by);
+            if ((t ? given->exponents[t - 1] : 0) + exponent - all->exponent > RANGE) return 0;
+            share = ldexp(1 / all->total, (int)(given->exponents[t] + exponent - all->exponent));
         }
-        backward_step(given, a, g, given->labels + t * n, given->blanks[t], share, logs);
+        vec least = backward_step(given, a, g, given->labels + t * n, given->blanks[t], share, logs);
+        if (!logs && !all->unseen && t > all->first_loss && any_lost(least)) return 0;
         given->blanks[t] = ordered_sum(n, a.blanks);
         if (!logs && t && t % SCALED_EVERY == 0 && !rescale(n, g.blanks, g.labels, &exponent)) return 0;
     }
@@ -196,18 +234,19 @@ FR_INLINE int backward(const fr_lattice *given, real total, int64_t exponent_of_
 
 FR_INLINE int lattice(const fr_lattice *given, double *loss, const int logs)
 {
-    real total;
-    int64_t exponent = 0;
-    FR_CHECK(given->T >= 1 && given->S >= 0 && given->width % FR_LATTICE_EDGE == 0 && given->width > given->S && fr_flushes());
-    if (!forward(given, &total, &exponent, logs)) return 0;
-    *loss = logs ? -total : -(log(total) + (double)exponent * 0.69314718055994530942);
-    if (logs && total < NOTHING / 2) {
+    sum_of_paths all = {0};
+    FR_CHECK(given->T >= 1 && given->S >= 0 && given->width % FR_LATTICE_EDGE == 0 && given->width > given->S);
+    FR_CHECK(fr_flushes());
+    if (!forward(given, &all, logs)) return 0;
+    *loss = logs ? -all.total : -(log(all.total) + (double)all.exponent * 0.69314718055994530942);
+    if (logs && all.total < NOTHING / 2) {
         *loss = INFINITY;
         return 1;
     }
-    return backward(given, total, exponent, logs);
+    return backward(given, &all, logs);
 }
 
+/* 0: to be called again with `logs`, with new logarithms of probabilities. */
 static int ctc_lattice(const fr_lattice *given, int logs, double *loss)
 {
     return logs ? lattice(given, loss, 1) : lattice(given, loss, 0);

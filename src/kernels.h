@@ -123,7 +123,7 @@ typedef struct {
 /* The lattice of one sequence of T steps and S labels, in doubles. */
 typedef struct {
     ptrdiff_t T, S, width;       /* width: S + 1 rounded up to whole edges */
-    const double *joins, *log_joins;  /* (width + edge) 1 where label i differs from label i-1, else 0, and behind; logs */
+    const double *joins, *log_joins;  /* (width + edge) 1 where label i differs from label i-1, else 0; its logarithm */
     const double *lives;         /* (width) 1 for each label, then 0 */
     double *blanks, *labels;     /* (T), (T, width) IN logarithms of probabilities, OUT posteriors */
     double *a, *carry;           /* memory: (T, stride), (stride) */
@@ -160,15 +160,17 @@ typedef struct {
     /* p = scale * softmax(logits); log(sum(exp(logits))). */
     double (*softmax)(ptrdiff_t V, const void *logits, double scale, void *p);  /* p may be logits */
 
-    double (*weighted_cross_entropy)(const fr_class_weights *classes, const void *logits, ptrdiff_t target, double scale,
-                                     void *dlogits);
+    /* The same with weights of the classes. */
+    double (*weighted_cross_entropy)(const fr_class_weights *classes, const void *logits, ptrdiff_t target,
+                                     double scale, void *dlogits);
 
     /* The sum of the losses of rows of outputs against targets, and its gradient times rows->scale. losses.inc.h. */
     double (*elements[FR_ELEMENT_LOSSES])(const fr_element_rows *rows, const void *outputs, const void *targets,
                                           void *doutputs);
 
-    /* CTC: ctc.inc.h. The lattice is of the tables of doubles alone; it returns 0 where it has to be called with `logs`. */
-    void (*ctc_gather)(ptrdiff_t S, ptrdiff_t width, const int64_t *labels, const void *logits, double all, double *log_p);
+    /* CTC: ctc.inc.h. Tables of doubles alone have the lattice. It returns 0 where it is to be called with `logs`. */
+    void (*ctc_gather)(ptrdiff_t S, ptrdiff_t width, const int64_t *labels, const void *logits, double all,
+                       double *log_p);
     void (*ctc_scatter)(ptrdiff_t S, const int64_t *labels, const double *posterior, double scale, void *dlogits);
     int (*ctc_lattice)(const fr_lattice *lattice, int logs, double *loss);
 

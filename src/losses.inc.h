@@ -1,4 +1,5 @@
-/* Losses and their gradients, a row or a run of elements at a time. New sums are in one order on every instruction set. */
+/* Losses and their gradients, a row or a run of elements at a time. Sums are in one order on every instruction set, but for
+ * that of the plain cross-entropy. */
 
 enum { LOSS_BLOCK = 256, LOSS_SUMS = 8 };
 
@@ -41,8 +42,8 @@ FR_INLINE real exponentials(ptrdiff_t V, const real *logits, real *e_row, real *
     return sum;
 }
 
-/* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)). Its bits depend on the instruction set
- * by the order of `sum`, and are kept as they are. */
+/* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)). Its bits depend on the instruction
+ * set by the order of `sum`, and are kept as they are. */
 static double cross_entropy(ptrdiff_t V, const void *row, ptrdiff_t target, double times, void *drow)
 {
     const real *logits = row, scale = (real)times;
@@ -82,7 +83,7 @@ static double weighted_costs(ptrdiff_t V, const real *logits, const real *weight
     return sum;
 }
 
-/* The cross-entropy with the distribution q = own * onehot(target) + rest * weights (1 where NULL), which need not sum to 1:
+/* The cross-entropy with q = weights * (own * onehot(target) + rest), weights 1 where NULL; q need not sum to 1.
  * loss = sum(q * (log(sum(exp(z))) - z)), dz = scale * (sum(q) * softmax(z) - q). */
 static double weighted_cross_entropy(const fr_class_weights *classes, const void *row, ptrdiff_t target, double scale,
                                      void *drow)
@@ -173,9 +174,10 @@ static double huber(const fr_element_rows *rows, const void *z, const void *y, v
 
 /* -------------------------------------------------------------------------------- pairs of outputs */
 
-/* Elements first..first+count-1 of rows of `columns` pairs: a row has all first parts, then all second ones. `halves` gets or
- * gives LOSS_BLOCK first parts, then as many second ones. */
-FR_INLINE void move_pairs(ptrdiff_t columns, ptrdiff_t first, ptrdiff_t count, real *rows, real *halves, const int into_rows)
+/* Elements first..first+count-1 of rows of `columns` pairs: a row has all first parts, then all second ones. `halves` gets
+ * or gives LOSS_BLOCK first parts, then as many second ones. */
+FR_INLINE void move_pairs(ptrdiff_t columns, ptrdiff_t first, ptrdiff_t count, real *rows, real *halves,
+                          const int into_rows)
 {
     ptrdiff_t row = first / columns, column = first % columns;
     for (ptrdiff_t j = 0; j < count; row++, column = 0) {
@@ -192,45 +194,31 @@ FR_INLINE void move_pairs(ptrdiff_t columns, ptrdiff_t first, ptrdiff_t count, r
     }
 }
 
-/* A Gaussian of mean m and scale s = log(1 + e^r) + option: loss = ((y - m) / s)^2 / 2 + log s + log(2 pi) / 2. */
-FR_INLINE vec gaussian_element(vec m, vec r, vec y, vec option, vec *slope_m, vec *slope_r)
+/* A Gaussian of mean m and scale s = log(1 + e^r) + floor: loss = ((y - m) / s)^2 / 2 + log s + log(2 pi) / 2. */
+FR_INLINE vec gaussian_element(vec m, vec r, vec y, vec floor, vec *slope_m, vec *slope_r)
 {
     const vec one = v_set(1), half = v_set((real)0.5), rest = v_set((real)0.91893853320467274178);
-    vec s = v_add(v_softplus(r), option);
+    vec s = v_add(v_softplus(r), floor);
     vec inverse = v_div(one, s), error = v_mul(v_sub(m, y), inverse);
     *slope_m = v_mul(error, inverse);
     *slope_r = v_mul(v_mul(v_fnma(error, error, one), inverse), v_sigmoid(r));
     return v_add(v_fma(v_mul(half, error), error, v_log(s)), rest);
 }
 
-static double gaussian(const fr_element_rows *rows, const void *outputs, const void *targets, void *doutputs)
+FR_INLINE void gaussian_block(ptrdiff_t count, real floor, real *pairs, const real *targets, real *losses)
 {
-    const real *y = targets;
-    real pairs[2 * LOSS_BLOCK], losses[LOSS_BLOCK];
-    const vec scale = v_set((real)rows->scale), option = v_set((real)rows->option);
-    const ptrdiff_t n = rows->count * rows->columns;
-    double sum = 0;
     vec slope_m, slope_r;
-    FR_CHECK(n >= 1 && fr_flushes());
-    memset(pairs, 0, sizeof pairs);  /* lanes beyond the last element compute on these */
-    for (ptrdiff_t first = 0; first < n; first += LOSS_BLOCK) {
-        ptrdiff_t count = n - first < LOSS_BLOCK ? n - first : LOSS_BLOCK;
-        move_pairs(rows->columns, first, count, (real *)outputs, pairs, 0);
-        for (ptrdiff_t j = 0; j < count; j += VL) {
-            vec wanted = j + VL <= count ? v_load(y + first + j) : v_load_n(y + first + j, count - j);
-            vec m = v_load(pairs + j), r = v_load(pairs + LOSS_BLOCK + j);
-            v_store(losses + j, gaussian_element(m, r, wanted, option, &slope_m, &slope_r));
-            v_store(pairs + j, v_mul(scale, slope_m));
-            v_store(pairs + LOSS_BLOCK + j, v_mul(scale, slope_r));
-        }
-        move_pairs(rows->columns, first, count, doutputs, pairs, 1);
-        sum += ordered_sum(count, losses);
+    for (ptrdiff_t j = 0; j < count; j += VL) {
+        vec y = j + VL <= count ? v_load(targets + j) : v_load_n(targets + j, count - j);
+        vec m = v_load(pairs + j), r = v_load(pairs + LOSS_BLOCK + j);
+        v_store(losses + j, gaussian_element(m, r, y, v_set(floor), &slope_m, &slope_r));
+        v_store(pairs + j, slope_m);
+        v_store(pairs + LOSS_BLOCK + j, slope_r);
     }
-    return sum;
 }
 
-/* Stirling's series: log Gamma(x) = (x - 1/2) log x - x + log(2 pi) / 2 + stirling(x), to 1e-17 for x >= FAR, and that of the
- * derivative: digamma(x) = log x + digamma_rest(x), to 1e-16. */
+/* Stirling's series: log Gamma(x) = (x - 1/2) log x - x + log(2 pi) / 2 + stirling(x), to 1e-17 for x >= FAR, and that of
+ * the derivative: digamma(x) = log x + digamma_rest(x), to 1e-16. */
 #define FAR 10.0
 
 FR_INLINE double stirling(double x)
@@ -247,60 +235,88 @@ FR_INLINE double digamma_rest(double x)
         - v * (691.0 / 32760 - v / 12))))));
 }
 
-/* log Gamma(x) for x >= 1 */
-static double log_gamma(double x)
+/* A negative binomial of mean m and dispersion 1/r, variance m + m^2 / r, at a count y >= 0:
+ *
+ *     loss = log Gamma(y + 1) - log Gamma(r + y) + log Gamma(r) + r log(1 + m/r) + y log((r + m) / m)
+ *
+ * Small r is raised to x by Gamma(r + 1) = r Gamma(r), and so is y + 1 to z. The difference of the logarithms of
+ * Gamma(x + y) and Gamma(x) is taken term by term, so that a large r loses no digits; so is that of the digammas. */
+static double negative_binomial_element(double m, double r, double y, double *dm, double *dr)
 {
-    double product = 1;
-    for (; x < FAR; x += 1) product *= x;
-    return (x - 0.5) * log(x) - x + 0.91893853320467274178 + stirling(x) - log(product);
-}
-
-/* log Gamma(r + y) - log Gamma(r) - y log r for r > 0, y >= 0, and `digammas` = digamma(r + y) - digamma(r): differences taken
- * term by term, so that a large r loses no digits. Small r is raised by Gamma(r + 1) = r Gamma(r). */
-static double gamma_ratio(double r, double y, double *digammas)
-{
-    double ratio = 1, slopes = 0, x = r, ratios = 0;
+    double x = r, z = y + 1, raised = 1, rest = 0, digammas = 0;
     for (; x < FAR; x += 1) {
         const double inverse = 1 / (x * (x + y));
-        ratio *= (x + y) * (x + y) * inverse;
-        slopes += y * inverse;
-        if (ratio > 1e200) {
-            ratios += log(ratio);
-            ratio = 1;
+        raised *= (x + y) * (x + y) * inverse;
+        digammas += y * inverse;
+        if (raised > 1e200) {
+            rest += log(raised);
+            raised = 1;
         }
     }
-    const double growth = log1p(y / x);
-    *digammas = growth + (digamma_rest(x + y) - digamma_rest(x)) + slopes;
-    const double raised = (x - 0.5 + y) * growth - y + (stirling(x + y) - stirling(x)) - ratios;
-    return x > r ? raised + y * log(x / r) - log(ratio) : raised;
+    for (; z < FAR; z += 1) raised /= z;
+    const double both = r + m, growth = log1p(y / x), log_growth = log1p(m / r);
+    digammas += growth + (digamma_rest(x + y) - digamma_rest(x));
+    *dm = r * (m - y) / (m * both);
+    *dr = log_growth - digammas + (y - m) / both;
+    /* Both but for what was raised, the second one but for y log x. */
+    const double log_factorial = (z - 0.5) * log(z) - z + 0.91893853320467274178 + stirling(z);
+    const double log_gammas = (x - 0.5 + y) * growth - y + (stirling(x + y) - stirling(x));
+    return log_factorial - log_gammas + log(raised) + rest + r * log_growth + y * (log_growth - log(m / r * x));
 }
 
-/* log(1 + e^x), and its derivative; e^x below the normal numbers is 0. */
-static double softplus(double x, double *slope)
+/* m = log(1 + e^a) + floor, 1/r = log(1 + e^b) + floor */
+FR_INLINE void negative_binomial_block(ptrdiff_t count, real floor, real *pairs, const real *targets, real *losses)
 {
-    const double e = exp(-fabs(x));
-    *slope = (x < 0 ? e : 1) / (1 + e);
-    return (x > 0 ? x : 0) + log1p(e) + (x - x);
+    real m[LOSS_BLOCK], dispersion[LOSS_BLOCK];
+    for (ptrdiff_t j = 0; j < count; j += VL) {
+        vec a = v_load(pairs + j), b = v_load(pairs + LOSS_BLOCK + j);
+        v_store(m + j, v_add(v_softplus(a), v_set(floor)));
+        v_store(dispersion + j, v_add(v_softplus(b), v_set(floor)));
+        v_store(pairs + j, v_sigmoid(a));
+        v_store(pairs + LOSS_BLOCK + j, v_sigmoid(b));
+    }
+    for (ptrdiff_t j = 0; j < count; j++) {
+        double dm, dr;
+        const double r = 1 / (double)dispersion[j];
+        losses[j] = (real)negative_binomial_element(m[j], r, targets[j], &dm, &dr);
+        pairs[j] = (real)(pairs[j] * dm);
+        pairs[LOSS_BLOCK + j] = (real)(pairs[LOSS_BLOCK + j] * -r * r * dr);
+    }
 }
 
-/* A negative binomial of mean m = log(1 + e^a) + option and dispersion 1/r = log(1 + e^b) + option, variance m + m^2 / r:
- * loss = log Gamma(y + 1) - (log Gamma(r + y) - log Gamma(r) - y log r) + r log(1 + m/r) + y (log(1 + m/r) - log m). */
+enum { GAUSSIAN, NEGATIVE_BINOMIAL };
+
+FR_INLINE double pair_losses(int kind, const fr_element_rows *rows, const void *outputs, const void *targets,
+                             void *doutputs)
+{
+    const real *y = targets, floor = (real)rows->option;
+    real pairs[2 * LOSS_BLOCK], losses[LOSS_BLOCK];
+    const vec scale = v_set((real)rows->scale);
+    const ptrdiff_t n = rows->count * rows->columns;
+    double sum = 0;
+    FR_CHECK(n >= 1 && fr_flushes());
+    memset(pairs, 0, sizeof pairs);  /* lanes beyond the last element compute on these */
+    for (ptrdiff_t first = 0; first < n; first += LOSS_BLOCK) {
+        ptrdiff_t count = n - first < LOSS_BLOCK ? n - first : LOSS_BLOCK;
+        move_pairs(rows->columns, first, count, (real *)outputs, pairs, 0);
+        if (kind == GAUSSIAN) gaussian_block(count, floor, pairs, y + first, losses);
+        else negative_binomial_block(count, floor, pairs, y + first, losses);
+        for (ptrdiff_t j = 0; j < count; j += VL) {
+            v_store(pairs + j, v_mul(scale, v_load(pairs + j)));
+            v_store(pairs + LOSS_BLOCK + j, v_mul(scale, v_load(pairs + LOSS_BLOCK + j)));
+        }
+        move_pairs(rows->columns, first, count, doutputs, pairs, 1);
+        sum += ordered_sum(count, losses);
+    }
+    return sum;
+}
+
+static double gaussian(const fr_element_rows *rows, const void *outputs, const void *targets, void *doutputs)
+{
+    return pair_losses(GAUSSIAN, rows, outputs, targets, doutputs);
+}
+
 static double negative_binomial(const fr_element_rows *rows, const void *outputs, const void *targets, void *doutputs)
 {
-    const real *z = outputs, *wanted = targets;
-    real *dz = doutputs;
-    const ptrdiff_t F = rows->columns;
-    double sum = 0;
-    for (ptrdiff_t row = 0; row < rows->count; row++, z += 2 * F, dz += 2 * F, wanted += F)
-        for (ptrdiff_t j = 0; j < F; j++) {
-            double mean_slope, slope, digammas;
-            const double y = wanted[j], m = softplus(z[j], &mean_slope) + rows->option;
-            const double dispersion = softplus(z[F + j], &slope) + rows->option, r = 1 / dispersion;
-            const double gammas = gamma_ratio(r, y, &digammas), log_growth = log1p(m * dispersion), both = r + m;
-            const double dr = log_growth - digammas + (y - m) / both;
-            sum += log_gamma(y + 1) - gammas + r * log_growth + y * (log_growth - log(m));
-            dz[j] = (real)(rows->scale * mean_slope * r * (m - y) / (m * both));
-            dz[F + j] = (real)(rows->scale * slope * -r * r * dr);
-        }
-    return sum;
+    return pair_losses(NEGATIVE_BINOMIAL, rows, outputs, targets, doutputs);
 }

@@ -44,7 +44,7 @@ FR_INLINE vec v_tanh(vec x)
     return v_copysign(v_div(above, below), x);
 }
 
-/* log((1 + s) / (1 - s)) = 2 atanh(s) = 2 s + s^3 p(s^2) for |s| <= 1/3; p is the minimax fit, its highest power first. */
+/* log((1 + s) / (1 - s)) = 2 atanh(s) = 2 s + s^3 p(s^2), |s| <= 1/3; p is the minimax fit, its highest power first. */
 FR_INLINE vec v_twice_atanh(vec s)
 {
     vec square = v_mul(s, s), p = v_set(atanh_p[0]);
@@ -60,7 +60,7 @@ FR_INLINE vec v_softplus(vec x)
     return v_add(v_max(v_set(0), x), v_twice_atanh(v_div(e, v_add(v_set(2), e))));
 }
 
-/* log x for normal x > 0, NaN for NaN and infinity: x = 2^n m with m in sqrt(1/2)..sqrt(2), log m = 2 atanh((m-1)/(m+1)). */
+/* log x for normal x > 0, NaN for NaN and infinity: x = 2^n m with m in sqrt(1/2)..sqrt(2), log m by atanh. */
 FR_INLINE vec v_log(vec x)
 {
     real lanes[VL], exponents[VL];

@@ -37,6 +37,15 @@ LIES = {
     "linear dy": lambda w: w.head.backward(w.head_tape, lying(np.zeros((1, 1, 3), np.float32), (2, 5, 3))),
     "logits": lambda w: fastrnn.softmax_cross_entropy(lying(floats(2, 3), (4, 3)), np.zeros(4, np.int64)),
     "targets": lambda w: fastrnn.softmax_cross_entropy(floats(4, 3), lying(np.zeros(2, np.int64), (4,))),
+    "class_weights": lambda w: fastrnn.softmax_cross_entropy(
+        floats(4, 3), np.zeros(4, np.int64), class_weights=lying(np.ones(2, np.float32), (3,))
+    ),
+    "outputs": lambda w: fastrnn.squared_error(lying(floats(2, 3), (4, 3)), floats(4, 3)),
+    "targets of numbers": lambda w: fastrnn.squared_error(floats(4, 3), lying(floats(2, 3), (4, 3))),
+    "outputs of a list": lambda w: fastrnn.squared_error([lying(floats(2, 3), (4, 3))], [floats(4, 3)]),
+    "mask": lambda w: fastrnn.squared_error(floats(4, 3), floats(4, 3), mask=lying(np.ones((2, 3), bool), (4, 3))),
+    "logits of sequences": lambda w: fastrnn.ctc_loss(lying(floats(2, 3, 4), (5, 3, 4)), [np.ones(1, int)] * 4),
+    "labels": lambda w: fastrnn.ctc_loss(floats(5, 3, 4), lying(np.ones((2, 1), int), (3, 1))),
     "x_t": lambda w: w.stream.step(lying(w.small[0], (5, 4))),
     "indices": lambda w: w.stream.step(lying(np.zeros(2, np.int64), (5,))),
     "out": lambda w: w.stream.step(w.x[0], lying(w.small[0], (5, 3))),

@@ -1,11 +1,18 @@
 """Attention: the twin against the complex step, the layer against the twin and PyTorch, and what it promises."""
 
 import copy
+import itertools
 import pickle
+import signal
+from functools import partial
 
 import numpy as np
 import pytest
+import test_guard_pages
+from fresh import linux_only, python
+from guards import guarded_copy
 from numpy_layer import every_dtype, normal, other
+from test_interrupt import assert_interrupted
 from tolerance import BACKWARD, assert_close, assert_same_arrays, bound
 
 import fastrnn
@@ -184,6 +191,21 @@ def test_one_query_at_a_time_has_the_same_bits(kind):
         assert_same_arrays(layer(queries[t : t + 1], memory), (context[t : t + 1], weights[t : t + 1]))
 
 
+@pytest.mark.parametrize("lengths", [None, [7, 0, 3, 1]])
+@every_dtype
+def test_keys_worked_out_once_change_no_bit(lengths, dtype):
+    layer = made("additive", 9, dtype)
+    queries, memory, _ = problem(layer, 5, 7, 4)
+    keys = layer.keys(memory)
+    assert keys.shape == (7, 4, layer.hidden_size)
+    assert_same_arrays(layer(queries, memory, lengths, keys=keys), layer(queries, memory, lengths))
+    rows = [[array[:, b].copy() for b in range(4)] for array in (queries, memory)]
+    expected = [array for part in layer(*rows) for array in part]
+    found = [array for part in layer(*rows, keys=layer.keys(rows[1])) for array in part]
+    assert_same_arrays(found, expected)
+    assert made("general", 9).keys(problem(made("general", 9), 5, 7, 4)[1]) is None
+
+
 @every_kind
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_padding_is_not_read(kind, value):
@@ -206,6 +228,50 @@ def test_strange_numbers_stay_in_their_sequence(kind, value):
     assert not np.isfinite(found[0][:, 1]).all()
     for got, wanted in zip(found[:4], expected[:4], strict=True):
         assert_same_arrays([np.delete(got, 1, axis=1)], [np.delete(wanted, 1, axis=1)])
+
+
+def results_of(arrays, own):
+    """Every kind, padded and listed, forward and backward, over arrays that `own` makes."""
+    for kind, shape in itertools.product(KINDS, SHAPES):
+        Tq, Tk, B, K = shape
+        layer = made(kind, K, ("float32", "float64")[Tk % 2])
+        queries, memory, dcontext = map(own, problem(layer, Tq, Tk, B))
+        arrays += run(layer, queries, memory, dcontext, lengths_of(Tk, B))
+        rows = [[own(one[:, b].copy()) for b in range(B)] for one in (queries, memory, dcontext)]
+        arrays += [one for part in run(layer, *rows) for one in (part if isinstance(part, list) else [part])]
+    return arrays
+
+
+def drive_guarded(at_end):
+    expected = results_of([], np.array)
+    test_guard_pages.guard(at_end)
+    fastrnn.attention.np = test_guard_pages.Numpy(at_end)
+    found = results_of([], partial(guarded_copy, at_end=at_end))
+    assert_same_arrays([np.array(one) for one in found], expected)
+    print("nothing beyond a buffer was touched")
+
+
+@linux_only
+@pytest.mark.parametrize("at_end", [True, False])
+def test_nothing_beyond_a_buffer_is_touched(at_end):
+    """In a process of its own, which a touch would kill."""
+    result = python(f"import faulthandler as f, test_attention as t; f.enable(); t.drive_guarded({at_end})")
+    assert result.stdout.strip() == "nothing beyond a buffer was touched", result.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no pthread_kill")
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_long_call_is_interrupted_and_changes_nothing(num_threads):
+    layer = fastrnn.Attention(8, 8, "additive", hidden_size=256, seed=0)
+    layer.flat_grads[:] = 1
+    queries, memory = (np.zeros((40, 2000, 8), np.float32) for _ in range(2))
+    assert_interrupted(lambda: layer(queries, memory, num_threads=num_threads))
+    few = queries[:, :1500], memory[:, :1500]
+    context, _, tape = layer.forward(*few)
+    assert_interrupted(lambda: layer.backward(tape, context, num_threads=num_threads))
+    assert (layer.flat_grads == 1).all()
+    with pytest.raises(ValueError, match="the tape is used up"):
+        layer.backward(tape, context)
 
 
 @every_kind

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from guards import guarded_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy_layer import every_dtype
@@ -11,6 +12,7 @@ from test_reference_losses import PATHS
 from tolerance import UNITS, assert_same_arrays
 
 import fastrnn
+from fastrnn._core import ctc as core
 from fastrnn._core import kernels
 from fastrnn.reference import ctc as twin
 
@@ -228,6 +230,15 @@ def test_padding_is_not_read():
     assert_same_arrays([dlogits], [expected[1]])
 
 
+def test_labels_may_be_of_any_integers():
+    logits, _, _ = problem(9, 2, 5, 3)
+    expected, _ = fastrnn.ctc_loss(logits, [np.array([1, 2]), np.array([3])])
+    mixed = [np.array([1, 2], np.uint64), np.array([3], np.int8)]
+    assert fastrnn.ctc_loss(logits, mixed)[0] == expected
+    padded, counts = np.array([[1, 2], [3, 9]], np.uint8), np.array([2, 1], np.uint16)
+    assert fastrnn.ctc_loss(logits, padded, target_lengths=counts)[0] == expected
+
+
 def test_labels_behind_their_length_are_not_read():
     logits, _, _ = problem(9, 2, 5, 3)
     targets = np.array([[1, 2, -7], [3, 2**40, 2**40]])
@@ -315,3 +326,53 @@ def test_mean_is_pytorchs_and_the_gradient_is_its_own(dtype):
     assert loss == pytest.approx(sum(one / n for (one, _), n in zip(each, counts, strict=True)) / 4, rel=1e-12)
     for b, ((_, gradient), n) in enumerate(zip(each, counts, strict=True)):
         np.testing.assert_allclose(dlogits[:, b], gradient[:, 0] / (4 * n), atol=4 * UNITS[np.dtype(dtype)])
+
+
+# ----------------------------------------------------------------------------------------------- the core alone
+
+
+def sequences(**changes):
+    given = {"step": 2, "first": [0, 1], "rows": [3, 3], "lengths": [3, 2], "labels": [1, 2, 1], "starts": [0, 2, 3]}
+    given |= changes
+    return core.Sequences(given.pop("step"), *(np.array(one, np.int64) for one in given.values()))
+
+
+def call_core(blank=0, rows=6, scales=2, **changes):
+    logits = np.zeros((rows, 4), np.float32)
+    losses = np.zeros(2)
+    core.ctc_loss(logits, sequences(**changes), blank, False, np.ones(scales), np.zeros_like(logits), losses, 1)
+    return losses
+
+
+def test_the_core_runs_what_fits():
+    assert np.isfinite(call_core()).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"blank": 4}, {"blank": -1}, {"rows": 5}, {"scales": 3}, {"step": 0}, {"first": [0, 2]}, {"first": [-1, 1]},
+        {"first": [0]}, {"rows": 0}, {"lengths": [4, 2]}, {"lengths": [-1, 2]}, {"labels": [1, 4, 1]},
+        {"labels": [1, -1, 1]}, {"labels": [1, 2]}, {"starts": [0, 3, 2]}, {"starts": [1, 2, 3]}, {"starts": [0, 3]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_core_refuses_what_would_read_or_write_elsewhere(wrong):
+    with pytest.raises(ValueError, match="sizes do not fit"):
+        call_core(**wrong)
+
+
+def test_the_lattice_stays_inside_its_arrays_and_reads_no_more():
+    """Buffers between guard pages, rows that lie apart."""
+    for at_end in (True, False):
+        logits, targets, _ = problem(7, 3, 5, 4)
+        plain = fastrnn.ctc_loss(logits, targets, zero_infinity=True, reduction="sum")
+        rows, dlogits = (guarded_copy(np.full((21, 5), np.nan, np.float32), at_end) for _ in range(2))
+        rows[:] = logits.reshape(21, 5)
+        starts = np.cumsum([0, *map(len, targets)])
+        parts = [np.arange(3), np.full(3, 7), np.full(3, 7), np.concatenate(targets), starts]
+        given = core.Sequences(3, *(guarded_copy(part.astype(np.int64), at_end) for part in parts))
+        losses = np.zeros(3)
+        core.ctc_loss(rows, given, 0, True, np.ones(3), dlogits, losses, 1)
+        assert losses.sum() == plain[0]
+        np.testing.assert_array_equal(dlogits.reshape(7, 3, 5), plain[1])

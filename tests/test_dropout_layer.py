@@ -10,6 +10,7 @@ from test_dropout import mask
 from tolerance import assert_same_arrays
 
 import fastrnn
+from fastrnn._core import memory
 
 
 def next_mask(layer, shape, dtype):
@@ -117,6 +118,15 @@ def test_a_refused_run_draws_nothing():
     with pytest.raises(TypeError):
         LAYER.forward(X.astype(int))
     assert LAYER.rng.bit_generator.state == before
+
+
+def test_without_memory_the_same_mask_is_drawn_again(monkeypatch):
+    layer, x = fastrnn.Dropout(0.5, seed=1), normal("float32", 3, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "empty", lambda *given: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            layer.forward(x)
+    assert_same_arrays([layer.forward(x)[0]], [fastrnn.Dropout(0.5, seed=1).forward(x)[0]])
 
 
 def test_a_tape_is_used_once_and_by_its_layer():

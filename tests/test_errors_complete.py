@@ -13,6 +13,7 @@ import test_errors_attributes
 import test_errors_construction
 import test_errors_inputs
 import test_errors_losses
+import test_errors_models
 import test_errors_options
 import test_errors_parts
 import test_errors_training
@@ -34,25 +35,29 @@ from fastrnn import (
     linear,
     lists,
     losses,
+    model,
     module,
     optim,
     packing,
     parameters,
+    pooling,
     rows,
     stream,
     tape,
     windows,
 )
+from fastrnn.training import fitting
 
 MODULES = (
     _check, attention, borders, clipping, ctc, decoding, dropout, element_losses, embedding, gradcheck, init, layers,
-    linear, lists, losses, module, optim, packing, parameters, rows, stream, tape, windows,
+    linear, lists, losses, model, module, optim, packing, parameters, pooling, rows, stream, tape, windows, fitting,
 )  # fmt: skip
 ROWS = [
     *test_errors_attributes.ROWS,
     *test_errors_construction.ROWS,
     *test_errors_inputs.ROWS,
     *test_errors_losses.ROWS,
+    *test_errors_models.ROWS,
     *test_errors_options.ROWS,
     *test_errors_parts.ROWS,
     *test_errors_training.ROWS,

@@ -136,6 +136,7 @@ add(ValueError, "Dropout: num_threads is 0; expected an integer >= 1", lambda: D
 # ---------------------------------------------------------------------------------------------------- Attention
 
 ATTENTION = fastrnn.Attention(5, 4, "general", seed=0)
+ADDITIVE = fastrnn.Attention(5, 4, "additive", hidden_size=3, seed=0)
 Q, M = np.zeros((3, 2, 5), np.float32), np.zeros((4, 2, 4), np.float32)
 add(
     ValueError,
@@ -183,7 +184,7 @@ add(
 )
 add(
     ValueError,
-    "Attention: memory[0] has shape (4, 2, 4); expected (T_i, K) with K=4",
+    "Attention: memory[0] has shape (4, 2, 4); expected (Tk_i, K) with K=4",
     lambda: ATTENTION([Q[:, 0]], [M]),
 )
 add(
@@ -202,6 +203,22 @@ add(
     lambda: ATTENTION.backward(ATTENTION.forward([Q[:, 0]], [M[:, 0]])[2], M),
 )
 add(ValueError, "Attention: num_threads is 0; expected an integer >= 1", lambda: ATTENTION(Q, M, num_threads=0))
+add(
+    ValueError,
+    "Attention: keys are given for 'general', whose keys are the memory; expected None",
+    lambda: ATTENTION(Q, M, keys=M),
+)
+add(
+    ValueError,
+    "Attention: keys has shape (4, 2, 4); expected keys(memory) = (4, 2, 3)",
+    lambda: ADDITIVE(Q, M, keys=M),
+)
+add(ValueError, "Attention.keys: memory has shape (3, 2, 5); expected (Tk, B, K) with K=4", lambda: ADDITIVE.keys(Q))
+add(
+    TypeError,
+    "Attention.keys: memory is the list [1]; expected an array, or a list of float arrays, one a sequence",
+    lambda: ADDITIVE.keys([1]),
+)
 
 # ----------------------------------------------------------------------------------------------------- decoding
 

@@ -353,8 +353,8 @@ def positive_or_none(value):
 
 
 def items(value):
-    """What the model says of two numbers is its own affair."""
-    return LEFT_OUT if isinstance(value, range) else REFUSED
+    """What the model says of two things that are no sequences is its own affair."""
+    return LEFT_OUT if isinstance(value, (range, np.ndarray)) and np.shape(value)[:1] == (2,) else REFUSED
 
 
 def symbol(value):
@@ -692,7 +692,13 @@ CALLS = [
     Call(
         "Attention",
         lambda **given: [*attention()(**given)],
-        {"queries": (floats(T, B, H), absent), "memory": (x(), absent), "lengths": (None, lengths), **THREADS},
+        {"queries": (floats(T, B, H), absent), "memory": (x(), absent), "lengths": (None, lengths),
+         "keys": (None, nothing), **THREADS},
+    ),
+    Call(
+        "Attention.keys",
+        lambda **given: [fastrnn.Attention(H, I, "additive", seed=0).keys(**given)],
+        {"memory": (x(), absent), **THREADS},
     ),
     Call(
         "Attention.forward",

@@ -326,32 +326,3 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError):
         trained(checkpoint=path, resume=True)
-
-
-@pytest.mark.parametrize("options, error, said", [
-    ({"epochs": 0}, ValueError, "fit: epochs is 0"),
-    ({"batch_size": 2.5}, TypeError, "fit: batch_size is a float"),
-    ({"accumulate": 0}, ValueError, "fit: accumulate"),
-    ({"clip_norm": 0}, ValueError, "fit: clip_norm"),
-    ({"patience": 0}, ValueError, "fit: patience"),
-    ({"seed": -1}, ValueError, "fit: seed"),
-    ({"resume": True}, ValueError, "checkpoint is None beside"),
-    ({"save_every": 5}, ValueError, "checkpoint is None beside"),
-    ({"optimizer": lambda modules: None}, TypeError, "optimizer made a NoneType"),
-    ({"validation": problem()[0]}, TypeError, "validation is"),
-    ({"validation": ([], [])}, ValueError, r"validation\[1\] has 0 items"),
-], ids=str)  # fmt: skip
-def test_arguments_of_fit_are_checked_before_anything_happens(options, error, said):
-    one, (inputs, targets) = model(), problem()
-    before = bits(one)
-    with pytest.raises(error, match=said):
-        fastrnn.fit(one, inputs, targets, **options)
-    assert bits(one) == before
-
-
-def test_fit_says_what_it_trains():
-    with pytest.raises(TypeError, match="fit: model is a LSTM; expected a SequenceModel or an EncoderDecoder"):
-        fastrnn.fit(fastrnn.LSTM(3, 4, seed=1), *problem())
-    inputs, targets = problem()
-    with pytest.raises(ValueError, match="fit: targets has 39 items; expected 40, as inputs has"):
-        fastrnn.fit(model(), inputs, targets[:-1])

@@ -74,9 +74,27 @@ def drive(case, own):
     grads = owned(layer.grads)
     into = [tuple(gradients.Gradients(*arrays) for arrays in both) for both in grads]
     stack.prepare_backward(records, True)
+    looked = look(stack, records, draw(*y.shape), case)
     dx, dinitial = stack.backward(records, draw(*y.shape), state(), True, into, case.num_threads)
-    results = [y, *final, *dinitial, *(array for both in grads for arrays in both for array in arrays)]
+    results = [y, *final, *dinitial, *looked, *(array for both in grads for arrays in both for array in arrays)]
     return results if case.integers else [*results, dx]
+
+
+def look(stack, records, dy, case):
+    """What `fastrnn.inspect` reads: gates and states of every direction, and the gradient of h after every step."""
+    directions = range(2 if BOTH in case.options else 1)
+    kinds = range(1 if case.checkpoint or case.name != "lstm" else 2)
+    found = [r.state(d, kind, after) for r in records for d in directions for kind in kinds for after in (0, 1)]
+    if not case.checkpoint:
+        found += [record.gates(direction) for record in records for direction in directions]
+    nowhere = [tuple(gradients.Gradients() for _ in directions) for _ in records]
+    for record in records:
+        record.watch(True)
+    stack.backward(records, dy, None, False, nowhere, case.num_threads)
+    found += chain(*(record.dh for record in records))
+    for record in records:
+        record.watch(False)
+    return found
 
 
 def drive_stream(case, own):

@@ -225,6 +225,19 @@ def test_weights_and_smoothing_of_huge_logits(dtype):
     np.testing.assert_allclose(dlogits, [[0.25, -0.2, -0.05], [-0.1, -1.6, 1.7]], atol=1e-6 * q.max())
 
 
+@pytest.mark.parametrize("ignored", [-100, 2, 255, 2**40])
+def test_targets_may_be_of_any_integers(ignored):
+    logits, targets, _ = classes(7, 2, V=4)
+    expected = fastrnn.softmax_cross_entropy(logits, targets, ignore_index=ignored)
+    for dtype in (np.uint8, np.int16, np.uint64):
+        loss, dlogits = fastrnn.softmax_cross_entropy(logits, targets.astype(dtype), ignore_index=ignored)
+        assert loss == expected[0]
+        assert_same_arrays([dlogits], [expected[1]])
+    mixed = [targets[:, 0].astype(np.uint64), targets[:, 1].astype(np.int8)]
+    loss, _ = fastrnn.softmax_cross_entropy([logits[:, 0], logits[:, 1]], mixed, ignore_index=ignored)
+    assert loss == pytest.approx(expected[0], rel=1e-14)
+
+
 def test_a_class_of_weight_zero_does_not_count():
     logits, targets, weights = classes(7, 5, V=4)
     weights[2] = 0

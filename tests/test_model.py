@@ -173,22 +173,3 @@ def test_dropout_depends_on_the_key_alone():
         model.reseed(key, 5)
         runs.append(np.concatenate(model.forward(inputs)[0]))
     assert np.array_equal(runs[0], runs[2]) and not np.array_equal(runs[0], runs[1])
-
-
-def test_models_say_what_does_not_fit():
-    lstm, gru = fastrnn.LSTM(3, 5, seed=1), fastrnn.GRU(3, 5, seed=1)
-    head = fastrnn.Linear(5, 4, seed=1)
-    with pytest.raises(ValueError, match=r"SequenceModel: head takes 4 features; expected 5"):
-        fastrnn.SequenceModel(lstm, fastrnn.Linear(4, 4, seed=1))
-    with pytest.raises(ValueError, match=r"SequenceModel: pool is 'max'; expected one of last, mean"):
-        fastrnn.SequenceModel(lstm, head, pool="max")
-    with pytest.raises(ValueError, match=r"SequenceModel: head is of float64; expected float32, as the others"):
-        fastrnn.SequenceModel(lstm, fastrnn.Linear(5, 4, dtype="float64", seed=1))
-    with pytest.raises(ValueError, match=r"EncoderDecoder: decoder has states"):
-        fastrnn.EncoderDecoder(lstm, gru, head, start=0, end=1)
-    with pytest.raises(ValueError, match=r"EncoderDecoder: decoder has units \[5\]; expected \[10\]"):
-        fastrnn.EncoderDecoder(fastrnn.LSTM(3, 5, bidirectional=True, seed=1), lstm, head, start=0, end=1)
-    with pytest.raises(ValueError, match="decoder is bidirectional"):
-        fastrnn.EncoderDecoder(lstm, fastrnn.LSTM(3, 5, bidirectional=True, seed=1), head, start=0, end=1)
-    with pytest.raises(ValueError, match="combine is given without attention"):
-        fastrnn.EncoderDecoder(lstm, lstm, head, combine=head, start=0, end=1)

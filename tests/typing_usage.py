@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastrnn
-from fastrnn import inspect
+from fastrnn import decoding, inspect
 from fastrnn.layers import Tape
 from fastrnn.module import Parameters
 
@@ -51,6 +51,35 @@ def layers(x: Floats, ids: NDArray[np.int64], dy: Floats) -> None:
     stream.run(x, mask=np.ones((5, 2), bool))
     stream.select([1, 0])
     stream.batch_size = 3
+
+
+def parts(x: Floats, ids: NDArray[np.int64], each: list[Either], lists: list[NDArray[Any]]) -> None:
+    embedding = fastrnn.Embedding(7, 3, padding_index=0, seed=0)
+    y, embedded = embedding.forward(ids)
+    assert_type(y, Either)
+    embedding.backward(embedded, y)
+    assert_type(embedding(lists), list[Either])
+    dropout = fastrnn.Dropout(0.5, seed=0)
+    dropped, tape = dropout.forward(x)
+    assert_type(dropout.backward(tape, dropped), Either)
+    assert_type(dropout(each), list[Either])
+    attention = fastrnn.Attention(3, 4, "additive", hidden_size=5, seed=0)
+    context, weights, attended = attention.forward(x, x, [3, 2])
+    assert_type(context, Either)
+    assert_type(attention.backward(attended, weights), tuple[Either, Either])
+    assert_type(attention(each, each)[0], list[Either])
+    attention(x, x, keys=attention.keys(x), num_threads=1)
+
+
+def decoded(logits: Either, start: NDArray[np.int64]) -> None:
+    def step(tokens: NDArray[np.int64], state: Any) -> tuple[Either, Any]:
+        return logits, state
+
+    assert_type(decoding.greedy(step, None, start, end=1, length=9), list[NDArray[np.int64]])
+    assert_type(decoding.sample(step, None, 0, length=9, top_k=3, seed=0), list[NDArray[np.int64]])
+    assert_type(decoding.beam_search(step, None, 0, end=1, length=9), list[list[decoding.Hypothesis]])
+    assert_type(decoding.ctc_greedy([logits]), list[NDArray[np.int64]])
+    assert_type(decoding.ctc_beam_search(logits, width=3)[0][0].score, float)
 
 
 def sequences(x: Floats, each: list[NDArray[Any]], lengths: NDArray[np.int64], flags: NDArray[np.bool_]) -> None:

@@ -68,6 +68,10 @@ def _formats() -> Iterator[Format]:
 def recognise(path: AnyPath) -> Format | None:
     """The format of a file, a module, or None for none that is known.
 
+    Parameters
+    ----------
+    path : path
+
     Raises
     ------
     OSError
@@ -92,9 +96,9 @@ def read(path: AnyPath, **assume: Any) -> Model:
     ----------
     path : path
     **assume
-        order="body,head" says that these are all layers, and follow each other so. The others are what files of some
-        formats do not say: nonlinearity="relu", merge="sum", reset_after=False, forget_bias=1.0,
+        What files of some formats do not say: nonlinearity="relu", merge="sum", reset_after=False, forget_bias=1.0,
         recurrent_activation="sigmoid", linear="decoder,head". Each format has its own; another one's is an error.
+        order="body,head", of any format, says that these are all layers, and follow each other so.
 
     Returns
     -------
@@ -151,6 +155,11 @@ def _check_names(form: Format, assume: dict[str, Any]) -> None:
 def write(model: Model, path: AnyPath) -> None:
     """Write a model in the format that the file's name ends in, replacing a file there in one step.
 
+    Parameters
+    ----------
+    model : Model
+    path : path
+
     Raises
     ------
     ValueError
@@ -204,6 +213,10 @@ def _check_whole(model: Model, form: Format, suffix: str) -> None:
 def for_writing(path: AnyPath) -> Format:
     """The format that a new file's name calls for: the one with the longest ending that fits.
 
+    Parameters
+    ----------
+    path : path
+
     Raises
     ------
     ValueError
@@ -255,7 +268,12 @@ def convert(source: AnyPath, target: AnyPath, *, leave_out: bool = False, **assu
 
 
 def written_here(path: AnyPath) -> bool:
-    """Whether `write` has made the file at a path, by a mark that it leaves."""
+    """Whether `write` has made the file at a path, by a mark that it leaves.
+
+    Parameters
+    ----------
+    path : path
+    """
     try:
         form = recognise(path)
         return form is not None and hasattr(form, "written_here") and bool(form.written_here(Path(path)))

@@ -38,13 +38,13 @@ class Layer:
     name : str
         What its tensors' names begin with in a state_dict ("decoder.lstm"), "" for nothing.
     options : dict
-        Arguments of the constructor of that name in `fastrnn` besides the sizes, where they are not its defaults:
+        Arguments of the constructor of that name in ``fastrnn`` besides the sizes, where they are not its defaults:
         num_layers, bias, batch_first, bidirectional, proj_size, merge, reset_after, nonlinearity, dtype.
     tensors : dict
         PyTorch's parameter names and shapes: weight_ih_l0 (G*H, I), ...; weight and bias of Linear (outputs, inputs);
         weight of Embedding (count, width). Gates in PyTorch's order.
     sources : dict
-        For each name in `tensors` where it came from in the file, for the reader of `Row`s and of errors.
+        For each name in `tensors` where it came from in the file, for the reader of each `Row` and of errors.
     """
 
     kind: str

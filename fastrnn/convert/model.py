@@ -36,7 +36,7 @@ class Model:
     format : str
         Name of the format it was read from.
     notes : dict
-        What the file says that is no layer, for `fastrnn info`. `NAME.activation` is what follows the layer NAME;
+        What the file says that is no layer, for ``fastrnn info``. `NAME.activation` is what follows the layer NAME;
         `NAME.return_sequences` and `NAME.mask_zero` are there where Keras's layer has the option that is not plain.
     rest : dict
         Tensors of layers that fastrnn has not (a convolution, say), by their names in the file. `convert` refuses a
@@ -62,7 +62,12 @@ class Model:
                 yield Row(layer.sources.get(name, ""), layer.full_name(name), np.shape(array))
 
     def put_in_order(self, names: list[str]) -> None:
-        """Make the model a chain of its layers in this order; ValueError unless the names are theirs."""
+        """Make the model a chain of its layers in this order; ValueError unless the names are theirs.
+
+        Parameters
+        ----------
+        names : list of str
+        """
         layers = {layer.name: layer for layer in self.layers}
         if sorted(names) != sorted(layers):
             raise ValueError(f"order is {','.join(names)!r}; expected all of {', '.join(layers)}")

@@ -51,7 +51,7 @@ def forward(
     lengths, mask, zero_output_for_mask, reset
         Which steps the rows take, the same in all layers: see `sequence.plan`. Without a word on
         zero_output_for_mask it is what it is in Keras: True for two directions, False for one.
-    options
+    **options
         The cell's own: `nonlinearity`, `reset_after`.
 
     Returns

@@ -122,7 +122,13 @@ def accelerate(model: nn.Module) -> Accelerated:
 
 
 def restore(model: nn.Module) -> Accelerated:
-    """Undo `accelerate`: every `fastrnn.torch.LSTM`, `GRU` and `RNN` inside becomes torch's own, in place."""
+    """Undo `accelerate`: every `fastrnn.torch.LSTM`, `GRU` and `RNN` inside becomes torch's own, in place.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Or a layer by itself.
+    """
     done = Accelerated()
     torchs = {ours: own for own, ours in _OURS_FOR.items()}
     for name, module in _modules(model, "restore"):

@@ -1,6 +1,6 @@
 """Training a whole model on lists of sequences: `fastrnn.fit`, and what it is made of.
 
-    fit.py         the arguments
+    fitting.py     fit, and its arguments
     run.py         the loop: epochs, steps, what is due between them
     batches.py     which sequences make a batch, in which order
     step.py        one step: gradients of its batches, clipping, the update
@@ -11,7 +11,7 @@
 """
 
 from .callbacks import Callback
-from .fit import fit
+from .fitting import fit
 from .history import Epoch, History
 from .schedules import CosineDecay, ExponentialDecay, ReduceOnPlateau, Schedule, StepDecay, WarmUp
 

@@ -16,17 +16,18 @@ Factor = Callable[[float, Sequence[float]], float]
 
 
 class Schedule:
-    """Base of the schedules: a call gives the factor of the learning rate.
-
-    Parameters of a call
-    --------------------
-    epoch : float
-        Epochs done, with the part of the one that is going on: 2.5 in the middle of the third.
-    losses : sequence of float
-        Validation loss of each epoch done, or training loss where there is no validation.
-    """
+    """Base of the schedules: a call gives the factor of the learning rate."""
 
     def __call__(self, epoch: float, losses: Sequence[float]) -> float:
+        """Return the factor.
+
+        Parameters
+        ----------
+        epoch : float
+            Epochs done, with the part of the one that is going on: 2.5 in the middle of the third.
+        losses : sequence of float
+            Validation loss of each epoch done, or training loss where there is no validation.
+        """
         raise NotImplementedError
 
 

@@ -31,7 +31,14 @@ def recognise(path: str | PathLike[str], head: bytes) -> bool:
 
 
 def read(path: str | PathLike[str]) -> Model:
-    """The layers of the model in a file; `fastrnn.convert.onnx.reading.read` has the rules.
+    """The layers of the model in a file, in the order of its nodes.
+
+    Each RNN, GRU or LSTM node is a layer. MatMul with a constant matrix is a Linear, with the bias that an Add behind
+    it adds; so is Gemm. Gather from a constant matrix is an Embedding. What else the graph does is in the notes.
+
+    Parameters
+    ----------
+    path : path
 
     Raises
     ------
@@ -48,6 +55,11 @@ def write(model: Model, path: str | PathLike[str]) -> None:
 
     Inputs are x (T, B, I), or ids (T, B) of an embedding, outputs y and each recurrent layer's final states. Batch
     first if the layers are.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
 
     Raises
     ------

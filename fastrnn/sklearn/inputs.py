@@ -1,0 +1,132 @@
+"""X in each of its forms as a list of arrays (T_i, F), one a sequence.
+
+There is one rule: X has N items, and an item is (T_i, F), or (T_i,) for a series of one feature. So a 3-D array is N
+sequences of T steps, and a table, a 2-D array (N, T), is N series of one feature.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+from fastrnn.module import FloatArray
+
+
+def read(estimator: BaseEstimator, X: Any, lengths: Any, dtype: Any, *, reset: bool) -> list[FloatArray]:
+    """Return the sequences of X in dtype.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Gets `n_features_in_` where reset is true, and is held to what it has otherwise.
+    X : list or object array of N arrays (T_i, F) or (T_i,), array (N, T, F), or table (N, T)
+        Of a table `n_features_in_` is T, as scikit-learn counts its columns, of all other forms F.
+    lengths : (N,) integers in 1..T, or None
+        Of a 3-D array: the steps of each sequence. What comes after is never read.
+    dtype : "float32" or "float64"
+    reset : bool
+
+    Raises
+    ------
+    TypeError, ValueError
+        No such form, an empty sequence, NaN or infinity, features of another number than at the fit.
+    """
+    who = type(estimator).__name__
+    items = items_of(X)
+    if items is None:
+        if lengths is not None:
+            raise ValueError(f"{who}: lengths go with X (N, T, F); expected none with any other form")
+        return _rows(estimator, X, dtype, reset)
+    if not len(items):
+        raise ValueError(f"{who}: X has no sequences; expected at least 1")
+    if lengths is not None:
+        items = _cut(who, X, items, lengths)
+    sequences = [_sequence(who, i, item, dtype) for i, item in enumerate(items)]
+    _settle_features(estimator, sequences, reset)
+    return sequences
+
+
+def items_of(X: Any) -> Any:
+    """Return the N items of X; None of what scikit-learn reads as a table, or refuses."""
+    if getattr(X, "ndim", None) == 3:
+        return np.asarray(X)
+    if isinstance(X, np.ndarray):
+        return X if X.ndim == 1 and X.dtype == object else None
+    if not isinstance(X, (list, tuple)):
+        return None
+    if any(isinstance(item, np.ndarray) for item in X):
+        return X
+    try:
+        array = np.asarray(X)
+    except ValueError:  # items of different lengths
+        return X
+    return array if array.ndim == 3 else None
+
+
+def are_tokens(X: Any) -> bool:
+    """Whether X is strings, or sequences (T_i,) of strings or integers, not vectors."""
+    if not isinstance(X, (list, tuple, np.ndarray)) or not len(X):
+        return False
+    if isinstance(X[0], str):
+        return True
+    first = np.asarray(X[0])
+    return first.ndim == 1 and first.dtype.kind in "iuUSO"
+
+
+def _rows(estimator: BaseEstimator, table: Any, dtype: Any, reset: bool) -> list[FloatArray]:
+    """Return the rows of a table, each a series of one feature."""
+    if reset or getattr(estimator, "_read_a_table", False):
+        array = validate_data(estimator, table, dtype=dtype, reset=reset, order="C")
+    else:
+        array = check_array(table, dtype=dtype, order="C", estimator=estimator, input_name="X")
+        _settle_features(estimator, [array[:1].T], reset)
+    if reset:
+        estimator._read_a_table = True
+    return list(array[:, :, np.newaxis])
+
+
+def _cut(who: str, X: Any, items: Any, lengths: Any) -> list[Any]:
+    """Return each item of a 3-D array without its padding."""
+    if getattr(X, "ndim", None) != 3:
+        raise ValueError(f"{who}: lengths go with X (N, T, F); expected none with a list, whose items have their own")
+    steps = check_array(lengths, ensure_2d=False, dtype=None, input_name="lengths")
+    check_consistent_length(items, steps)
+    T = X.shape[1]
+    if steps.ndim != 1 or steps.dtype.kind not in "iu" or steps.min() < 1 or steps.max() > T:
+        raise ValueError(f"{who}: lengths are {steps.tolist()}; expected (N,) integers in 1..{T}")
+    return [item[:length] for item, length in zip(items, steps, strict=True)]
+
+
+def _sequence(who: str, i: int, item: Any, dtype: Any) -> FloatArray:
+    """Return one item as (T_i, F)."""
+    array = np.asarray(item)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{who}: X[{i}] has dtype {array.dtype}; expected numbers")
+    if array.ndim == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2 or not array.size:
+        raise ValueError(f"{who}: X[{i}] has shape {array.shape}; expected (T, F), at least one step of one feature")
+    array = np.ascontiguousarray(array, dtype=dtype)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{who}: X[{i}] contains NaN or infinity in {array.dtype}; expected finite numbers")
+    return array
+
+
+def _settle_features(estimator: Any, sequences: list[FloatArray], reset: bool) -> None:
+    """Set or check F."""
+    who = type(estimator).__name__
+    if reset:
+        estimator.n_features_in_ = sequences[0].shape[1]
+        estimator._read_a_table = False
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    expected = 1 if estimator._read_a_table else estimator.n_features_in_
+    for i, sequence in enumerate(sequences):
+        if sequence.shape[1] != expected:
+            raise ValueError(
+                f"{who}: X[{i}] has {sequence.shape[1]} features; expected {expected}, as "
+                f"{'X[0] has' if reset else 'at the fit'}"
+            )

@@ -1,0 +1,127 @@
+"""Bad arguments of whole models and of fit: their messages, and that nothing has changed."""
+
+import numpy as np
+from error_rows import Rows, assert_fails_cleanly, each_of
+
+import fastrnn
+
+ROWS = Rows()
+
+
+def add(error, message, call):
+    ROWS.add(f"{len(ROWS)}: {message[:50]}", error, message, lambda w: call())
+
+
+def linear(inputs=5, outputs=4, **options):
+    return fastrnn.Linear(inputs, outputs, seed=1, **options)
+
+
+LSTM, GRU, BOTH = (fastrnn.LSTM(3, 5, seed=1), fastrnn.GRU(3, 5, seed=1), fastrnn.LSTM(3, 5, 1, bidirectional=True))
+MODEL = fastrnn.SequenceModel(LSTM, linear())
+INPUTS, TARGETS = [np.ones((2, 3), np.float32)], [np.array([1, 2])]
+
+
+def model(*layers, **options):
+    return lambda: fastrnn.SequenceModel(*layers, **options)
+
+
+def pair(*layers, **options):
+    return lambda: fastrnn.EncoderDecoder(*layers, **{"start": 0, "end": 1, **options})
+
+
+def fit(given=MODEL, inputs=INPUTS, targets=TARGETS, **options):
+    return lambda: fastrnn.fit(given, inputs, targets, **options)
+
+
+# ------------------------------------------------------------------------------------------------- models
+
+add(ValueError, "SequenceModel: head takes 4 features; expected 5", model(LSTM, linear(4)))
+add(ValueError, "SequenceModel: pool is 'max'; expected one of last, mean", model(LSTM, linear(), pool="max"))
+add(
+    ValueError,
+    "SequenceModel: head is of float64; expected float32, as the others",
+    model(LSTM, linear(dtype="float64")),
+)
+add(TypeError, "SequenceModel: recurrent is a Linear; expected a layer, Recurrent", model(linear(), linear()))
+add(
+    TypeError,
+    "SequenceModel: embedding is a Linear; expected a layer, Embedding or None",
+    model(LSTM, linear(), embedding=linear()),
+)
+add(
+    TypeError,
+    "SequenceModel: loss is 'ctc'; expected a callable (outputs, targets, *, reduction, num_threads)",
+    model(LSTM, linear(), "ctc"),
+)
+add(
+    ValueError,
+    "EncoderDecoder: decoder has states ('h',); expected ('h', 'c'), as the encoder leaves them",
+    pair(LSTM, GRU, linear()),
+)
+add(
+    ValueError,
+    "EncoderDecoder: decoder has units [5]; expected [10], as the encoder leaves them",
+    pair(BOTH, LSTM, linear()),
+)
+add(
+    ValueError,
+    "EncoderDecoder: decoder is bidirectional; expected one that reads what it has written alone",
+    pair(LSTM, BOTH, linear()),
+)
+add(
+    ValueError,
+    "EncoderDecoder: combine is given without attention; expected both or neither",
+    pair(LSTM, LSTM, linear(), combine=linear()),
+)
+add(ValueError, "EncoderDecoder: start is -1; expected an integer >= 0", pair(LSTM, LSTM, linear(), start=-1))
+
+# ---------------------------------------------------------------------------------------------------- fit
+
+add(TypeError, "fit: model is a LSTM; expected a SequenceModel or an EncoderDecoder", fit(LSTM))
+add(TypeError, "fit: inputs is 3; expected a list of an item for each sequence", fit(inputs=3))
+add(ValueError, "fit: targets has 0 items; expected 1, as inputs has", fit(targets=[]))
+add(ValueError, "fit: targets has 0 items; expected 1, as inputs has", fit(inputs=[], targets=[]))
+add(TypeError, "fit: validation is [1]; expected a pair (inputs, targets)", fit(validation=[1]))
+add(
+    ValueError,
+    "fit: validation[1] has 0 items; expected 1, as validation[0] has",
+    fit(validation=(INPUTS, [])),
+)
+add(ValueError, "fit: epochs is 0; expected an integer >= 1", fit(epochs=0))
+add(
+    ValueError,
+    "fit: checkpoint is None beside resume or save_every; expected a path",
+    fit(resume=True),
+)
+add(
+    TypeError,
+    "fit: checkpoint is 3; expected a path, as a string or a pathlib.Path",
+    fit(checkpoint=3),
+)
+add(
+    TypeError,
+    "fit: schedule is 3; expected a callable (epoch, losses) -> factor, or None",
+    fit(schedule=3),
+)
+add(
+    TypeError,
+    "fit: optimizer made a NoneType; expected one of fastrnn's optimisers",
+    fit(optimizer=lambda modules: None),
+)
+add(
+    TypeError,
+    "fit: callbacks is [3]; expected a list of fastrnn.training.Callback",
+    fit(callbacks=[3]),
+)
+add(
+    TypeError,
+    "fit: comm is 3; expected a communicator of mpi4py (MPI.COMM_WORLD)",
+    fit(comm=3),
+)
+
+
+@each_of(ROWS)
+def test_message_and_that_nothing_changed(row):
+    before = MODEL.state_dict()
+    assert_fails_cleanly(row)
+    assert all(np.array_equal(before[name], value) for name, value in MODEL.state_dict().items())
