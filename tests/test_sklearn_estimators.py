@@ -108,6 +108,19 @@ def test_a_sequence_of_weight_zero_teaches_nothing(name, wrong):
     assert not same(clone(estimator).fit(X, y).history_.train_loss, expected.history_.train_loss)
 
 
+@pytest.mark.parametrize("name", ["classifier", "regressor"])
+def test_a_sequence_of_weight_zero_is_not_set_aside(name):
+    estimator, X, y = PROBLEMS[name]
+    weights = np.where(np.arange(len(y)) % 10 == 0, 1.0, 0.0)  # a part chosen blindly has none of weight
+    estimator = clone(estimator).set_params(patience=2, max_epochs=4).fit(X, y, sample_weight=weights)
+    assert np.isfinite(estimator.history_.validation_loss).all() and np.isfinite(estimator.history_.train_loss).all()
+
+
+def test_weights_that_leave_no_sequence_are_refused():
+    with pytest.raises(ValueError, match="SequenceClassifier: every sequence has weight 0; expected some above"):
+        SequenceClassifier(**TINY, class_weight={0: 1, 1: 0}).fit(A, [0, 1], sample_weight=[0.0, 1.0])
+
+
 @pytest.mark.parametrize("loss, shape", [(cross_entropy, (5,)), (squared_error, (5, 3))])
 def test_weights_of_one_change_no_loss_and_weights_scale_its_gradient(loss, shape):
     rng = np.random.default_rng(0)
