@@ -394,3 +394,22 @@ def test_an_estimator_must_be_fitted_first(name):
     estimator, X, _ = PROBLEMS[name]
     with pytest.raises(NotFittedError):
         clone(estimator).predict(X)
+
+
+@every_estimator
+@pytest.mark.parametrize("changes", [{"batch_size": 0}, {"hidden_size": 0}, {"learning_rate": -1.0}], ids=str)
+def test_a_fit_that_fails_leaves_no_model(name, changes):
+    estimator, X, y = fitted(name, max_epochs=1)
+    with pytest.raises((TypeError, ValueError), match="expected"):
+        estimator.set_params(**changes).fit(X, y)
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
+
+
+def test_a_first_partial_fit_that_fails_may_be_made_again():
+    estimator, X, y = PROBLEMS["classifier"]
+    estimator = clone(estimator).set_params(batch_size=0)
+    with pytest.raises(ValueError, match="batch_size"):
+        estimator.partial_fit(X, y)
+    expected = clone(estimator).set_params(batch_size=8).partial_fit(X, y)
+    assert same(estimator.set_params(batch_size=8).partial_fit(X, y).predict_proba(X), expected.predict_proba(X))

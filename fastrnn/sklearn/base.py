@@ -137,16 +137,19 @@ class SequenceEstimator(BaseEstimator):
     ) -> Self:
         if fresh:
             self._check_parameters()
+            vars(self).pop("model_", None)  # what fails from here on leaves no model beside attributes of another fit
         sequences, targets = self._data(X, y, lengths, fresh, **more)
         if fresh:
             self._random = check_random_state(self.random_state)
-            self.model_ = self._build(np.random.SeedSequence(self._seed()).spawn(4))
-            self._optimizer = fastrnn.Adam(list(self.model_.modules.values()))
+            model = self._build(np.random.SeedSequence(self._seed()).spawn(4))
+            self._optimizer = fastrnn.Adam(list(model.modules.values()))
             self.n_iter_ = 0
+        else:
+            model = self.model_
         self._optimizer.lr = self.learning_rate
         kept, aside = self._split(len(sequences), patience)
         self.history_ = fastrnn.fit(
-            self.model_,
+            model,
             [sequences[i] for i in kept],
             [targets[i] for i in kept],
             validation=([sequences[i] for i in aside], [targets[i] for i in aside]) if len(aside) else None,
@@ -159,6 +162,7 @@ class SequenceEstimator(BaseEstimator):
             progress=bool(self.verbose),
             num_threads=threads.allowed(self.num_threads),
         )
+        self.model_ = model
         self.n_iter_ += len(self.history_.train_loss)
         return self
 
