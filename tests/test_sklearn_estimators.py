@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 
 from fastrnn.sklearn import SequenceClassifier, SequenceForecaster, SequenceRegressor, SequenceTagger
 from fastrnn.sklearn.classifier import cross_entropy
-from fastrnn.sklearn.likelihoods import NegativeBinomial, Units
+from fastrnn.sklearn.likelihoods import Gaussian, NegativeBinomial, Units
 from fastrnn.sklearn.regressor import squared_error
 
 PROBLEMS = {
@@ -241,6 +241,22 @@ def test_forecasts_follow_the_units_of_their_series():
     np.testing.assert_allclose(estimator.predict([1000 * one for one in X]), 1000 * expected, rtol=1e-3)
     np.testing.assert_allclose(estimator.predict([one + 7 for one in X[:1]]), expected[:1] + 7, rtol=1e-3)
     assert estimator.predict(X, 7).shape == (len(X), 7, 1)
+
+
+def test_a_series_far_from_zero_is_forecast_as_one_near_it():
+    X = [3 * np.sin(np.arange(50.0) + phase) for phase in range(8)]
+    estimator = SequenceForecaster(**TINY, horizon=4).fit(X)
+    far = clone(estimator).fit([1e8 + one for one in X])
+    np.testing.assert_allclose(far.predict([1e8 + one for one in X]) - 1e8, estimator.predict(X), atol=1e-3)
+    low, high = far.predict_interval([1e8 + one for one in X])
+    assert np.all(high - low > 1e-3) and np.all(high - low < 8)
+
+
+def test_a_constant_series_is_forecast_as_constant_and_one_beyond_float64_is_refused():
+    estimator = SequenceForecaster(**TINY).fit([np.full(9, 0.1), np.arange(9.0)])
+    assert Gaussian.units("", 0, np.full((9, 1), 0.1)).size == 1
+    with pytest.raises(ValueError, match=re.escape("X[1] has a deviation beyond float64; expected smaller values")):
+        estimator.predict([np.arange(3.0), np.array([1e200, -1e200])])
 
 
 def test_a_perfect_forecast_scores_one_and_one_of_a_steps_error_zero():

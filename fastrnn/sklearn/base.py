@@ -51,7 +51,7 @@ class SequenceEstimator(BaseEstimator):
     validation_fraction : float in (0, 1)
         Share of the sequences that is set aside for that where patience is given.
     dtype : {"float32", "float64"}
-        Of weights and arithmetic. X is converted to it.
+        Of weights and arithmetic. X is converted to it; by the forecaster when each series is in its own units.
     random_state : int, numpy.random.RandomState or None
         Of initial weights, order and dropout. The same int gives the same bits.
     num_threads : int or None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastrnn.module import FloatArray
-from fastrnn.sklearn import threads
+from fastrnn.sklearn import inputs, threads
 from fastrnn.sklearn.base import Seeds, SequenceEstimator
 from fastrnn.sklearn.likelihoods import LIKELIHOODS, Units
 
@@ -71,16 +71,16 @@ class SequenceForecaster(SequenceEstimator):
     def _data(self, X: Any, y: Any, lengths: Any, fresh: bool) -> tuple[list[FloatArray], list[FloatArray]]:
         """Pieces of the series, each with the values one step later."""
         series = self._sequences(X, lengths, reset=fresh)
-        inputs, targets = [], []
+        pieces, targets = [], []
         for i, (one, units) in enumerate(zip(series, self._units(series), strict=True)):
             if len(one) < 2:
                 table = " of a table with 1 feature(s)" if self._read_a_table else ""
                 raise ValueError(f"{type(self).__name__}: X[{i}]{table} has 1 step; expected at least 2")
             scaled, later = self._scaled(one, units), self._law.targets(one[1:], units, self.dtype)
             for start in range(0, max(1, len(later) - self.window // 2), self.window // 2):
-                inputs.append(scaled[start : start + self.window][: len(later) - start])
+                pieces.append(scaled[start : start + self.window][: len(later) - start])
                 targets.append(later[start : start + self.window])
-        return inputs, targets
+        return pieces, targets
 
     def _build(self, seeds: Seeds) -> Any:
         self._settled = np.random.default_rng(seeds[3])
@@ -90,8 +90,12 @@ class SequenceForecaster(SequenceEstimator):
     def _law(self) -> Any:
         return LIKELIHOODS[self.likelihood]
 
+    def _sequences(self, X: Any, lengths: Any, reset: bool = False) -> list[FloatArray]:
+        """Read float64: what float32 keeps of a value may be less than a series varies by, before it is scaled."""
+        return inputs.read(self, X, lengths, "float64", reset=reset)
+
     def _units(self, series: list[FloatArray]) -> list[Units]:
-        return [self._law.units(type(self).__name__, i, one.astype(np.float64)) for i, one in enumerate(series)]
+        return [self._law.units(type(self).__name__, i, one) for i, one in enumerate(series)]
 
     def _scaled(self, values: FloatArray, units: Units) -> FloatArray:
         scaled: FloatArray = ((values - units.origin) / units.size).astype(self.dtype)
