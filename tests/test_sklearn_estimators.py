@@ -364,11 +364,15 @@ def test_lengths_go_with_a_padded_array_alone(X):
         ({"validation_fraction": 1.0}, "validation_fraction is 1.0; expected a number in (0, 1)"),
         ({"likelihood": "cauchy"}, "likelihood is 'cauchy'; expected one of gaussian, negative_binomial"),
         ({"bidirectional": True}, "bidirectional is True; expected False"),
+        ({"validation_fraction": "a"}, "validation_fraction is a str; expected a number in (0, 1)"),
         ({"window": 1}, "window is 1; expected an integer >= 2"),
+        ({"window": 4.5}, "window is a float; expected an integer >= 2"),
+        ({"samples": "3"}, "samples is a str; expected an integer >= 1"),
+        ({"horizon": 0}, "horizon is 0; expected an integer >= 1"),
     ],
 )
 def test_parameters_are_checked_at_the_fit(changes, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         SequenceForecaster(**{**TINY, **changes}).fit(seasons())
 
 
@@ -429,3 +433,38 @@ def test_a_first_partial_fit_that_fails_may_be_made_again():
         estimator.partial_fit(X, y)
     expected = clone(estimator).set_params(batch_size=8).partial_fit(X, y)
     assert same(estimator.set_params(batch_size=8).partial_fit(X, y).predict_proba(X), expected.predict_proba(X))
+
+
+@pytest.mark.parametrize("horizon", [-1, 0, 1.5, "3"])
+def test_a_horizon_that_cannot_be_is_refused(horizon):
+    estimator, X, _ = fitted("forecaster", max_epochs=1)
+    for method in (estimator.predict, estimator.predict_interval, estimator.sample):
+        with pytest.raises((TypeError, ValueError), match=r"horizon is .*; expected an integer >= 1"):
+            method(X, horizon)
+    with pytest.raises(TypeError, match="samples is a float; expected an integer >= 1"):
+        estimator.set_params(samples=2.0).predict(X)
+
+
+@pytest.mark.parametrize(
+    "after, message",
+    [
+        (np.zeros((6, 2, 1)), "y has shape (6, 2, 1); expected (6, S, 2), the S steps after each series"),
+        (np.zeros((6, 2)), "y has shape (6, 2); expected (6, S, 2)"),
+        (np.zeros((5, 3, 2)), "y has shape (5, 3, 2); expected (6, S, 2)"),
+        (np.zeros((6, 0, 2)), "y has shape (6, 0, 2); expected (6, S, 2)"),
+        (np.full((6, 1, 2), np.nan), "y contains NaN or infinity; expected finite numbers"),
+        (np.full((6, 1, 2), "a"), "y has dtype <U1; expected numbers"),
+    ],
+)
+def test_what_came_after_must_fit_its_series(after, message):
+    X = [np.concatenate([one, -one], axis=1) for one in seasons(6)]
+    estimator = SequenceForecaster(**{**TINY, "max_epochs": 1}).fit(X)
+    with pytest.raises((TypeError, ValueError), match=re.escape(f"SequenceForecaster.score: {message}")):
+        estimator.score(X, after)
+
+
+def test_a_history_shorter_than_the_period_has_no_score():
+    estimator, X, _ = fitted("forecaster", max_epochs=1)
+    with pytest.raises(ValueError, match=re.escape("score: X[0] has 4 steps; expected at least 5 (period + 1)")):
+        estimator.score([X[0][:4]], np.zeros((1, 2, 1)))
+    assert np.isfinite(estimator.score([X[0][:5]], np.zeros((1, 2))))

@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 import fastrnn
+from fastrnn import _check
 from fastrnn.cells import CELLS
 from fastrnn.layers import Recurrent
 from fastrnn.module import FloatArray
@@ -137,11 +138,11 @@ class SequenceEstimator(BaseEstimator):
     ) -> Self:
         if fresh:
             self._check_parameters()
-            vars(self).pop("model_", None)  # what fails from here on leaves no model beside attributes of another fit
+            self.__dict__.pop("model_", None)  # a fit that fails leaves no model beside attributes of another
         sequences, targets = self._data(X, y, lengths, fresh, **more)
         if fresh:
             self._random = check_random_state(self.random_state)
-            model = self._build(np.random.SeedSequence(self._seed()).spawn(4))
+            model: Any = self._build(np.random.SeedSequence(self._seed()).spawn(4))
             self._optimizer = fastrnn.Adam(list(model.modules.values()))
             self.n_iter_ = 0
         else:
@@ -170,10 +171,7 @@ class SequenceEstimator(BaseEstimator):
         """Refuse what neither the layers nor `fastrnn.fit` would refuse by its own name."""
         if self.cell not in CELLS:
             raise ValueError(f"{type(self).__name__}: cell is {self.cell!r}; expected one of {', '.join(CELLS)}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"{type(self).__name__}: validation_fraction is {self.validation_fraction}; expected a number in (0, 1)"
-            )
+        inside(type(self).__name__, "validation_fraction", self.validation_fraction)
 
     def _seed(self) -> int:
         return int(self._random.randint(2**31 - 1))
@@ -236,6 +234,13 @@ def blocks(items: list[Any]) -> Iterator[list[Any]]:
     """Yield the items in lists short enough for one call."""
     for start in range(0, len(items), _AT_ONCE):
         yield items[start : start + _AT_ONCE]
+
+
+def inside(who: str, name: str, value: Any) -> None:
+    """Refuse what is no number in (0, 1)."""
+    expected = "a number in (0, 1)"
+    if not 0 < _check.number(who, name, value, expected) < 1:
+        raise ValueError(f"{who}: {name} is {value}; expected {expected}")
 
 
 def required(who: str, y: Any) -> None:
