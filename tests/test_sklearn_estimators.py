@@ -332,7 +332,11 @@ ERRORS = {
     "SequenceClassifier: X[0] contains NaN or infinity in float32": ([np.full((2, 2), np.nan), A[1]], [0, 1]),
     "SequenceClassifier: X[0] has dtype <U1; expected numbers": ([np.array([["a"]]), A[1]], [0, 1]),
     "SequenceClassifier: X has no sequences; expected at least 1": (np.zeros((0, 3, 2)), []),
-    "Expected 2D array, got 1D array instead": ([1.0, 2.0], [0, 1]),
+    "SequenceClassifier: X has no sequences; expected at least": ([], []),
+    "SequenceClassifier: X has shape (2,); expected a list of series. Reshape your data: [series] for one": (
+        [1.0, 2.0],
+        [0, 1],
+    ),
     "Expected 2D array, got scalar array instead": (3.0, [0]),
     "inconsistent numbers of samples: [2, 3]": (A, [0, 1, 2]),
     "y should be a 1d array": (A, None),
@@ -468,3 +472,16 @@ def test_a_history_shorter_than_the_period_has_no_score():
     with pytest.raises(ValueError, match=re.escape("score: X[0] has 4 steps; expected at least 5 (period + 1)")):
         estimator.score([X[0][:4]], np.zeros((1, 2, 1)))
     assert np.isfinite(estimator.score([X[0][:5]], np.zeros((1, 2))))
+
+
+@pytest.mark.parametrize("series", [np.arange(9.0), list(range(9)), tuple(range(9))], ids=["array", "list", "tuple"])
+def test_one_series_alone_is_refused_with_the_way_to_give_it(series):
+    estimator = SequenceForecaster(**{**TINY, "max_epochs": 1})
+    message = re.escape("SequenceForecaster: X has shape (9,); expected a list of series. Reshape your data: [series]")
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(series)
+    estimator.fit([series])
+    with pytest.raises(ValueError, match=message):
+        estimator.predict(series)
+    with pytest.raises(ValueError, match="SequenceForecaster: X has no sequences; expected at least 1"):
+        estimator.predict([])

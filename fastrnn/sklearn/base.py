@@ -142,7 +142,7 @@ class SequenceEstimator(BaseEstimator):
         sequences, targets = self._data(X, y, lengths, fresh, **more)
         if fresh:
             self._random = check_random_state(self.random_state)
-            model: Any = self._build(np.random.SeedSequence(self._seed()).spawn(4))
+            model = self._build(np.random.SeedSequence(self._seed()).spawn(4))
             self._optimizer = fastrnn.Adam(list(model.modules.values()))
             self.n_iter_ = 0
         else:
@@ -163,7 +163,7 @@ class SequenceEstimator(BaseEstimator):
             progress=bool(self.verbose),
             num_threads=threads.allowed(self.num_threads),
         )
-        self.model_ = model
+        self.model_: Any = model
         self.n_iter_ += len(self.history_.train_loss)
         return self
 

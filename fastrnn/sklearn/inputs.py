@@ -39,6 +39,7 @@ def read(estimator: BaseEstimator, X: Any, lengths: Any, dtype: Any, *, reset: b
     if items is None:
         if lengths is not None:
             raise ValueError(f"{who}: lengths go with X (N, T, F); expected none with any other form")
+        _refuse_one_series(who, X)
         return _rows(estimator, X, dtype, reset)
     if not len(items):
         raise ValueError(f"{who}: X has no sequences; expected at least 1")
@@ -64,6 +65,15 @@ def items_of(X: Any) -> Any:
     except ValueError:  # items of different lengths
         return X
     return array if array.ndim == 3 else None
+
+
+def _refuse_one_series(who: str, X: Any) -> None:
+    """Refuse numbers (T,), which are one item and not N; scikit-learn asks for the words "Reshape your data"."""
+    shape = np.shape(X) if isinstance(X, (list, tuple)) else getattr(X, "shape", None)
+    if shape == (0,):
+        raise ValueError(f"{who}: X has no sequences; expected at least 1")
+    if shape is not None and len(shape) == 1:
+        raise ValueError(f"{who}: X has shape {shape}; expected a list of series. Reshape your data: [series] for one")
 
 
 def are_tokens(X: Any) -> bool:
