@@ -167,6 +167,15 @@ def test_every_form_gives_the_same_bits(name):
     assert same(clone(estimator).fit(lists, y).predict(tuple(lists)), expected)
 
 
+@every_estimator
+def test_a_series_of_arrays_gives_the_same_bits(name):
+    pandas = pytest.importorskip("pandas")
+    estimator, X, y = PROBLEMS[name]
+    expected = clone(estimator).fit(X, y).predict(X)
+    series = pandas.Series(X, index=np.arange(len(X))[::-1] + 5)
+    assert same(clone(estimator).fit(series, y).predict(series), expected)
+
+
 def test_rows_of_a_table_are_series_of_one_feature():
     X = np.stack([one[:5, 0] for one in waves()[0]])
     y = waves()[1]
@@ -368,6 +377,8 @@ def test_lengths_go_with_a_padded_array_alone(X):
         ({"validation_fraction": 1.0}, "validation_fraction is 1.0; expected a number in (0, 1)"),
         ({"likelihood": "cauchy"}, "likelihood is 'cauchy'; expected one of gaussian, negative_binomial"),
         ({"bidirectional": True}, "bidirectional is True; expected False"),
+        ({"cell": ["lstm"]}, "cell is ['lstm']; expected one of lstm, gru, rnn, ugrnn"),
+        ({"likelihood": {}}, "likelihood is {}; expected one of gaussian, negative_binomial"),
         ({"validation_fraction": "a"}, "validation_fraction is a str; expected a number in (0, 1)"),
         ({"window": 1}, "window is 1; expected an integer >= 2"),
         ({"window": 4.5}, "window is a float; expected an integer >= 2"),

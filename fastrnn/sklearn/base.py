@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -169,8 +169,7 @@ class SequenceEstimator(BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Refuse what neither the layers nor `fastrnn.fit` would refuse by its own name."""
-        if self.cell not in CELLS:
-            raise ValueError(f"{type(self).__name__}: cell is {self.cell!r}; expected one of {', '.join(CELLS)}")
+        one_of(type(self).__name__, "cell", self.cell, CELLS)
         inside(type(self).__name__, "validation_fraction", self.validation_fraction)
 
     def _seed(self) -> int:
@@ -234,6 +233,12 @@ def blocks(items: list[Any]) -> Iterator[list[Any]]:
     """Yield the items in lists short enough for one call."""
     for start in range(0, len(items), _AT_ONCE):
         yield items[start : start + _AT_ONCE]
+
+
+def one_of(who: str, name: str, value: Any, names: Collection[str]) -> None:
+    """Refuse what is none of the names."""
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"{who}: {name} is {_check.shown(value)}; expected one of {', '.join(names)}")
 
 
 def inside(who: str, name: str, value: Any) -> None:

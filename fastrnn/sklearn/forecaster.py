@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastrnn import _check
 from fastrnn.module import FloatArray
 from fastrnn.sklearn import inputs, threads
-from fastrnn.sklearn.base import Seeds, SequenceEstimator, inside
+from fastrnn.sklearn.base import Seeds, SequenceEstimator, inside, one_of
 from fastrnn.sklearn.likelihoods import LIKELIHOODS, Units
 
 Forecast = NDArray[np.float64]
@@ -61,8 +61,7 @@ class SequenceForecaster(SequenceEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         who = type(self).__name__
-        if self.likelihood not in LIKELIHOODS:
-            raise ValueError(f"{who}: likelihood is {self.likelihood!r}; expected one of {', '.join(LIKELIHOODS)}")
+        one_of(who, "likelihood", self.likelihood, LIKELIHOODS)
         if self.bidirectional:
             raise ValueError(f"{who}: bidirectional is True; expected False, for what is to come cannot be read")
         self._check_counts()

@@ -22,7 +22,7 @@ def read(estimator: BaseEstimator, X: Any, lengths: Any, dtype: Any, *, reset: b
     ----------
     estimator : BaseEstimator
         Gets `n_features_in_` where reset is true, and is held to what it has otherwise.
-    X : list or object array of N arrays (T_i, F) or (T_i,), array (N, T, F), or table (N, T)
+    X : list, object array or pandas.Series of N arrays (T_i, F) or (T_i,), array (N, T, F), or table (N, T)
         Of a table `n_features_in_` is T, as scikit-learn counts its columns, of all other forms F.
     lengths : (N,) integers in 1..T, or None
         Of a 3-D array: the steps of each sequence. What comes after is never read.
@@ -54,8 +54,10 @@ def items_of(X: Any) -> Any:
     """Return the N items of X; None of what scikit-learn reads as a table, or refuses."""
     if getattr(X, "ndim", None) == 3:
         return np.asarray(X)
+    if getattr(X, "ndim", None) == 1 and getattr(getattr(X, "dtype", None), "kind", None) == "O":
+        return np.asarray(X)  # also a pandas.Series, whose own indices are labels
     if isinstance(X, np.ndarray):
-        return X if X.ndim == 1 and X.dtype == object else None
+        return None
     if not isinstance(X, (list, tuple)):
         return None
     if any(isinstance(item, np.ndarray) for item in X):
@@ -78,6 +80,8 @@ def _refuse_one_series(who: str, X: Any) -> None:
 
 def are_tokens(X: Any) -> bool:
     """Whether X is strings, or sequences (T_i,) of strings or integers, not vectors."""
+    if getattr(X, "ndim", None) == 1:
+        X = np.asarray(X)  # a pandas.Series, too
     if not isinstance(X, (list, tuple, np.ndarray)) or not len(X):
         return False
     if isinstance(X[0], str):
