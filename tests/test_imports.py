@@ -25,7 +25,7 @@ ROOMS = {
     "__init__.py": ["_command.py", "training/", OTHERS],
     "training/": ["_check.py", "training/", OTHERS],
     "torch/": ["_core/", "torch/", OTHERS],
-    "sklearn/": ["sklearn/", "__init__.py", "cells.py", OTHERS],
+    "sklearn/": ["sklearn/", "__init__.py", "_check.py", "cells.py", OTHERS],
     "charlm/": ["charlm/", "__init__.py", "cells.py", OTHERS],
     "bench/": ["bench/", "charlm/__init__.py", "reference/", "__init__.py", "cells.py", OTHERS],
     "convert/": ["convert/", "__init__.py", "cells.py", OTHERS],
