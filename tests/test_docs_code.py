@@ -73,6 +73,7 @@ AFTER = {
     "docs/tutorials/one-to-many.md": lambda names, folder: check(names["accuracy"] > 0.7 and names["error"] < 0.1),
     "docs/tutorials/ragged.md": lambda names, folder: check(names["accuracy"] > 0.9),
     "docs/tutorials/streaming.md": lambda names, folder: check(names["right"] > 0.85),
+    "docs/tutorials/training.md": lambda names, folder: check(names["accuracy"] > 0.9),
 }
 
 
