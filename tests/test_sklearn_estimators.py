@@ -478,6 +478,13 @@ def test_what_came_after_must_fit_its_series(after, message):
         estimator.score(X, after)
 
 
+def test_what_came_after_of_one_feature_needs_no_axis_for_it():
+    estimator, X, _ = fitted("forecaster", max_epochs=1)
+    after = np.arange(2.0 * len(X)).reshape(len(X), 2, 1)
+    assert estimator.score(X, after) == estimator.score(X, after[:, :, 0])
+    assert estimator.score(X, after[:, :1]) == estimator.score(X, after[:, 0, 0])
+
+
 def test_a_history_shorter_than_the_period_has_no_score():
     estimator, X, _ = fitted("forecaster", max_epochs=1)
     with pytest.raises(ValueError, match=re.escape("score: X[0] has 4 steps; expected at least 5 (period + 1)")):
