@@ -188,6 +188,15 @@ def test_rows_of_a_table_are_series_of_one_feature():
         table.predict(X[:, :3])
 
 
+def test_integers_are_numbers_of_one_feature():
+    rng = np.random.default_rng(0)
+    X = [rng.integers(0, 5, steps) for steps in rng.integers(3, 9, 20)]
+    y = np.arange(20) % 2
+    numbers = SequenceClassifier(**TINY).fit([one[:, None].astype(float) for one in X], y)
+    assert same(SequenceClassifier(**TINY).fit(X, y).predict_proba(X), numbers.predict_proba(X))
+    assert SequenceClassifier(**TINY).fit([np.eye(5)[one] for one in X], y).n_features_in_ == 5
+
+
 def test_the_names_of_a_tables_columns_are_kept():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(20, 3)), columns=["a", "b", "c"])

@@ -115,7 +115,8 @@ class SequenceEstimator(BaseEstimator):
         Parameters
         ----------
         X : list or object array of N arrays (T_i, F), array (N, T, F), or table (N, T)
-            Sequences of any lengths; see `fastrnn.sklearn.inputs.read`.
+            Sequences of any lengths; see `fastrnn.sklearn.inputs.read`. Integers (T_i,) are numbers of one feature,
+            not the one-hots that `fastrnn.fit` reads them as: give codes 0..n-1 as ``np.eye(n)[codes]``.
         y : as the class says
         lengths : (N,) integers, optional
             Of an X (N, T, F): the steps of each sequence.

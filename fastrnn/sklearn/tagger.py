@@ -20,6 +20,9 @@ from fastrnn.sklearn.base import Seeds, SequenceEstimator, per_step
 class SequenceTagger(SequenceEstimator):
     """Label every step of a sequence: recurrent layers, a linear head, softmax. y is a list of N arrays (T_i,).
 
+    Integers (T_i,) in X are numbers of one feature: give codes 0..n-1 of words or symbols as one-hots,
+    ``[np.eye(n)[codes] for codes in X]``.
+
     It has the parameters of `fastrnn.sklearn.base.SequenceEstimator` and these.
 
     Parameters
