@@ -116,6 +116,15 @@ def test_a_sequence_of_weight_zero_is_not_set_aside(name):
     assert np.isfinite(estimator.history_.validation_loss).all() and np.isfinite(estimator.history_.train_loss).all()
 
 
+def test_a_sequence_whose_every_tag_has_weight_zero_is_not_set_aside():
+    X = signs()[0]
+    y = [np.full(len(one), i % 10 == 0) for i, one in enumerate(X)]
+    tagger = SequenceTagger(**{**TINY, "max_epochs": 4}, patience=2, class_weight={False: 0, True: 1}).fit(X, y)
+    assert np.isfinite(tagger.history_.validation_loss).all()
+    with pytest.raises(ValueError, match="SequenceTagger: every sequence has weight 0; expected some above"):
+        tagger.partial_fit(X[1:3], y[1:3])
+
+
 def test_weights_that_leave_no_sequence_are_refused():
     with pytest.raises(ValueError, match="SequenceClassifier: every sequence has weight 0; expected some above"):
         SequenceClassifier(**TINY, class_weight={0: 1, 1: 0}).fit(A, [0, 1], sample_weight=[0.0, 1.0])

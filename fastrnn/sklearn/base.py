@@ -249,6 +249,14 @@ def inside(who: str, name: str, value: Any) -> None:
         raise ValueError(f"{who}: {name} is {value}; expected {expected}")
 
 
+def of_weight(who: str, weights: Any) -> NDArray[np.intp]:
+    """Return which of N weights are not 0: the others' sequences teach nothing, and alone they validate nothing."""
+    found = np.flatnonzero(weights)
+    if not len(found):
+        raise ValueError(f"{who}: every sequence has weight 0; expected some above")
+    return found
+
+
 def required(who: str, y: Any) -> None:
     """Refuse None, in scikit-learn's words."""
     if y is None:
