@@ -53,6 +53,12 @@ def after_onnx(names, folder):
     np.testing.assert_array_equal(names["again"].flat_params, names["lstm"].flat_params)
 
 
+def after_scikit_learn(names, folder):
+    assert names["accuracy"] > 0.8
+    assert names["tagger"].score([names["np"].eye(names["n"])[one] for one in names["codes"]], names["again"]) > 0.9
+    assert names["skill"] > 0.1
+
+
 def check(truth):
     assert truth
 
@@ -64,7 +70,7 @@ AFTER = {
     "docs/from-char-rnn.md": lambda names, folder: check(names["loss"] < 0.2),
     "docs/from-keras.md": after_keras,
     "docs/from-onnx.md": after_onnx,
-    "docs/from-scikit-learn.md": lambda names, folder: check(names["accuracy"] > 0.8),
+    "docs/from-scikit-learn.md": after_scikit_learn,
     "docs/tutorials/ctc.md": lambda names, folder: check(names["searched"] > 0.7),
     "docs/tutorials/encoder-decoder.md": lambda names, folder: check(names["accuracy"] > 0.9),
     "docs/tutorials/forecasting.md": lambda names, folder: check(names["error"] < 0.9 * names["baseline"]),

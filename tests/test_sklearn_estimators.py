@@ -116,6 +116,15 @@ def test_a_sequence_of_weight_zero_is_not_set_aside(name):
     assert np.isfinite(estimator.history_.validation_loss).all() and np.isfinite(estimator.history_.train_loss).all()
 
 
+def test_a_sequence_whose_every_tag_has_weight_zero_is_not_set_aside():
+    X = signs()[0]
+    y = [np.full(len(one), i % 10 == 0) for i, one in enumerate(X)]
+    tagger = SequenceTagger(**{**TINY, "max_epochs": 4}, patience=2, class_weight={False: 0, True: 1}).fit(X, y)
+    assert np.isfinite(tagger.history_.validation_loss).all()
+    with pytest.raises(ValueError, match="SequenceTagger: every sequence has weight 0; expected some above"):
+        tagger.partial_fit(X[1:3], y[1:3])
+
+
 def test_weights_that_leave_no_sequence_are_refused():
     with pytest.raises(ValueError, match="SequenceClassifier: every sequence has weight 0; expected some above"):
         SequenceClassifier(**TINY, class_weight={0: 1, 1: 0}).fit(A, [0, 1], sample_weight=[0.0, 1.0])
@@ -186,6 +195,15 @@ def test_rows_of_a_table_are_series_of_one_feature():
     assert same(series.predict_proba(X[:, :3]), series.predict_proba([row[:3] for row in X]))
     with pytest.raises(ValueError, match="X has 3 features, but SequenceClassifier is expecting 5"):
         table.predict(X[:, :3])
+
+
+def test_integers_are_numbers_of_one_feature():
+    rng = np.random.default_rng(0)
+    X = [rng.integers(0, 5, steps) for steps in rng.integers(3, 9, 20)]
+    y = np.arange(20) % 2
+    numbers = SequenceClassifier(**TINY).fit([one[:, None].astype(float) for one in X], y)
+    assert same(SequenceClassifier(**TINY).fit(X, y).predict_proba(X), numbers.predict_proba(X))
+    assert SequenceClassifier(**TINY).fit([np.eye(5)[one] for one in X], y).n_features_in_ == 5
 
 
 def test_the_names_of_a_tables_columns_are_kept():
@@ -476,6 +494,13 @@ def test_what_came_after_must_fit_its_series(after, message):
     estimator = SequenceForecaster(**{**TINY, "max_epochs": 1}).fit(X)
     with pytest.raises((TypeError, ValueError), match=re.escape(f"SequenceForecaster.score: {message}")):
         estimator.score(X, after)
+
+
+def test_what_came_after_of_one_feature_needs_no_axis_for_it():
+    estimator, X, _ = fitted("forecaster", max_epochs=1)
+    after = np.arange(2.0 * len(X)).reshape(len(X), 2, 1)
+    assert estimator.score(X, after) == estimator.score(X, after[:, :, 0])
+    assert estimator.score(X, after[:, :1]) == estimator.score(X, after[:, 0, 0])
 
 
 def test_a_history_shorter_than_the_period_has_no_score():

@@ -115,7 +115,8 @@ class SequenceEstimator(BaseEstimator):
         Parameters
         ----------
         X : list or object array of N arrays (T_i, F), array (N, T, F), or table (N, T)
-            Sequences of any lengths; see `fastrnn.sklearn.inputs.read`.
+            Sequences of any lengths; see `fastrnn.sklearn.inputs.read`. Integers (T_i,) are numbers of one feature,
+            not the one-hots that `fastrnn.fit` reads them as: give codes 0..n-1 as ``np.eye(n)[codes]``.
         y : as the class says
         lengths : (N,) integers, optional
             Of an X (N, T, F): the steps of each sequence.
@@ -246,6 +247,14 @@ def inside(who: str, name: str, value: Any) -> None:
     expected = "a number in (0, 1)"
     if not 0 < _check.number(who, name, value, expected) < 1:
         raise ValueError(f"{who}: {name} is {value}; expected {expected}")
+
+
+def of_weight(who: str, weights: Any) -> NDArray[np.intp]:
+    """Return which of N weights are not 0: the others' sequences teach nothing, and alone they validate nothing."""
+    found = np.flatnonzero(weights)
+    if not len(found):
+        raise ValueError(f"{who}: every sequence has weight 0; expected some above")
+    return found
 
 
 def required(who: str, y: Any) -> None:

@@ -23,6 +23,9 @@ from fastrnn.sklearn.weighted import WeightedEstimator, Weights
 class SequenceClassifier(ClassifierMixin, WeightedEstimator):
     """Classify whole sequences: recurrent layers, pooled over time, a linear head, softmax.
 
+    Integers (T_i,) in X are numbers of one feature: give codes 0..n-1 of words or symbols as one-hots,
+    ``[np.eye(n)[codes] for codes in X]``.
+
     It has the parameters of `fastrnn.sklearn.base.SequenceEstimator` and these.
 
     Parameters

@@ -163,9 +163,9 @@ class SequenceForecaster(SequenceEstimator):
         Parameters
         ----------
         X : list of N series
-        y : (N, S, F), or (N, S) for one feature, optional
-            What came after them, of any number of steps S. Without it the last `horizon` steps of each series are held
-            out.
+        y : (N, S, F), optional
+            What came after them, of any number of steps S; (N, S) for one feature, (N,) for one step of it. Without y
+            the last `horizon` steps of each series are held out.
 
         Notes
         -----
@@ -201,8 +201,8 @@ class SequenceForecaster(SequenceEstimator):
         after = _check.array_of(who, "y", y, f"(N={n}, S, F={self._features}) numbers")
         if after.dtype.kind not in "biuf":
             raise TypeError(f"{who}: y has dtype {after.dtype}; expected numbers")
-        if after.ndim == 2 and self._features == 1:
-            after = after[:, :, np.newaxis]
+        if self._features == 1 and after.ndim in (1, 2):
+            after = after.reshape(len(after), *after.shape[1:] or (1,), 1)
         if after.ndim != 3 or (len(after), after.shape[2]) != (n, self._features) or not after.shape[1]:
             raise ValueError(
                 f"{who}: y has shape {after.shape}; expected ({n}, S, {self._features}), the S steps after each series"

@@ -13,12 +13,15 @@ from scipy.special import softmax
 import fastrnn
 from fastrnn.module import FloatArray
 from fastrnn.sklearn import labels
-from fastrnn.sklearn.base import Seeds, SequenceEstimator, per_step
+from fastrnn.sklearn.base import Seeds, SequenceEstimator, of_weight, per_step
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SequenceTagger(SequenceEstimator):
     """Label every step of a sequence: recurrent layers, a linear head, softmax. y is a list of N arrays (T_i,).
+
+    Integers (T_i,) in X are numbers of one feature: give codes 0..n-1 of words or symbols as one-hots,
+    ``[np.eye(n)[codes] for codes in X]``.
 
     It has the parameters of `fastrnn.sklearn.base.SequenceEstimator` and these.
 
@@ -39,6 +42,13 @@ class SequenceTagger(SequenceEstimator):
         tags.input_tags.two_d_array = False  # scikit-learn's checks would give it one label for each row
         tags.target_tags.required = True
         return tags
+
+    def _data(self, X: Any, y: Any, lengths: Any, fresh: bool) -> tuple[Any, Any]:
+        sequences, tags = super()._data(X, y, lengths, fresh)
+        if self._class_weights is None:
+            return sequences, tags
+        counted = of_weight(type(self).__name__, [self._class_weights[one].any() for one in tags])
+        return [sequences[i] for i in counted], [tags[i] for i in counted]
 
     def _targets(self, y: Any, sequences: list[FloatArray], fresh: bool) -> list[NDArray[np.int64]]:
         tags = per_step(type(self).__name__, y, sequences)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from fastrnn.module import FloatArray
-from fastrnn.sklearn.base import SequenceEstimator
+from fastrnn.sklearn.base import SequenceEstimator, of_weight
 
 Weights = NDArray[np.float64]
 
@@ -50,9 +50,7 @@ class WeightedEstimator(SequenceEstimator):
         if weights is None:
             return sequences, targets
         weights = weights.astype(self.dtype)
-        counted = np.flatnonzero(weights)  # the others teach nothing, and alone they would validate nothing
-        if not len(counted):
-            raise ValueError(f"{type(self).__name__}: every sequence has weight 0; expected some above")
+        counted = of_weight(type(self).__name__, weights)
         return [sequences[i] for i in counted], np.column_stack([targets, weights])[counted].astype(self.dtype)
 
     def _weights(self, sample_weight: Any) -> Weights | None:
