@@ -8,7 +8,10 @@
 README.md has the tour, `fastrnn.reference` the same equations in plain NumPy.
 """
 
+from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
+from typing import TYPE_CHECKING
+from typing import Any as _Any
 
 from fastrnn import _command  # noqa: F401  (first: it shows what fails below)
 
@@ -18,28 +21,30 @@ if _find_spec("fastrnn._core.kernels") is None:
         "another folder, or after `pip install -e .` in this one"
     )
 
-from fastrnn import decoding
-from fastrnn.attention import Attention
 from fastrnn.clipping import clip_grad_norm_, clip_grad_value_
-from fastrnn.ctc import ctc_loss
-from fastrnn.dropout import Dropout
-from fastrnn.element_losses import (
-    binary_cross_entropy,
-    gaussian_nll,
-    huber_loss,
-    negative_binomial_nll,
-    squared_error,
-)
-from fastrnn.embedding import Embedding
 from fastrnn.layers import GRU, LSTM, RNN, UGRNN
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.model import EncoderDecoder, SequenceModel
 from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
 from fastrnn.runtime import __version__, config, get_num_threads, set_num_threads, show_config
 from fastrnn.stream import Stream
-from fastrnn.training import fit
 from fastrnn.windows import streams, tbptt
+
+if TYPE_CHECKING:
+    from fastrnn import decoding
+    from fastrnn.attention import Attention
+    from fastrnn.ctc import ctc_loss
+    from fastrnn.dropout import Dropout
+    from fastrnn.element_losses import (
+        binary_cross_entropy,
+        gaussian_nll,
+        huber_loss,
+        negative_binomial_nll,
+        squared_error,
+    )
+    from fastrnn.embedding import Embedding
+    from fastrnn.model import EncoderDecoder, SequenceModel
+    from fastrnn.training import fit
 
 __all__ = [
     "GRU",
@@ -76,3 +81,30 @@ __all__ = [
     "streams",
     "tbptt",
 ]
+
+# Read when they are asked for, so that a program that runs a layer begins at once.
+_LATER = {
+    "decoding": "decoding",
+    "Attention": "attention",
+    "ctc_loss": "ctc",
+    "Dropout": "dropout",
+    "Embedding": "embedding",
+    "EncoderDecoder": "model",
+    "SequenceModel": "model",
+    "fit": "training",
+    **dict.fromkeys(
+        ["binary_cross_entropy", "gaussian_nll", "huber_loss", "negative_binomial_nll", "squared_error"],
+        "element_losses",
+    ),
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'fastrnn' has no attribute {name!r}")
+    module = _import_module("." + _LATER[name], __name__)
+    return globals().setdefault(name, module if name == _LATER[name] else getattr(module, name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -20,14 +20,14 @@ from fastrnn.embedding import Embedding
 from fastrnn.layers import Recurrent
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.pooling import Bridge, Pool, between, joined, listed, padded
+from fastrnn.pooling import Bridge, Pool, between, embed, embedded, joined, listed, padded, unembed
 from fastrnn.trainable import Model
 
 Array = NDArray[Any]
 
 
 class SequenceModel(Model):
-    """Recurrent layers and a head that gives outputs at each step, or with a pool once for each sequence.
+    """Recurrent layers and a head: outputs at each step, or with a pool once for each sequence.
 
     Parameters
     ----------
@@ -61,34 +61,34 @@ class SequenceModel(Model):
         super().__init__({"embedding": embedding, "recurrent": recurrent, "head": head}, dropout, seed)
         self.recurrent, self.head, self.embedding = recurrent, head, embedding
         self.loss = _check.function(self._who, "loss", loss, "(outputs, targets, *, reduction, num_threads)")
-        self._pool = Pool(self._who, recurrent, pool)
-        if head.in_features != self._pool.width:
-            raise ValueError(f"{self._who}: head takes {head.in_features} features; expected {self._pool.width}")
+        self._pool, self.pool = Pool(self._who, recurrent, pool), pool
+        self._pool.check(self._who, head)
 
     def __call__(self, inputs: Any, *, num_threads: int | None = None) -> Any:
         """Return the outputs of sequences, without dropout: a list of (T_i, V), or (B, T, V); with a pool (B, V).
 
         Inputs are a list of B arrays (T_i, I), or (T_i,) integers; or, of equal lengths, an array (B, T, I) or (B, T).
         """
-        x = listed(inputs) if self.embedding is None else self.embedding(listed(inputs))
+        x = embedded(self.embedding, listed(inputs), num_threads)
         y, state = self.recurrent(x, num_threads=num_threads)
         return self._pool.split(self.head(self._pool(y, state), num_threads=num_threads), y, inputs)
 
     def forward(self, inputs: Any, *, num_threads: int | None = None) -> tuple[Any, Any]:
         """Return the outputs, with dropout, and the tape that `backward` needs."""
-        x, embedded = (listed(inputs), None) if self.embedding is None else self.embedding.forward(listed(inputs))
+        x, looked_up = embed(self.embedding, listed(inputs), num_threads)
         y, state, ran = self.recurrent.forward(x, num_threads=num_threads)
-        rows, dropped = self._dropout.forward(self._pool(y, state))
+        rows, dropped = self._dropout.forward(self._pool(y, state), num_threads=num_threads)
         outputs, headed = self.head.forward(rows, num_threads=num_threads)
-        return self._pool.split(outputs, y, inputs), (embedded, ran, (y, state), dropped, headed)
+        return self._pool.split(outputs, y, inputs), (looked_up, ran, (y, state), dropped, headed)
 
     def backward(self, tape: Any, doutputs: Any, *, num_threads: int | None = None) -> Any:
         """Add to the gradients, use the tape up and return dinputs; None for integers."""
-        embedded, ran, (y, state), dropped, headed = tape
+        looked_up, ran, (y, state), dropped, headed = tape
         drows = self.head.backward(headed, joined(doutputs), num_threads=num_threads)
-        dy, dstate = self._pool.backward(self._dropout.backward(dropped, drows), y, state)
+        drows = self._dropout.backward(dropped, drows, num_threads=num_threads)
+        dy, dstate = self._pool.backward(drows, y, state)
         dx, _ = self.recurrent.backward(ran, dy, dstate, num_threads=num_threads)
-        return dx if self.embedding is None else self.embedding.backward(embedded, dx)
+        return unembed(self.embedding, looked_up, dx, num_threads)
 
     def _loss(self, outputs: Any, targets: Any, num_threads: int | None) -> Any:
         targets = self._pool.targets(self._who, targets, outputs, self.dtype)
@@ -98,11 +98,11 @@ class SequenceModel(Model):
         """The state in which n sequences begin, for `step` and `fastrnn.decoding`: zeros."""
         return self.recurrent.stream(_check.count(f"{self._who}.begin", "n", n)).state
 
-    def step(self, tokens: Array, state: Any = None) -> tuple[FloatArray, Any]:
+    def step(self, tokens: Array, state: Any = None, *, num_threads: int | None = None) -> tuple[FloatArray, Any]:
         """One step of a language model: logits (N, V) of what follows tokens (N,), and the state after them."""
-        x = tokens[None] if self.embedding is None else self.embedding(tokens[None])
-        y, state = self.recurrent(x, state)
-        return self.head(y[0]), state
+        x = embedded(self.embedding, tokens[None], num_threads)
+        y, state = self.recurrent(x, state, num_threads=num_threads)
+        return self.head(y[0], num_threads=num_threads), state
 
 
 class EncoderDecoder(Model):
@@ -164,14 +164,14 @@ class EncoderDecoder(Model):
 
         Inputs are a list of B arrays (T_i, I), or (T_i,) integers; targets of (S_i,) tokens without start and end.
         """
-        x, lengths = padded(inputs)
-        tokens, steps = padded(between(self._who, targets, [self.start], []))
-        x, source = (x, None) if self.source_embedding is None else self.source_embedding.forward(x)
+        x, lengths = padded(self._who, "inputs", inputs)
+        tokens, steps = padded(self._who, "targets", between(self._who, targets, [self.start], []))
+        x, source = embed(self.source_embedding, x, num_threads)
         memory, state, read = self.encoder.forward(x, lengths=lengths, num_threads=num_threads)
-        x, target = (tokens, None) if self.target_embedding is None else self.target_embedding.forward(tokens)
+        x, target = embed(self.target_embedding, tokens, num_threads)
         y, _, wrote = self.decoder.forward(x, self._bridge(state), lengths=steps, num_threads=num_threads)
         rows, looked = self._look(y, memory, lengths, num_threads)
-        rows, dropped = self._dropout.forward(rows)
+        rows, dropped = self._dropout.forward(rows, num_threads=num_threads)
         logits, headed = self.head.forward(rows, num_threads=num_threads)
         return logits, (source, read, target, wrote, looked, dropped, headed)
 
@@ -190,8 +190,8 @@ class EncoderDecoder(Model):
     def backward(self, tape: Any, dlogits: FloatArray, *, num_threads: int | None = None) -> Any:
         """Add to the gradients and use the tape up."""
         source, read, target, wrote, looked, dropped, headed = tape
-        dx: Any
-        dy = self._dropout.backward(dropped, self.head.backward(headed, dlogits, num_threads=num_threads))
+        dy = self.head.backward(headed, dlogits, num_threads=num_threads)
+        dy = self._dropout.backward(dropped, dy, num_threads=num_threads)
         dmemory = None
         if self.attention is not None:
             attended, combined, rows = looked
@@ -201,26 +201,25 @@ class EncoderDecoder(Model):
             dqueries, dmemory = self.attention.backward(attended, dcontext, num_threads=num_threads)
             dy = dqueries + dy
         dx, dstate = self.decoder.backward(wrote, dy, num_threads=num_threads)
-        if self.target_embedding is not None:
-            self.target_embedding.backward(target, dx)
+        unembed(self.target_embedding, target, dx, num_threads)
         dx, _ = self.encoder.backward(read, dmemory, self._bridge.backward(dstate), num_threads=num_threads)
-        return dx if self.source_embedding is None else self.source_embedding.backward(source, dx)
+        return unembed(self.source_embedding, source, dx, num_threads)
 
     def _train(self, inputs: Any, targets: Any, num_threads: int | None) -> tuple[Any, Any]:
         return self.forward(inputs, targets, num_threads=num_threads)
 
     def _infer(self, inputs: Any, targets: Any, num_threads: int | None) -> FloatArray:
-        tokens, _ = padded(between(self._who, targets, [self.start], []))
+        tokens, _ = padded(self._who, "targets", between(self._who, targets, [self.start], []))
         return self._logits(tokens, self.begin(inputs, num_threads=num_threads), num_threads)[0]
 
     def _loss(self, logits: FloatArray, targets: Any, num_threads: int | None) -> Any:
-        following, lengths = padded(between(self._who, targets, [], [self.end]))
+        following, lengths = padded(self._who, "targets", between(self._who, targets, [], [self.end]))
         return self.loss(logits, following, lengths=lengths, reduction="sum_and_weight", num_threads=num_threads)
 
     def begin(self, inputs: Any, *, num_threads: int | None = None) -> Any:
         """The state in which the decoder begins, for `step` and `fastrnn.decoding`."""
-        x, lengths = padded(inputs)
-        x = x if self.source_embedding is None else self.source_embedding(x)
+        x, lengths = padded(self._who, "inputs", inputs)
+        x = embedded(self.source_embedding, x, num_threads)
         memory, state = self.encoder(x, lengths=lengths, num_threads=num_threads)
         if self.attention is None:
             return (self._bridge(state),)
@@ -234,7 +233,7 @@ class EncoderDecoder(Model):
 
     def _logits(self, tokens: Array, state: Any, num_threads: int | None) -> tuple[FloatArray, Any]:
         """Logits (S, B, V) after tokens (S, B), and the state after the last."""
-        x = tokens if self.target_embedding is None else self.target_embedding(tokens)
+        x = embedded(self.target_embedding, tokens, num_threads)
         rows, after = self.decoder(x, state[0], num_threads=num_threads)
         if self.attention is not None:
             memory, lengths, *keys = state[1:]

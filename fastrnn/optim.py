@@ -86,6 +86,11 @@ class Optimizer:
     lr = Hyperparameter()
 
     @property
+    def modules(self) -> tuple[Module, ...]:
+        """The layers that are trained."""
+        return self._modules
+
+    @property
     def _who(self) -> str:
         return type(self).__name__
 

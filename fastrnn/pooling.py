@@ -31,13 +31,35 @@ def split(rows: Array, like: list[Array]) -> list[Array]:
     return np.split(rows, np.cumsum([len(one) for one in like[:-1]]))
 
 
-def padded(arrays: Any) -> tuple[Array, NDArray[np.int64]]:
+def embedded(embedding: Any, x: Any, num_threads: int | None) -> Any:
+    """What an embedding makes of x; without one x itself."""
+    return x if embedding is None else embedding(x, num_threads=num_threads)
+
+
+def embed(embedding: Any, x: Any, num_threads: int | None) -> tuple[Any, Any]:
+    """The same, and the tape."""
+    return (x, None) if embedding is None else embedding.forward(x, num_threads=num_threads)
+
+
+def unembed(embedding: Any, tape: Any, dx: Any, num_threads: int | None) -> Any:
+    """The gradient of what `embed` was given: None where that was tokens."""
+    return dx if embedding is None else embedding.backward(tape, dx, num_threads=num_threads)
+
+
+def padded(who: str, name: str, given: Any) -> tuple[Array, NDArray[np.int64]]:
     """Sequences (T_i, ...) as one array (T, B, ...) with zeros after each one's end, and the lengths (B,)."""
-    arrays = [np.asarray(one) for one in arrays]
-    if not arrays or not all(one.ndim for one in arrays):
-        raise ValueError("EncoderDecoder: inputs have no sequence or a number among them; expected a list of arrays")
+    arrays = [np.asarray(one) for one in given] if isinstance(given, (list, tuple, np.ndarray)) else []
+    if not arrays:
+        raise ValueError(f"{who}: {name} is {_check.shown(given)}; expected a list of arrays, at least one")
+    kind = (arrays[0].dtype, arrays[0].shape[1:])
+    for index, one in enumerate(arrays):
+        if not one.size or not one.ndim or (one.dtype, one.shape[1:]) != kind:
+            raise ValueError(
+                f"{who}: {name}[{index}] is {one.dtype} of shape {one.shape}; expected one step or more, of dtype and "
+                f"features as {name}[0]: {kind[0]} (T_i, {', '.join(map(str, kind[1]))})"
+            )
     lengths = np.array([len(one) for one in arrays], dtype=np.int64)
-    x = np.zeros((max(lengths), len(arrays), *arrays[0].shape[1:]), arrays[0].dtype)
+    x = np.zeros((max(lengths), len(arrays), *kind[1]), kind[0])
     for b, one in enumerate(arrays):
         x[: len(one), b] = one
     return x, lengths
@@ -48,6 +70,8 @@ def between(who: str, targets: Any, before: list[int], after: list[int]) -> list
     found = []
     for index, target in enumerate(targets):
         given = np.asarray(target)
+        if given.ndim != 1:
+            raise ValueError(f"{who}: targets[{index}] has shape {given.shape}; expected (S_i,) tokens")
         tokens = _check.integers(who, f"targets[{index}]", given) if given.size else np.zeros(0, np.int64)
         found.append(np.concatenate((before, tokens, after)).astype(np.int64))
     return found
@@ -72,29 +96,35 @@ class Pool:
 
     Attributes
     ----------
+    kind : None, "last" or "mean"
     width : int
         Its features.
     """
 
     def __init__(self, who: str, layer: Recurrent, kind: str | None) -> None:
-        self._kind = kind if kind is None else _check.choice(who, "pool", kind, POOLS)
+        self.kind = kind if kind is None else _check.choice(who, "pool", kind, POOLS)
         time_first(who, "recurrent", layer)
         self._directions = 2 if layer.bidirectional else 1
         side_by_side = layer.merge == "concat" or kind == "last"
         self.width = (layer.proj_size or _widths(layer)[-1]) * (self._directions if side_by_side else 1)
 
+    def check(self, who: str, head: Any) -> None:
+        """Raise where the head takes another number of features."""
+        if head.in_features != self.width:
+            raise ValueError(f"{who}: head takes {head.in_features} features; expected {self.width}")
+
     def __call__(self, y: Any, state: Any) -> Any:
         """Rows (N, width) of all steps, or (B, width)."""
-        if self._kind == "last":
+        if self.kind == "last":
             top = self._top(state)
             return top.transpose(1, 0, 2).reshape(top.shape[1], self.width)
-        if self._kind is None:
+        if self.kind is None:
             return joined(y)
         return np.stack([one.sum(axis=0) / one.dtype.type(max(1, len(one))) for one in y])
 
     def split(self, rows: Array, y: Any, inputs: Any) -> Any:
         """Outputs in the form of the inputs, or (B, V) as they are."""
-        if self._kind is not None:
+        if self.kind is not None:
             return rows
         return rows.reshape(*inputs.shape[:2], -1) if isinstance(inputs, np.ndarray) else split(rows, y)
 
@@ -111,9 +141,9 @@ class Pool:
 
     def backward(self, drows: Array, y: Any, state: Any) -> tuple[Any, Any]:
         """The gradients of y and of the final state, None for zeros."""
-        if self._kind == "last":
+        if self.kind == "last":
             return None, self._dstate(drows, state)
-        if self._kind is None:
+        if self.kind is None:
             return split(drows, y), None
         each = zip(drows, y, strict=True)
         return [np.broadcast_to(d / d.dtype.type(max(1, len(one))), one.shape) for d, one in each], None

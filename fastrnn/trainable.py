@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from fastrnn import _check
 from fastrnn._check import FloatArray
 from fastrnn.dropout import Dropout
 from fastrnn.module import Module, Parameters
+from fastrnn.naming import name_of
 
 
 class Model:
@@ -24,6 +26,8 @@ class Model:
 
     LAYERS: ClassVar[dict[str, type[Module]]]
     OPTIONAL: ClassVar[tuple[str, ...]]
+    loss: Callable[..., Any]
+    pool: str | None = None
 
     def __init__(self, modules: Mapping[str, Any], dropout: float, seed: Any) -> None:
         for name, kind in self.LAYERS.items():
@@ -50,6 +54,16 @@ class Model:
     def parameter_count(self) -> int:
         """How many numbers are trained."""
         return sum(module.flat_params.size for module in self.modules.values())
+
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)
+
+    @property
+    def settings(self) -> str:
+        """What two models of the same layers may differ in, in words: a run goes on with the same alone."""
+        parts = [getattr(one, "dropout", 0.0) for one in self.modules.values()]
+        shares = ", ".join(map(str, [*parts, self._dropout.p]))
+        return f"{self._who}({', '.join(self.modules)}), pool {self.pool}, dropout {shares}, loss {name_of(self.loss)}"
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""

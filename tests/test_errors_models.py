@@ -73,6 +73,30 @@ add(
     "EncoderDecoder: combine is given without attention; expected both or neither",
     pair(LSTM, LSTM, linear(), combine=linear()),
 )
+add(ValueError, "EncoderDecoder: head takes 4 features; expected 5", pair(LSTM, LSTM, linear(4)))
+add(ValueError, "EncoderDecoder: end is 4; expected one of head's out_features=4", pair(LSTM, LSTM, linear(), end=4))
+add(
+    ValueError,
+    "EncoderDecoder: target_embedding has 3 rows; expected 4, head's",
+    pair(LSTM, LSTM, linear(), target_embedding=fastrnn.Embedding(3, 3, seed=1)),
+)
+PAIR = fastrnn.EncoderDecoder(LSTM, fastrnn.LSTM(4, 5, seed=2), linear(), start=0, end=1)
+add(
+    ValueError,
+    "EncoderDecoder: inputs is []; expected a list of arrays, at least one",
+    lambda: PAIR.begin([]),
+)
+add(
+    ValueError,
+    "EncoderDecoder: inputs[1] is float64 of shape (2, 3); expected one step or more, of dtype and features as "
+    "inputs[0]: float32 (T_i, 3)",
+    lambda: PAIR.begin([INPUTS[0], INPUTS[0].astype(float)]),
+)
+add(
+    ValueError,
+    "EncoderDecoder: targets[0] has shape (1, 1); expected (S_i,) tokens",
+    lambda: PAIR.measure(INPUTS, [np.array([[2]])]),
+)
 add(ValueError, "EncoderDecoder: start is -1; expected an integer >= 0", pair(LSTM, LSTM, linear(), start=-1))
 
 # ---------------------------------------------------------------------------------------------------- fit
@@ -80,7 +104,33 @@ add(ValueError, "EncoderDecoder: start is -1; expected an integer >= 0", pair(LS
 add(TypeError, "fit: model is a LSTM; expected a SequenceModel or an EncoderDecoder", fit(LSTM))
 add(TypeError, "fit: inputs is 3; expected a list of an item for each sequence", fit(inputs=3))
 add(ValueError, "fit: targets has 0 items; expected 1, as inputs has", fit(targets=[]))
-add(ValueError, "fit: targets has 0 items; expected 1, as inputs has", fit(inputs=[], targets=[]))
+add(ValueError, "fit: inputs has no items; expected one for each sequence", fit(inputs=[], targets=[]))
+add(
+    ValueError,
+    "fit: inputs[1] has no steps; expected one or more, leave it out",
+    fit(inputs=[*INPUTS, INPUTS[0][:0]], targets=TARGETS * 2),
+)
+add(
+    ValueError,
+    "fit: optimizer is over other layers; expected those of model.modules, some or all",
+    fit(optimizer=fastrnn.Adam([GRU])),
+)
+add(
+    ValueError,
+    "fit: log and checkpoint are both 'run'; expected two files",
+    fit(log="run", checkpoint="run"),
+)
+add(
+    ValueError,
+    "SequenceModel: targets has one value for a sequence; expected an array (T_i, ...) for its steps, or a model with "
+    "pool='last' or pool='mean'",
+    lambda: MODEL.measure(INPUTS, [1]),
+)
+add(
+    ValueError,
+    "SequenceModel: recurrent is batch first; expected batch_first=False, a model takes lists of sequences",
+    model(fastrnn.LSTM(3, 5, batch_first=True, seed=1), linear()),
+)
 add(TypeError, "fit: validation is [1]; expected a pair (inputs, targets)", fit(validation=[1]))
 add(
     ValueError,

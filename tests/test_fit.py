@@ -7,11 +7,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from model_problems import classifier, sequences, tagger, tokens, translator
 
 import fastrnn
+from fastrnn import archive, runtime
 from fastrnn.errors import UserError
-from fastrnn.training import Callback, CosineDecay, ExponentialDecay, ReduceOnPlateau, StepDecay, WarmUp
+from fastrnn.training import Callback, CosineDecay, Epoch, ExponentialDecay, History, ReduceOnPlateau, StepDecay, WarmUp
 from fastrnn.training.batches import epoch_steps, plain_batches
 
 N = 40
@@ -226,7 +228,10 @@ def test_the_log_has_a_line_for_each_epoch(tmp_path, name):
     assert [line["epoch"] for line in lines] == [1, 2, 3] and [line["step"] for line in lines] == [5, 10, 15]
     assert [line["validation_loss"] for line in lines] == history.validation_loss
     assert all(line["clipped"] == 1.0 and line["gradient_norm"] > 0.01 for line in lines)
-    trained(log=path)  # a log may be written again
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="expected resume=True to go on, or a new name"):
+        trained(log=path)
+    assert path.read_bytes() == before
     (tmp_path / "other.txt").write_text("mine\n")
     with pytest.raises(UserError, match="is no training log"):
         trained(log=tmp_path / "other.txt")
@@ -250,6 +255,95 @@ class Interrupt(Callback):
     def on_step(self, run):
         if run.step == self.step:
             raise KeyboardInterrupt
+
+
+class InterruptInside:
+    """Ctrl-C in the middle of the gradients of a step."""
+
+    def __init__(self, monkeypatch, step):
+        self.left, self.real = step, fastrnn.SequenceModel.add_gradients
+        monkeypatch.setattr(fastrnn.SequenceModel, "add_gradients", lambda *args, **options: self(*args, **options))
+
+    def __call__(self, *args, **options):
+        found = self.real(*args, **options)
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return found
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_an_interrupt_inside_of_a_step_saves_what_was_before_it(tmp_path, monkeypatch, step):
+    whole, _ = trained()
+    path = tmp_path / "run.safetensors"
+    InterruptInside(monkeypatch, step)
+    with pytest.raises(KeyboardInterrupt):
+        trained(checkpoint=path)
+    assert json.loads(archive.metadata(path)["run"])["step"] == step - 1
+    assert trained(checkpoint=path, resume=True)[0] == whole
+
+
+def test_a_callback_stops_the_run_after_the_epoch():
+    class Stop(Callback):
+        def on_epoch(self, run):
+            run.stop()
+
+    _, history = trained(callbacks=[Stop()])
+    assert len(history.epochs) == 1 and history.epochs[0].step == 5
+    assert history.stopped == "a callback stopped the run"
+
+
+@pytest.mark.parametrize("change", [
+    {"place": 99}, {"epoch": 77}, {"history": []}, {"rate": -1.0}, {"stopped": "\x1b[31m"}, {"step": -1},
+], ids=str)  # fmt: skip
+def test_a_forged_checkpoint_is_refused(tmp_path, change):
+    path = tmp_path / "run.safetensors"
+    trained(checkpoint=path)
+    metadata = archive.metadata(path)
+    metadata["run"] = json.dumps({**json.loads(metadata["run"]), **change})
+    tensors = safetensors.numpy.load_file(path)
+    metadata["sha256"] = archive.digest(tensors, {k: v for k, v in metadata.items() if k != "sha256"})
+    safetensors.numpy.save_file(tensors, path, metadata)
+    with pytest.raises(UserError, match="run: "):
+        trained(checkpoint=path, resume=True)
+
+
+def test_an_epoch_without_a_loss_is_none_of_the_best():
+    epochs = [Epoch(n, n, loss, None, 0.1, 1.0, 0.0, 1.0) for n, loss in enumerate((math.nan, 0.9, 0.5), 1)]
+    assert History(epochs).best_epoch == 3
+
+
+def test_a_validation_loss_that_is_infinite_is_saved(tmp_path):
+    path = tmp_path / "run.safetensors"
+    one, (inputs, targets) = model(loss=fastrnn.ctc_loss), problem()
+    labels = [np.array([1]) for _ in targets]
+    options = {"validation": (inputs[:1], [np.ones(50, np.int64)]), "checkpoint": path}
+    history = fastrnn.fit(one, inputs, labels, epochs=2, **options)
+    assert history.validation_loss == [math.inf, math.inf]
+    assert fastrnn.fit(one, inputs, labels, epochs=2, resume=True, **options).validation_loss == [math.inf, math.inf]
+
+
+@pytest.mark.parametrize("name", ["log", "checkpoint"])
+def test_a_missing_folder_is_said_before_anything_happens(tmp_path, name):
+    one, (inputs, targets) = model(), problem()
+    before = bits(one)
+    with pytest.raises(FileNotFoundError, match="its folder is not there"):
+        fastrnn.fit(one, inputs, targets, **{name: tmp_path / "none" / "run"})
+    assert bits(one) == before
+
+
+@pytest.mark.parametrize("make", [lambda: tagger("float32", dropout=0.5), lambda: translator("float32")])
+def test_every_part_of_a_model_has_the_threads_of_the_run(make, monkeypatch):
+    asked, real = [], runtime.resolve
+    monkeypatch.setattr(runtime, "resolve", lambda who, n: asked.append((who, n)) or real(who, n))
+    rng = np.random.default_rng(0)
+    one = make()
+    if isinstance(one, fastrnn.SequenceModel):
+        inputs, targets = problem(n=4)
+    else:
+        inputs, targets = tokens(rng, (3, 4)), tokens(rng, (2, 3))
+    fastrnn.fit(one, inputs, targets, validation=(inputs, targets), epochs=1, num_threads=1)
+    assert len(asked) > 5 and [who for who, n in asked if n != 1] == []
 
 
 OPTIONS = {
@@ -289,6 +383,7 @@ def test_a_run_begins_where_there_is_no_checkpoint_yet(tmp_path):
     ({"accumulate": 2}, "begun with together 1"),
     ({"schedule": StepDecay(3)}, "begun with schedule None"),
     ({"optimizer": fastrnn.SGD}, "optimizer"),
+    ({"optimizer": partial(fastrnn.Adam, lr=0.5)}, "begun with optimizer"),
     ({"validation": problem(seed=1)}, "begun with data"),
 ], ids=str)  # fmt: skip
 def test_a_run_with_other_settings_does_not_go_on(tmp_path, change, said):

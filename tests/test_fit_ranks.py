@@ -74,6 +74,12 @@ def test_ranks_in_order_give_the_bits_of_one_process_that_accumulates(tmp_path, 
     assert all(same(found, expected) for found in run(tmp_path, n))
 
 
+def test_ranks_that_accumulate_give_the_bits_of_one_process_that_accumulates_as_many(tmp_path):
+    expected = alone(accumulate=4, batch_size=4)
+    change = 'options |= {"accumulate": 2, "batch_size": 4}'
+    assert all(same(found, expected) for found in run(tmp_path, 2, change))
+
+
 def test_ranks_in_any_order_give_each_other_s_bits_and_nearly_those_of_one_process(tmp_path):
     found, expected = run(tmp_path, 3, 'options["ordered"] = False'), alone(accumulate=3)
     assert same(found[0], found[1]) and same(found[0], found[2])

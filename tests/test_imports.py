@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -25,7 +26,7 @@ ROOMS = {
     "__init__.py": ["_command.py", "training/", OTHERS],
     "training/": ["_check.py", "training/", OTHERS],
     "torch/": ["_core/", "torch/", OTHERS],
-    "sklearn/": ["sklearn/", "__init__.py", "cells.py", OTHERS],
+    "sklearn/": ["sklearn/", "__init__.py", "_check.py", "cells.py", OTHERS],
     "charlm/": ["charlm/", "__init__.py", "cells.py", OTHERS],
     "bench/": ["bench/", "charlm/__init__.py", "reference/", "__init__.py", "cells.py", OTHERS],
     "convert/": ["convert/", "__init__.py", "cells.py", OTHERS],
@@ -215,6 +216,17 @@ def test_the_package_needs_numpy_alone_to_be_imported():
         own = library in ("fastrnn", "numpy", "cython", "cpython", "libc") or library in sys.stdlib_module_names
         own = own or library in theirs.get(room(item.file), ())
         assert own or (not item.at_import and room(item.file) != "reference/"), f"{item.file} imports {library}"
+
+
+def test_models_and_training_are_read_when_they_are_asked_for():
+    """A program that runs a layer begins without them; what is asked for is the module's own."""
+    program = (
+        "import sys, fastrnn; later = {'fastrnn.model', 'fastrnn.training', 'fastrnn.decoding', 'json', 'csv'}; "
+        "assert not later & set(sys.modules), later & set(sys.modules); "
+        "assert set(fastrnn.__all__) <= set(dir(fastrnn)) and all(hasattr(fastrnn, name) for name in fastrnn.__all__); "
+        "assert fastrnn.fit is sys.modules['fastrnn.training'].fit and not hasattr(fastrnn, 'nothing')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # ------------------------------------------------------------------------------------------ no circles

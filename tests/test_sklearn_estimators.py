@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 
 from fastrnn.sklearn import SequenceClassifier, SequenceForecaster, SequenceRegressor, SequenceTagger
 from fastrnn.sklearn.classifier import cross_entropy
-from fastrnn.sklearn.likelihoods import NegativeBinomial, Units
+from fastrnn.sklearn.likelihoods import Gaussian, NegativeBinomial, Units
 from fastrnn.sklearn.regressor import squared_error
 
 PROBLEMS = {
@@ -108,6 +108,19 @@ def test_a_sequence_of_weight_zero_teaches_nothing(name, wrong):
     assert not same(clone(estimator).fit(X, y).history_.train_loss, expected.history_.train_loss)
 
 
+@pytest.mark.parametrize("name", ["classifier", "regressor"])
+def test_a_sequence_of_weight_zero_is_not_set_aside(name):
+    estimator, X, y = PROBLEMS[name]
+    weights = np.where(np.arange(len(y)) % 10 == 0, 1.0, 0.0)  # a part chosen blindly has none of weight
+    estimator = clone(estimator).set_params(patience=2, max_epochs=4).fit(X, y, sample_weight=weights)
+    assert np.isfinite(estimator.history_.validation_loss).all() and np.isfinite(estimator.history_.train_loss).all()
+
+
+def test_weights_that_leave_no_sequence_are_refused():
+    with pytest.raises(ValueError, match="SequenceClassifier: every sequence has weight 0; expected some above"):
+        SequenceClassifier(**TINY, class_weight={0: 1, 1: 0}).fit(A, [0, 1], sample_weight=[0.0, 1.0])
+
+
 @pytest.mark.parametrize("loss, shape", [(cross_entropy, (5,)), (squared_error, (5, 3))])
 def test_weights_of_one_change_no_loss_and_weights_scale_its_gradient(loss, shape):
     rng = np.random.default_rng(0)
@@ -152,6 +165,15 @@ def test_every_form_gives_the_same_bits(name):
     assert same(clone(estimator).fit(padded, y, lengths=lengths).predict(padded, lengths=lengths), expected)
     lists = [one.tolist() for one in X]
     assert same(clone(estimator).fit(lists, y).predict(tuple(lists)), expected)
+
+
+@every_estimator
+def test_a_series_of_arrays_gives_the_same_bits(name):
+    pandas = pytest.importorskip("pandas")
+    estimator, X, y = PROBLEMS[name]
+    expected = clone(estimator).fit(X, y).predict(X)
+    series = pandas.Series(X, index=np.arange(len(X))[::-1] + 5)
+    assert same(clone(estimator).fit(series, y).predict(series), expected)
 
 
 def test_rows_of_a_table_are_series_of_one_feature():
@@ -230,6 +252,22 @@ def test_forecasts_follow_the_units_of_their_series():
     assert estimator.predict(X, 7).shape == (len(X), 7, 1)
 
 
+def test_a_series_far_from_zero_is_forecast_as_one_near_it():
+    X = [3 * np.sin(np.arange(50.0) + phase) for phase in range(8)]
+    estimator = SequenceForecaster(**TINY, horizon=4).fit(X)
+    far = clone(estimator).fit([1e8 + one for one in X])
+    np.testing.assert_allclose(far.predict([1e8 + one for one in X]) - 1e8, estimator.predict(X), atol=1e-3)
+    low, high = far.predict_interval([1e8 + one for one in X])
+    assert np.all(high - low > 1e-3) and np.all(high - low < 8)
+
+
+def test_a_constant_series_is_forecast_as_constant_and_one_beyond_float64_is_refused():
+    estimator = SequenceForecaster(**TINY).fit([np.full(9, 0.1), np.arange(9.0)])
+    assert Gaussian.units("", 0, np.full((9, 1), 0.1)).size == 1
+    with pytest.raises(ValueError, match=re.escape("X[1] has a deviation beyond float64; expected smaller values")):
+        estimator.predict([np.arange(3.0), np.array([1e200, -1e200])])
+
+
 def test_a_perfect_forecast_scores_one_and_one_of_a_steps_error_zero():
     estimator, X, _ = fitted("forecaster", period=1)
     X = [np.cumsum(np.ones((20, 1)), axis=0)] * 3  # whose last value is wrong by one each step
@@ -303,7 +341,11 @@ ERRORS = {
     "SequenceClassifier: X[0] contains NaN or infinity in float32": ([np.full((2, 2), np.nan), A[1]], [0, 1]),
     "SequenceClassifier: X[0] has dtype <U1; expected numbers": ([np.array([["a"]]), A[1]], [0, 1]),
     "SequenceClassifier: X has no sequences; expected at least 1": (np.zeros((0, 3, 2)), []),
-    "Expected 2D array, got 1D array instead": ([1.0, 2.0], [0, 1]),
+    "SequenceClassifier: X has no sequences; expected at least": ([], []),
+    "SequenceClassifier: X has shape (2,); expected a list of series. Reshape your data: [series] for one": (
+        [1.0, 2.0],
+        [0, 1],
+    ),
     "Expected 2D array, got scalar array instead": (3.0, [0]),
     "inconsistent numbers of samples: [2, 3]": (A, [0, 1, 2]),
     "y should be a 1d array": (A, None),
@@ -335,11 +377,17 @@ def test_lengths_go_with_a_padded_array_alone(X):
         ({"validation_fraction": 1.0}, "validation_fraction is 1.0; expected a number in (0, 1)"),
         ({"likelihood": "cauchy"}, "likelihood is 'cauchy'; expected one of gaussian, negative_binomial"),
         ({"bidirectional": True}, "bidirectional is True; expected False"),
+        ({"cell": ["lstm"]}, "cell is ['lstm']; expected one of lstm, gru, rnn, ugrnn"),
+        ({"likelihood": {}}, "likelihood is {}; expected one of gaussian, negative_binomial"),
+        ({"validation_fraction": "a"}, "validation_fraction is a str; expected a number in (0, 1)"),
         ({"window": 1}, "window is 1; expected an integer >= 2"),
+        ({"window": 4.5}, "window is a float; expected an integer >= 2"),
+        ({"samples": "3"}, "samples is a str; expected an integer >= 1"),
+        ({"horizon": 0}, "horizon is 0; expected an integer >= 1"),
     ],
 )
 def test_parameters_are_checked_at_the_fit(changes, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         SequenceForecaster(**{**TINY, **changes}).fit(seasons())
 
 
@@ -381,3 +429,70 @@ def test_an_estimator_must_be_fitted_first(name):
     estimator, X, _ = PROBLEMS[name]
     with pytest.raises(NotFittedError):
         clone(estimator).predict(X)
+
+
+@every_estimator
+@pytest.mark.parametrize("changes", [{"batch_size": 0}, {"hidden_size": 0}, {"learning_rate": -1.0}], ids=str)
+def test_a_fit_that_fails_leaves_no_model(name, changes):
+    estimator, X, y = fitted(name, max_epochs=1)
+    with pytest.raises((TypeError, ValueError), match="expected"):
+        estimator.set_params(**changes).fit(X, y)
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
+
+
+def test_a_first_partial_fit_that_fails_may_be_made_again():
+    estimator, X, y = PROBLEMS["classifier"]
+    estimator = clone(estimator).set_params(batch_size=0)
+    with pytest.raises(ValueError, match="batch_size"):
+        estimator.partial_fit(X, y)
+    expected = clone(estimator).set_params(batch_size=8).partial_fit(X, y)
+    assert same(estimator.set_params(batch_size=8).partial_fit(X, y).predict_proba(X), expected.predict_proba(X))
+
+
+@pytest.mark.parametrize("horizon", [-1, 0, 1.5, "3"])
+def test_a_horizon_that_cannot_be_is_refused(horizon):
+    estimator, X, _ = fitted("forecaster", max_epochs=1)
+    for method in (estimator.predict, estimator.predict_interval, estimator.sample):
+        with pytest.raises((TypeError, ValueError), match=r"horizon is .*; expected an integer >= 1"):
+            method(X, horizon)
+    with pytest.raises(TypeError, match="samples is a float; expected an integer >= 1"):
+        estimator.set_params(samples=2.0).predict(X)
+
+
+@pytest.mark.parametrize(
+    "after, message",
+    [
+        (np.zeros((6, 2, 1)), "y has shape (6, 2, 1); expected (6, S, 2), the S steps after each series"),
+        (np.zeros((6, 2)), "y has shape (6, 2); expected (6, S, 2)"),
+        (np.zeros((5, 3, 2)), "y has shape (5, 3, 2); expected (6, S, 2)"),
+        (np.zeros((6, 0, 2)), "y has shape (6, 0, 2); expected (6, S, 2)"),
+        (np.full((6, 1, 2), np.nan), "y contains NaN or infinity; expected finite numbers"),
+        (np.full((6, 1, 2), "a"), "y has dtype <U1; expected numbers"),
+    ],
+)
+def test_what_came_after_must_fit_its_series(after, message):
+    X = [np.concatenate([one, -one], axis=1) for one in seasons(6)]
+    estimator = SequenceForecaster(**{**TINY, "max_epochs": 1}).fit(X)
+    with pytest.raises((TypeError, ValueError), match=re.escape(f"SequenceForecaster.score: {message}")):
+        estimator.score(X, after)
+
+
+def test_a_history_shorter_than_the_period_has_no_score():
+    estimator, X, _ = fitted("forecaster", max_epochs=1)
+    with pytest.raises(ValueError, match=re.escape("score: X[0] has 4 steps; expected at least 5 (period + 1)")):
+        estimator.score([X[0][:4]], np.zeros((1, 2, 1)))
+    assert np.isfinite(estimator.score([X[0][:5]], np.zeros((1, 2))))
+
+
+@pytest.mark.parametrize("series", [np.arange(9.0), list(range(9)), tuple(range(9))], ids=["array", "list", "tuple"])
+def test_one_series_alone_is_refused_with_the_way_to_give_it(series):
+    estimator = SequenceForecaster(**{**TINY, "max_epochs": 1})
+    message = re.escape("SequenceForecaster: X has shape (9,); expected a list of series. Reshape your data: [series]")
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(series)
+    estimator.fit([series])
+    with pytest.raises(ValueError, match=message):
+        estimator.predict(series)
+    with pytest.raises(ValueError, match="SequenceForecaster: X has no sequences; expected at least 1"):
+        estimator.predict([])

@@ -180,3 +180,24 @@ def test_symbols_are_numbers_and_back():
     assert symbols.values == ["a", "b", "c", "n"] and len(symbols) == 4
     assert [one.tolist() for one in symbols.encode([list("cab"), list("x")], first=1)] == [[3, 1, 2], [5]]
     assert symbols.decode([3, 1, 2], first=1) == "cab"
+
+
+@pytest.mark.parametrize("symbols", [[["a", 1]], [["a"], [1]], [[["a"]]]], ids=str)
+@pytest.mark.parametrize("estimator", [SequenceTransducer, CTCTranscriber])
+def test_symbols_that_cannot_be_sorted_are_refused(estimator, symbols):
+    X = [np.zeros((4, 1))] * len(symbols)
+    with pytest.raises(TypeError, match=r"y has symbols of type .*; expected all strings or all integers"):
+        estimator(**TINY).fit(X, symbols)
+    if estimator is SequenceTransducer:
+        with pytest.raises(TypeError, match="SequenceTransducer: X has symbols of type int and str"):
+            estimator(**TINY).fit([["a"], ["b", 1]], ["a", "b"])
+
+
+def test_a_series_of_strings_is_read_as_a_list_of_them():
+    pandas = pytest.importorskip("pandas")
+    options = {**TINY, "max_epochs": 1}
+    X, y = (pandas.Series(some, index=range(7, 7 + len(some))) for some in (TEXTS, TURNED))
+    expected = SequenceTransducer(**options).fit(TEXTS, TURNED)
+    estimator = SequenceTransducer(**options).fit(X, y)
+    assert estimator.predict(X) == expected.predict(TEXTS)
+    assert estimator.source_symbols_.values == expected.source_symbols_.values

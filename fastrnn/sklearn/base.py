@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 import fastrnn
+from fastrnn import _check
 from fastrnn.cells import CELLS
 from fastrnn.layers import Recurrent
 from fastrnn.module import FloatArray
@@ -51,7 +52,7 @@ class SequenceEstimator(BaseEstimator):
     validation_fraction : float in (0, 1)
         Share of the sequences that is set aside for that where patience is given.
     dtype : {"float32", "float64"}
-        Of weights and arithmetic. X is converted to it.
+        Of weights and arithmetic. X is converted to it; by the forecaster when each series is in its own units.
     random_state : int, numpy.random.RandomState or None
         Of initial weights, order and dropout. The same int gives the same bits.
     num_threads : int or None
@@ -137,16 +138,19 @@ class SequenceEstimator(BaseEstimator):
     ) -> Self:
         if fresh:
             self._check_parameters()
+            self.__dict__.pop("model_", None)  # a fit that fails leaves no model beside attributes of another
         sequences, targets = self._data(X, y, lengths, fresh, **more)
         if fresh:
             self._random = check_random_state(self.random_state)
-            self.model_ = self._build(np.random.SeedSequence(self._seed()).spawn(4))
-            self._optimizer = fastrnn.Adam(list(self.model_.modules.values()))
+            model = self._build(np.random.SeedSequence(self._seed()).spawn(4))
+            self._optimizer = fastrnn.Adam(list(model.modules.values()))
             self.n_iter_ = 0
+        else:
+            model = self.model_
         self._optimizer.lr = self.learning_rate
         kept, aside = self._split(len(sequences), patience)
         self.history_ = fastrnn.fit(
-            self.model_,
+            model,
             [sequences[i] for i in kept],
             [targets[i] for i in kept],
             validation=([sequences[i] for i in aside], [targets[i] for i in aside]) if len(aside) else None,
@@ -159,17 +163,14 @@ class SequenceEstimator(BaseEstimator):
             progress=bool(self.verbose),
             num_threads=threads.allowed(self.num_threads),
         )
+        self.model_: Any = model
         self.n_iter_ += len(self.history_.train_loss)
         return self
 
     def _check_parameters(self) -> None:
         """Refuse what neither the layers nor `fastrnn.fit` would refuse by its own name."""
-        if self.cell not in CELLS:
-            raise ValueError(f"{type(self).__name__}: cell is {self.cell!r}; expected one of {', '.join(CELLS)}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"{type(self).__name__}: validation_fraction is {self.validation_fraction}; expected a number in (0, 1)"
-            )
+        one_of(type(self).__name__, "cell", self.cell, CELLS)
+        inside(type(self).__name__, "validation_fraction", self.validation_fraction)
 
     def _seed(self) -> int:
         return int(self._random.randint(2**31 - 1))
@@ -232,6 +233,19 @@ def blocks(items: list[Any]) -> Iterator[list[Any]]:
     """Yield the items in lists short enough for one call."""
     for start in range(0, len(items), _AT_ONCE):
         yield items[start : start + _AT_ONCE]
+
+
+def one_of(who: str, name: str, value: Any, names: Collection[str]) -> None:
+    """Refuse what is none of the names."""
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"{who}: {name} is {_check.shown(value)}; expected one of {', '.join(names)}")
+
+
+def inside(who: str, name: str, value: Any) -> None:
+    """Refuse what is no number in (0, 1)."""
+    expected = "a number in (0, 1)"
+    if not 0 < _check.number(who, name, value, expected) < 1:
+        raise ValueError(f"{who}: {name} is {value}; expected {expected}")
 
 
 def required(who: str, y: Any) -> None:

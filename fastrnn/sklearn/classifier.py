@@ -58,7 +58,9 @@ class SequenceClassifier(ClassifierMixin, WeightedEstimator):
         finally:
             del self._announced
 
-    def _weighted_targets(self, y: Any, weights: Weights | None, fresh: bool) -> NDArray[Any]:
+    def _weighted_targets(
+        self, y: Any, weights: Weights | None, fresh: bool
+    ) -> tuple[NDArray[np.int64], NDArray[Any] | None]:
         y = column_or_1d(y, warn=fresh)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
@@ -69,7 +71,7 @@ class SequenceClassifier(ClassifierMixin, WeightedEstimator):
         places = labels.numbers(type(self).__name__, y, self.classes_)
         if self._class_weights is not None:
             weights = self._class_weights[places] * (1 if weights is None else weights)
-        return places if weights is None else np.column_stack([places, weights]).astype(self.dtype)
+        return places, weights
 
     def _build(self, seeds: Seeds) -> Any:
         return self._sequence_model(seeds, len(self.classes_), cross_entropy, self.pool)

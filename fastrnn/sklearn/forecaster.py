@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from fastrnn import _check
 from fastrnn.module import FloatArray
-from fastrnn.sklearn import threads
-from fastrnn.sklearn.base import Seeds, SequenceEstimator
+from fastrnn.sklearn import inputs, threads
+from fastrnn.sklearn.base import Seeds, SequenceEstimator, inside, one_of
 from fastrnn.sklearn.likelihoods import LIKELIHOODS, Units
 
 Forecast = NDArray[np.float64]
@@ -60,27 +61,32 @@ class SequenceForecaster(SequenceEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         who = type(self).__name__
-        if self.likelihood not in LIKELIHOODS:
-            raise ValueError(f"{who}: likelihood is {self.likelihood!r}; expected one of {', '.join(LIKELIHOODS)}")
+        one_of(who, "likelihood", self.likelihood, LIKELIHOODS)
         if self.bidirectional:
             raise ValueError(f"{who}: bidirectional is True; expected False, for what is to come cannot be read")
+        self._check_counts()
+
+    def _check_counts(self) -> None:
+        """Also before a forecast, for they may be set after the fit."""
         for name, least in (("horizon", 1), ("window", 2), ("samples", 1), ("period", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{who}: {name} is {getattr(self, name)}; expected an integer >= {least}")
+            self._count(name, getattr(self, name), least)
+
+    def _count(self, name: str, value: Any, least: int = 1) -> int:
+        return _check.integer(type(self).__name__, name, value, least, _check.MOST, f"an integer >= {least}")
 
     def _data(self, X: Any, y: Any, lengths: Any, fresh: bool) -> tuple[list[FloatArray], list[FloatArray]]:
         """Pieces of the series, each with the values one step later."""
         series = self._sequences(X, lengths, reset=fresh)
-        inputs, targets = [], []
+        pieces, targets = [], []
         for i, (one, units) in enumerate(zip(series, self._units(series), strict=True)):
             if len(one) < 2:
                 table = " of a table with 1 feature(s)" if self._read_a_table else ""
                 raise ValueError(f"{type(self).__name__}: X[{i}]{table} has 1 step; expected at least 2")
             scaled, later = self._scaled(one, units), self._law.targets(one[1:], units, self.dtype)
             for start in range(0, max(1, len(later) - self.window // 2), self.window // 2):
-                inputs.append(scaled[start : start + self.window][: len(later) - start])
+                pieces.append(scaled[start : start + self.window][: len(later) - start])
                 targets.append(later[start : start + self.window])
-        return inputs, targets
+        return pieces, targets
 
     def _build(self, seeds: Seeds) -> Any:
         self._settled = np.random.default_rng(seeds[3])
@@ -90,8 +96,12 @@ class SequenceForecaster(SequenceEstimator):
     def _law(self) -> Any:
         return LIKELIHOODS[self.likelihood]
 
+    def _sequences(self, X: Any, lengths: Any, reset: bool = False) -> list[FloatArray]:
+        """Read float64: what float32 keeps of a value may be less than a series varies by, before it is scaled."""
+        return inputs.read(self, X, lengths, "float64", reset=reset)
+
     def _units(self, series: list[FloatArray]) -> list[Units]:
-        return [self._law.units(type(self).__name__, i, one.astype(np.float64)) for i, one in enumerate(series)]
+        return [self._law.units(type(self).__name__, i, one) for i, one in enumerate(series)]
 
     def _scaled(self, values: FloatArray, units: Units) -> FloatArray:
         scaled: FloatArray = ((values - units.origin) / units.size).astype(self.dtype)
@@ -108,8 +118,7 @@ class SequenceForecaster(SequenceEstimator):
         self, X: Any, horizon: int | None = None, coverage: float = 0.9, *, lengths: Any = None
     ) -> tuple[Forecast, Forecast]:
         """Return the bounds that leave out (1 - coverage) / 2 of the paths on either side, each (N, horizon, F)."""
-        if not 0 < coverage < 1:
-            raise ValueError(f"{type(self).__name__}: coverage is {coverage}; expected a number in (0, 1)")
+        inside(type(self).__name__, "coverage", coverage)
         paths = self.sample(X, horizon, lengths=lengths)
         low, high = np.quantile(paths, [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
         return low, high
@@ -117,7 +126,9 @@ class SequenceForecaster(SequenceEstimator):
     def sample(self, X: Any, horizon: int | None = None, *, lengths: Any = None) -> Forecast:
         """Return the paths, (samples, N, horizon, F)."""
         check_is_fitted(self, "model_")
-        return self._paths(self._sequences(X, lengths), self.horizon if horizon is None else horizon)
+        self._check_counts()
+        steps = self._count("horizon", self.horizon if horizon is None else horizon)
+        return self._paths(self._sequences(X, lengths), steps)
 
     def _paths(self, series: list[FloatArray], horizon: int) -> Forecast:
         """Draw each step's values from the distribution that the network gives after those before."""
@@ -152,8 +163,9 @@ class SequenceForecaster(SequenceEstimator):
         Parameters
         ----------
         X : list of N series
-        y : (N, horizon, F), optional
-            What came after them. Without it the last `horizon` steps of each series are held out.
+        y : (N, S, F), or (N, S) for one feature, optional
+            What came after them, of any number of steps S. Without it the last `horizon` steps of each series are held
+            out.
 
         Notes
         -----
@@ -162,23 +174,42 @@ class SequenceForecaster(SequenceEstimator):
         least error that can be told from zero.
         """
         check_is_fitted(self, "model_")
-        histories, after = self._sequences(X, lengths), y
+        self._check_counts()
+        histories = self._sequences(X, lengths)
+        self._check_steps(histories, self.horizon if y is None else 0)
         if y is None:
-            histories, after = self._held_out(histories)
-        after = np.asarray(after, np.float64).reshape(len(histories), -1, self._features)
+            after = np.array([one[-self.horizon :] for one in histories])
+            histories = [one[: -self.horizon] for one in histories]
+        else:
+            after = self._what_came_after(y, len(histories))
         error = np.abs(self._paths(histories, after.shape[1]).mean(axis=0) - after).mean(axis=1)
         naive = np.array([np.abs(one[self.period :] - one[: -self.period]).mean(axis=0) for one in histories])
         return float(1 - np.mean(error / np.maximum(naive, np.finfo(self.dtype).eps)))
 
-    def _held_out(self, series: list[FloatArray]) -> tuple[list[FloatArray], list[FloatArray]]:
-        least = self.horizon + self.period + 1
+    def _check_steps(self, series: list[FloatArray], horizon: int) -> None:
+        """Refuse histories without two values a period apart."""
+        least = horizon + self.period + 1
         for i, one in enumerate(series):
             if len(one) < least:
                 raise ValueError(
-                    f"{type(self).__name__}.score: X[{i}] has {len(one)} steps; expected at least {least} (horizon + "
-                    "period + 1)"
+                    f"{type(self).__name__}.score: X[{i}] has {len(one)} steps; expected at least {least} "
+                    f"({'horizon + ' if horizon else ''}period + 1)"
                 )
-        return [one[: -self.horizon] for one in series], [one[-self.horizon :] for one in series]
+
+    def _what_came_after(self, y: Any, n: int) -> Forecast:
+        who = f"{type(self).__name__}.score"
+        after = _check.array_of(who, "y", y, f"(N={n}, S, F={self._features}) numbers")
+        if after.dtype.kind not in "biuf":
+            raise TypeError(f"{who}: y has dtype {after.dtype}; expected numbers")
+        if after.ndim == 2 and self._features == 1:
+            after = after[:, :, np.newaxis]
+        if after.ndim != 3 or (len(after), after.shape[2]) != (n, self._features) or not after.shape[1]:
+            raise ValueError(
+                f"{who}: y has shape {after.shape}; expected ({n}, S, {self._features}), the S steps after each series"
+            )
+        if not np.isfinite(after).all():
+            raise ValueError(f"{who}: y contains NaN or infinity; expected finite numbers")
+        return after.astype(np.float64)
 
 
 def _repeated(state: Any, times: int) -> Any:

@@ -22,7 +22,7 @@ def read(estimator: BaseEstimator, X: Any, lengths: Any, dtype: Any, *, reset: b
     ----------
     estimator : BaseEstimator
         Gets `n_features_in_` where reset is true, and is held to what it has otherwise.
-    X : list or object array of N arrays (T_i, F) or (T_i,), array (N, T, F), or table (N, T)
+    X : list, object array or pandas.Series of N arrays (T_i, F) or (T_i,), array (N, T, F), or table (N, T)
         Of a table `n_features_in_` is T, as scikit-learn counts its columns, of all other forms F.
     lengths : (N,) integers in 1..T, or None
         Of a 3-D array: the steps of each sequence. What comes after is never read.
@@ -39,6 +39,7 @@ def read(estimator: BaseEstimator, X: Any, lengths: Any, dtype: Any, *, reset: b
     if items is None:
         if lengths is not None:
             raise ValueError(f"{who}: lengths go with X (N, T, F); expected none with any other form")
+        _refuse_one_series(who, X)
         return _rows(estimator, X, dtype, reset)
     if not len(items):
         raise ValueError(f"{who}: X has no sequences; expected at least 1")
@@ -53,8 +54,10 @@ def items_of(X: Any) -> Any:
     """Return the N items of X; None of what scikit-learn reads as a table, or refuses."""
     if getattr(X, "ndim", None) == 3:
         return np.asarray(X)
+    if getattr(X, "ndim", None) == 1 and getattr(getattr(X, "dtype", None), "kind", None) == "O":
+        return np.asarray(X)  # also a pandas.Series, whose own indices are labels
     if isinstance(X, np.ndarray):
-        return X if X.ndim == 1 and X.dtype == object else None
+        return None
     if not isinstance(X, (list, tuple)):
         return None
     if any(isinstance(item, np.ndarray) for item in X):
@@ -66,8 +69,19 @@ def items_of(X: Any) -> Any:
     return array if array.ndim == 3 else None
 
 
+def _refuse_one_series(who: str, X: Any) -> None:
+    """Refuse numbers (T,), which are one item and not N; scikit-learn asks for the words "Reshape your data"."""
+    shape = np.shape(X) if isinstance(X, (list, tuple)) else getattr(X, "shape", None)
+    if shape == (0,):
+        raise ValueError(f"{who}: X has no sequences; expected at least 1")
+    if shape is not None and len(shape) == 1:
+        raise ValueError(f"{who}: X has shape {shape}; expected a list of series. Reshape your data: [series] for one")
+
+
 def are_tokens(X: Any) -> bool:
     """Whether X is strings, or sequences (T_i,) of strings or integers, not vectors."""
+    if getattr(X, "ndim", None) == 1:
+        X = np.asarray(X)  # a pandas.Series, too
     if not isinstance(X, (list, tuple, np.ndarray)) or not len(X):
         return False
     if isinstance(X[0], str):

@@ -39,8 +39,12 @@ class Gaussian:
     @staticmethod
     def units(who: str, i: int, series: FloatArray) -> Units:
         """Of series i (T, F), in float64."""
-        deviation = series.std(axis=0)
-        return Units(series.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = series.std(axis=0)
+        if not np.isfinite(deviation).all():
+            raise ValueError(f"{who}: X[{i}] has a deviation beyond float64; expected smaller values")
+        varies = (np.ptp(series, axis=0) > 0) & (deviation > 0)  # the mean of equal values is rounded, too
+        return Units(series.mean(axis=0), np.where(varies, deviation, 1.0))
 
     @staticmethod
     def targets(series: FloatArray, units: Units, dtype: Any) -> FloatArray:

@@ -46,7 +46,9 @@ class SequenceRegressor(RegressorMixin, WeightedEstimator):
         """Train for one epoch more, a new model if there is none. Arguments are those of `fit`."""
         return self._one_epoch(X, y, lengths, sample_weight=sample_weight)
 
-    def _weighted_targets(self, y: Any, weights: Weights | None, fresh: bool) -> NDArray[Any]:
+    def _weighted_targets(
+        self, y: Any, weights: Weights | None, fresh: bool
+    ) -> tuple[NDArray[Any], NDArray[Any] | None]:
         required(type(self).__name__, y)
         y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
         columns = y.reshape(len(y), -1).astype(np.float64)
@@ -59,8 +61,7 @@ class SequenceRegressor(RegressorMixin, WeightedEstimator):
             raise ValueError(
                 f"{type(self).__name__}: y has {columns.shape[1]} outputs; expected {len(self.mean_)}, as at the fit"
             )
-        scaled = (columns - self.mean_) / self.scale_
-        return (scaled if weights is None else np.column_stack([scaled, weights])).astype(self.dtype)
+        return ((columns - self.mean_) / self.scale_).astype(self.dtype), weights
 
     def _build(self, seeds: Seeds) -> Any:
         return self._sequence_model(seeds, len(self.mean_), squared_error, self.pool)

@@ -34,10 +34,24 @@ class Symbols:
         Of which every symbol is taken.
     strings : bool
         Whether `decode` gives strings; else lists.
+    who, name : str
+        What an error says of whose items they are.
+
+    Raises
+    ------
+    TypeError
+        Symbols that cannot be sorted together, or looked up.
     """
 
-    def __init__(self, items: Iterable[list[Any]], strings: bool) -> None:
-        self.values: list[Any] = sorted({symbol for item in items for symbol in item})
+    def __init__(self, items: Iterable[list[Any]], strings: bool, who: str = "Symbols", name: str = "items") -> None:
+        symbols = [symbol for item in items for symbol in item]
+        try:
+            self.values: list[Any] = sorted(set(symbols))
+        except TypeError:  # from the symbols' own comparison or hash
+            kinds = " and ".join(sorted({type(symbol).__name__ for symbol in symbols}))
+            raise TypeError(
+                f"{who}: {name} has symbols of type {kinds}; expected all strings or all integers"
+            ) from None
         self.strings = strings
         self._places = {symbol: place for place, symbol in enumerate(self.values)}
 

@@ -50,7 +50,7 @@ class CTCTranscriber(SequenceEstimator):
         items = sequences_of(who, "y", y)
         check_consistent_length(sequences, items)
         if fresh:
-            self.symbols_ = Symbols(items, strings=are_strings(y))
+            self.symbols_ = Symbols(items, are_strings(y), who, "y")
         self.symbols_.check(who, "y", items)
         for i, (item, sequence) in enumerate(zip(items, sequences, strict=True)):
             least = len(item) + sum(one == other for one, other in pairwise(item))

@@ -69,7 +69,7 @@ class SequenceTransducer(SequenceEstimator):
         who = type(self).__name__
         targets = sequences_of(who, "y", y)
         if fresh:
-            self.symbols_ = Symbols(targets, strings=are_strings(y))
+            self.symbols_ = Symbols(targets, are_strings(y), who, "y")
             self.longest_ = max(map(len, targets))
             self._learn_source(X)
         self.symbols_.check(who, "y", targets)
@@ -80,7 +80,8 @@ class SequenceTransducer(SequenceEstimator):
     def _learn_source(self, X: Any) -> None:
         self.source_symbols_ = None
         if are_tokens(X):
-            self.source_symbols_ = Symbols(sequences_of(type(self).__name__, "X", X), strings=are_strings(X))
+            who = type(self).__name__
+            self.source_symbols_ = Symbols(sequences_of(who, "X", X), are_strings(X), who, "X")
             if hasattr(self, "n_features_in_"):
                 del self.n_features_in_
 

@@ -36,7 +36,7 @@ class WeightedEstimator(SequenceEstimator):
         X, y, lengths
             As for `SequenceEstimator.fit`.
         sample_weight : (N,), optional
-            Of each sequence in the loss.
+            Of each sequence in the loss. Those of weight 0 are neither trained on nor set aside.
         """
         weights = {"sample_weight": sample_weight}
         return self._train(X, y, lengths, fresh=True, epochs=self.max_epochs, patience=self.patience, **weights)
@@ -46,7 +46,14 @@ class WeightedEstimator(SequenceEstimator):
     ) -> tuple[list[FloatArray], NDArray[Any]]:
         sequences = self._sequences(X, lengths, reset=fresh)
         check_consistent_length(sequences, y, sample_weight)
-        return sequences, self._weighted_targets(y, self._weights(sample_weight), fresh)
+        targets, weights = self._weighted_targets(y, self._weights(sample_weight), fresh)
+        if weights is None:
+            return sequences, targets
+        weights = weights.astype(self.dtype)
+        counted = np.flatnonzero(weights)  # the others teach nothing, and alone they would validate nothing
+        if not len(counted):
+            raise ValueError(f"{type(self).__name__}: every sequence has weight 0; expected some above")
+        return [sequences[i] for i in counted], np.column_stack([targets, weights])[counted].astype(self.dtype)
 
     def _weights(self, sample_weight: Any) -> Weights | None:
         if sample_weight is None:
@@ -59,6 +66,8 @@ class WeightedEstimator(SequenceEstimator):
             raise ValueError(f"{who}: sample_weight is negative or all zero; expected numbers >= 0, some above")
         return weights
 
-    def _weighted_targets(self, y: Any, weights: Weights | None, fresh: bool) -> NDArray[Any]:
-        """Return the targets (N, ...), or with weights their columns and one of the weights."""
+    def _weighted_targets(
+        self, y: Any, weights: Weights | None, fresh: bool
+    ) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Return the targets (N, ...), and the weights (N,) of the sequences in the loss; None for equal ones."""
         raise NotImplementedError

@@ -14,6 +14,8 @@ is executed or names code: each entry must be one that the run at hand has, of i
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -90,7 +92,7 @@ def save(path: AnyPath, saved: Saved) -> None:
     run["optimizer"] = {name: value for name, value in saved.optimizer.items() if name not in arrays}
     run["history"] = [asdict(one) for one in saved.history.epochs]
     run |= {"stopped": saved.history.stopped, "tally": asdict(saved.tally)}
-    metadata = {"format": FORMAT, "version": VERSION, "run": json.dumps(run, allow_nan=False)}
+    metadata = {"format": FORMAT, "version": VERSION, "run": json.dumps(_plain(run), allow_nan=False)}
     metadata["sha256"] = archive.digest(tensors, metadata)
     replace_file(path, archive.library().numpy.save(tensors, metadata))
 
@@ -134,7 +136,7 @@ def load(path: AnyPath, settings: Mapping[str, Any], model: Tensors, optimizer: 
             step=_count("step", run["step"]),
             place=_count("place", run["place"]),
             rate=_real("rate", run["rate"]),
-            history=_history(run["history"], run["stopped"]),
+            history=_history(run["history"], run["stopped"], run["epoch"]),
             tally=Tally(**_numbers("tally", run["tally"], Tally)),
             model=_group(tensors, "model"),
             best=_group(tensors, "best"),
@@ -190,9 +192,11 @@ def _compare(saved: Any, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _history(entries: Any, stopped: Any) -> History:
-    if not isinstance(entries, list) or not isinstance(stopped, str):
-        raise UserError("run: history is not a list of epochs and a reason")
+def _history(entries: Any, stopped: Any, epochs: int) -> History:
+    if not isinstance(entries, list) or len(entries) != epochs:
+        raise UserError(f"run: history is not a list of {epochs} epochs")
+    if not isinstance(stopped, str) or not re.fullmatch(r"[\w ]{0,60}", stopped, re.ASCII):
+        raise UserError(f"run: stopped is {shown(stopped)}; expected a reason in plain words")
     return History([Epoch(**_numbers("an epoch of the history", one, Epoch)) for one in entries], stopped)
 
 
@@ -204,7 +208,7 @@ def _numbers(what: str, given: Any, kind: type) -> dict[str, Any]:
         if item.type == "int":
             _count(item.name, value)
         elif value is not None or "None" not in str(item.type):
-            _real(item.name, value)
+            values[item.name] = _real(item.name, value)
     return values
 
 
@@ -221,9 +225,20 @@ def _count(name: str, value: Any) -> int:
 
 
 def _real(name: str, value: Any) -> float:
-    if type(value) not in (int, float):
-        raise UserError(f"run: {name} is {shown(value)}; expected a number")
+    if type(value) is str and value in ("inf", "nan"):
+        return float(value)
+    if type(value) not in (int, float) or value < 0:
+        raise UserError(f"run: {name} is {shown(value)}; expected a number >= 0")
     return value  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    """A value for JSON, which has no infinity and no NaN: the loss of an epoch may be either."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_array(value: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn import _check, runtime
+from fastrnn.naming import name_of
 from fastrnn.optim import Adam, Optimizer
 from fastrnn.trainable import Model
 from fastrnn.words import AnyPath
@@ -17,7 +18,7 @@ from .callbacks import Callback
 from .history import History
 from .ranks import Alone, Ranks
 from .run import Data, Place, Run
-from .schedules import Factor, Schedule
+from .schedules import Factor
 
 MakeOptimizer = Callable[[Any], Optimizer]
 
@@ -75,7 +76,7 @@ def fit(
         Of the order and of dropout: the layers' own generators are set from it. The same seed gives the same bits.
     callbacks : list of Callback
     log : path, optional
-        A file with a line for each epoch: JSON lines, or CSV if the name ends in .csv.
+        A new file with a line for each epoch: JSON lines, or CSV if the name ends in .csv.
     progress : bool
         Whether a tqdm bar is shown on standard error.
     checkpoint : path, optional
@@ -88,7 +89,7 @@ def fit(
         The ranks share the batches of a step, `accumulate` for each rank. Every rank calls with the same arguments;
         they begin with rank 0's weights, and rank 0 alone writes files and shows the bar.
     ordered : bool
-        Sum gradients in the order of the ranks: n ranks then give the bits of one that accumulates n times.
+        Sum gradients in the order of the batches: n ranks then give the bits of one that accumulates n times as many.
     num_threads : int, optional
         At most so many threads in each call; the result does not depend on it.
 
@@ -104,6 +105,9 @@ def fit(
         The checkpoint or the log is another file, or one of another run.
     ValueError, TypeError
         An argument is out of its range, or inputs and targets do not go together. Nothing has changed.
+    ValueError, TypeError, IndexError
+        A batch holds what the layers or the loss refuse, such as a label that is none: found where its turn comes. The
+        weights are those before its step.
     """
     who = "fit"
     model, ranks = _model(who, model), _ranks(who, comm, ordered)
@@ -125,14 +129,18 @@ def fit(
     )
     if (place.resume or place.save_every) and checkpoint is None:
         raise ValueError(f"{who}: checkpoint is None beside resume or save_every; expected a path")
+    if place.log is not None and place.log == place.checkpoint:
+        raise ValueError(f"{who}: log and checkpoint are both {place.log!r}; expected two files")
     shown = _check.flag(who, "progress", progress)
     runtime.resolve(who, num_threads)
     data = _data(who, ("inputs", inputs), ("targets", targets))
+    made = _optimizer(who, model, optimizer)
+    settings |= {"optimizer": repr(made), "model": model.settings}
     run = Run(
         model=model,
         data=data,
         validation=None if validation is None else _validation(who, validation),
-        optimizer=_optimizer(who, model, optimizer),
+        optimizer=made,
         schedule=schedule,
         settings=settings,
         callbacks=_callbacks(who, callbacks),
@@ -155,9 +163,14 @@ def _data(who: str, inputs: tuple[str, Any], targets: tuple[str, Any]) -> Data:
         listed = isinstance(items, Sequence) and not isinstance(items, (str, bytes))
         if not listed and not (isinstance(items, np.ndarray) and items.ndim):
             raise TypeError(f"{who}: {name} is {_check.shown(items)}; expected a list of an item for each sequence")
-    (_, given), (name, other) = inputs, targets
-    if len(given) != len(other) or not len(given):
-        raise ValueError(f"{who}: {name} has {len(other)} items; expected {max(1, len(given))}, as {inputs[0]} has")
+    (first, given), (name, other) = inputs, targets
+    if not len(given):
+        raise ValueError(f"{who}: {first} has no items; expected one for each sequence")
+    for index, one in enumerate(given):
+        if not np.size(one):
+            raise ValueError(f"{who}: {first}[{index}] has no steps; expected one or more, leave it out")
+    if len(given) != len(other):
+        raise ValueError(f"{who}: {name} has {len(other)} items; expected {len(given)}, as {first} has")
     return given, other
 
 
@@ -184,6 +197,8 @@ def _callbacks(who: str, given: Any) -> list[Callback]:
 
 def _optimizer(who: str, model: Model, given: Any) -> Optimizer:
     if isinstance(given, Optimizer):
+        if not all(any(one is own for own in model.modules.values()) for one in given.modules):
+            raise ValueError(f"{who}: optimizer is over other layers; expected those of model.modules, some or all")
         return given
     if given is not None:
         _check.function(who, "optimizer", given, "(modules) -> Optimizer, as fastrnn.Adam is, or an Optimizer")
@@ -197,9 +212,7 @@ def _name(who: str, schedule: Any) -> str | None:
     """What tells a schedule from another one, in a checkpoint."""
     if schedule is not None:
         _check.function(who, "schedule", schedule, "(epoch, losses) -> factor, or None")
-    if schedule is None or isinstance(schedule, Schedule):
-        return None if schedule is None else repr(schedule)
-    return str(getattr(schedule, "__qualname__", type(schedule).__qualname__))
+    return None if schedule is None else name_of(schedule)
 
 
 class _NoBar:

@@ -83,7 +83,7 @@ class History:
     @property
     def best_epoch(self) -> int:
         """The epoch of the least loss, counted from 1, the first of equal ones; 0 if there is none."""
-        losses = self.losses
+        losses = [math.inf if math.isnan(loss) else loss for loss in self.losses]
         return losses.index(min(losses)) + 1 if losses else 0
 
     @property
@@ -119,6 +119,12 @@ class Tally:
         return Epoch(number, step, mean, validation_loss, self.learning_rate, *shares)
 
 
+def require_folder(name: str, path: AnyPath) -> None:
+    """Raise where the folder of a file that is to be written is not there."""
+    if not Path(path).resolve().parent.is_dir():
+        raise FileNotFoundError(f"fit: {name} {os.fspath(path)}: its folder is not there; expected one that is")
+
+
 NAMES = [item.name for item in fields(Epoch)]
 
 
@@ -131,11 +137,15 @@ class Log:
         A file of that name is there and no such log.
     """
 
-    def __init__(self, path: AnyPath) -> None:
+    def __init__(self, path: AnyPath, resume: bool) -> None:
         self._path = Path(path)
         self._csv = self._path.suffix.lower() == ".csv"
-        if self._path.exists() and not self._is_log():
+        if not self._path.exists():
+            require_folder("log", path)
+        elif not self._is_log():
             raise UserError(f"fit: log {self._path} is there and is no training log; expected a new name")
+        elif not resume:
+            raise UserError(f"fit: log {self._path} is there; expected resume=True to go on, or a new name")
 
     def _is_log(self) -> bool:
         if not self._path.is_file():
@@ -148,8 +158,6 @@ class Log:
 
     def write(self, history: History) -> None:
         """Write all epochs so far, in one step."""
-        if self._path.parent != Path() and not self._path.parent.exists():
-            raise FileNotFoundError(f"fit: log {os.fspath(self._path)}: its folder is not there")
         replace_file(self._path, self._lines(history.epochs).encode())
 
     def _lines(self, epochs: list[Epoch]) -> str:

@@ -17,7 +17,7 @@ from . import checkpoint as files
 from .batches import epoch_steps, lengths_of, plain_batches, taken
 from .callbacks import Callback
 from .fingerprint import fingerprint
-from .history import History, Log, Tally
+from .history import History, Log, Tally, require_folder
 from .ranks import Alone
 from .schedules import Factor
 from .step import Done, Stepper
@@ -97,18 +97,22 @@ class Run:
         told = self._ranks.gather(self._settings)
         if any(other != told[0] for other in told):
             raise ValueError("fit: the ranks of comm were called with different arguments or data; expected the same")
-        self._log = self._ranks.first(lambda: None if log is None else Log(log))
+        self._log = self._ranks.first(lambda: None if log is None else Log(log, resume))
         if checkpoint is not None and resume and self._ranks.first(lambda: os.path.exists(checkpoint)):
             self._take(self._ranks.first(lambda: self._load(checkpoint)))
         elif self._ranks.size > 1:
             self._take(self._ranks.first(self._saved))
         if self._ranks.rank == 0:
             self._checkpoint = checkpoint
+            self._write_log()  # an interrupted run may have left it an epoch behind
         else:
             self._log = None
 
     def _load(self, path: AnyPath) -> files.Saved:
-        return files.load(path, self._settings, self.model.state_dict(), self.optimizer.state_dict())
+        saved = files.load(path, self._settings, self.model.state_dict(), self.optimizer.state_dict())
+        if saved.place > self.steps_per_epoch:
+            raise UserError(f"{path}: run: place is {saved.place}; expected at most {self.steps_per_epoch} steps")
+        return saved
 
     def _take(self, saved: files.Saved) -> None:
         """Go on where a run stood."""
@@ -160,16 +164,23 @@ class Run:
         """Take a step; returns whether the run ends with it, in the middle of an epoch."""
         begin = time.perf_counter()
         self.lr = self._rate * self._factor(self.epoch + self._place / steps)
+        done = self._stepper.prepare(self.step, batches)
         self._whole = False
-        done = self._stepper(self.step, batches, self.lr)
+        self._stepper.apply(done, self.lr)
         self._count(done, time.perf_counter() - begin)
         self._whole = True
         for callback in self._callbacks:
             callback.on_step(self)
+        if self._stops():
+            return True
+        if self._save_every and self.step % self._save_every == 0 and self._place < steps:
+            self._save()
+        return False
+
+    def _stops(self) -> bool:
+        """Whether a callback of any rank has stopped the run."""
         if stop := any(self._ranks.gather(self._stop)):
             self.history.stopped = _CALLBACK
-        elif self._save_every and self.step % self._save_every == 0 and self._place < steps:
-            self._save()
         return stop
 
     def _count(self, done: Done, seconds: float) -> None:
@@ -195,6 +206,11 @@ class Run:
         bar.set_postfix_str(_shown(self.history), refresh=False)
         for callback in self._callbacks:
             callback.on_epoch(self)
+        if not self.history.stopped:
+            self._stops()
+        self._write_log()
+
+    def _write_log(self) -> None:
         if self._log is not None:
             self._log.write(self.history)
 
@@ -202,13 +218,15 @@ class Run:
         """Mean loss over sequences, without dropout; the ranks share the batches."""
         batches = plain_batches(lengths_of(data[0]), self._settings["batch_size"])
         mine = range(self._ranks.rank, len(batches), self._ranks.size)
-        own = {
-            number: self.model.measure(
-                taken(data[0], batches[number]), taken(data[1], batches[number]), num_threads=self._threads
-            )
-            for number in mine
-        }
-        every = [pair for part in self._ranks.gather(own) for pair in part.values()]
+        own = []
+        for number in mine:
+            batch = taken(data[0], batches[number]), taken(data[1], batches[number])
+            try:
+                own.append(self.model.measure(*batch, num_threads=self._threads))
+            except Exception as error:
+                error.add_note(f"in the validation of fit, sequences {batches[number].tolist()}")
+                raise
+        every = [pair for part in self._ranks.gather(own) for pair in part]
         weight = math.fsum(weight for _, weight in every)
         return math.fsum(loss for loss, _ in every) / weight if weight else math.nan
 
@@ -216,6 +234,7 @@ class Run:
 def _may_write(path: AnyPath, resume: bool) -> None:
     """Raise unless there is no file, or a checkpoint that the run goes on from."""
     if not os.path.exists(path):
+        require_folder("checkpoint", path)
         return
     if not files.is_checkpoint(path):
         raise UserError(f"fit: checkpoint {os.fspath(path)} is there and is no checkpoint; expected a new name")

@@ -91,7 +91,7 @@ class WarmUp(Schedule):
     def __call__(self, epoch: float, losses: Sequence[float]) -> float:
         if epoch < self.epochs:
             return self.start + (1 - self.start) * epoch / self.epochs
-        return 1.0 if self.then is None else self.then(epoch - self.epochs, losses)
+        return 1.0 if self.then is None else self.then(epoch - self.epochs, losses[math.ceil(self.epochs) :])
 
 
 @dataclass(frozen=True)

@@ -57,21 +57,18 @@ class Stepper:
     def gradients(self, step: int, batches: list[Indices]) -> tuple[float, float]:
         """Leave the mean gradient over all batches of the step in the model; return summed loss and weight."""
         mine = self._shares(batches)[self._ranks.rank]
-        losses, total = [], None
+        together = len(mine) > 1 or self._ranks.size > 1
+        losses, total = [], self._ranks.sum(sum(flat.size for flat in self._flats), self._flats[0].dtype)
         for number in mine:
             self._model.reseed(self._seed, step, number)
             self._model.zero_grad()
             batch = taken(self._inputs, batches[number]), taken(self._targets, batches[number])
             losses.append(self._model.add_gradients(*batch, num_threads=self._threads))
-            if len(mine) > 1 or self._ranks.size > 1:
-                flat = np.concatenate(self._flats)
-                total = flat if total is None else np.add(total, flat, out=total)
-        if self._ranks.size > 1:
-            total = np.concatenate([np.zeros_like(flat) for flat in self._flats]) if total is None else total
-            self._ranks.add(total)
+            if together:
+                total.add(np.concatenate(self._flats))
         every = [pair for part in self._ranks.gather(losses) for pair in part]
         loss, weight = math.fsum(one for one, _ in every), math.fsum(one for _, one in every)
-        self._write(total, weight)
+        self._write(total.over_ranks(len(batches)) if together else None, weight)
         return loss, weight
 
     def _shares(self, batches: list[Indices]) -> list[range]:
@@ -88,22 +85,28 @@ class Stepper:
             start += flat.size
             np.multiply(source, flat.dtype.type(1 / weight if weight else 0), out=flat)
 
-    def __call__(self, step: int, batches: list[Indices], learning_rate: float) -> Done:
-        """Take one step.
+    def prepare(self, step: int, batches: list[Indices]) -> Done:
+        """Compute and clip the gradient of a step; the weights and the optimiser stay as they are.
 
         Raises
         ------
         FloatingPointError
-            The loss or a gradient is not finite; the weights are as before.
+            The loss or a gradient is not finite.
         """
         loss, weight = self.gradients(step, batches)
         if not math.isfinite(loss):
+            why = "finite inputs and a learning rate that is small enough"
+            if loss == math.inf:
+                why += ", and for ctc_loss no target longer than its sequence allows"
             raise FloatingPointError(
-                f"fit: the loss of step {step + 1} is {loss}; expected finite inputs and a learning rate that is small "
-                "enough (fastrnn.inspect.first_nan finds where it begins). The weights are those before the step"
+                f"fit: the loss of step {step + 1} is {loss}; expected {why} (fastrnn.inspect.first_nan finds where a "
+                "layer's run has its first NaN). The weights are those before the step"
             )
         norm = clip_grad_norm_(self._model.grads, self._limit)
-        self._optimizer.lr = learning_rate
-        if weight:
-            self._optimizer.step()
         return Done(loss, weight, norm, norm > self._limit)
+
+    def apply(self, done: Done, learning_rate: float) -> None:
+        """Update the weights by the gradient that `prepare` left."""
+        self._optimizer.lr = learning_rate
+        if done.weight:
+            self._optimizer.step()
