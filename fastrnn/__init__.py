@@ -31,7 +31,7 @@ from fastrnn.stream import Stream
 from fastrnn.windows import streams, tbptt
 
 if TYPE_CHECKING:
-    from fastrnn import decoding
+    from fastrnn import decoding, inspect, training  # noqa: F401
     from fastrnn.attention import Attention
     from fastrnn.ctc import ctc_loss
     from fastrnn.dropout import Dropout
@@ -84,7 +84,7 @@ __all__ = [
 
 # Read when they are asked for, so that a program that runs a layer begins at once.
 _LATER = {
-    "decoding": "decoding",
+    **{module: module for module in ("decoding", "inspect", "training")},
     "Attention": "attention",
     "ctc_loss": "ctc",
     "Dropout": "dropout",

@@ -69,7 +69,8 @@ def fit(
     accumulate : int
         Batches whose gradients are summed before an update.
     bucket : bool
-        Whether a batch has sequences of like lengths; otherwise batches are drawn from all.
+        Whether a batch has sequences of like lengths; otherwise batches are drawn from all. A step's gradient is the
+        mean over what its own batches count, so steps of short sequences then weigh more than without.
     patience : int, optional
         Epochs without a better loss (of the validation, or else of the training) after which the run ends.
     seed : int
