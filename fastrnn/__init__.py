@@ -26,11 +26,12 @@ from fastrnn.layers import GRU, LSTM, RNN, UGRNN
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.optim import SGD, Adagrad, Adam, RMSprop
-from fastrnn.runtime import __version__, config, get_num_threads, set_num_threads, show_config
+from fastrnn.runtime import config, get_num_threads, set_num_threads, show_config
 from fastrnn.stream import Stream
 from fastrnn.windows import streams, tbptt
 
 if TYPE_CHECKING:
+    __version__: str
     from fastrnn import decoding, inspect, training  # noqa: F401
     from fastrnn.attention import Attention
     from fastrnn.ctc import ctc_loss
@@ -100,6 +101,10 @@ _LATER = {
 
 
 def __getattr__(name: str) -> _Any:
+    if name == "__version__":
+        from fastrnn.runtime import installed_version
+
+        return globals().setdefault(name, installed_version())
     if name not in _LATER:
         raise AttributeError(f"module 'fastrnn' has no attribute {name!r}")
     module = _import_module("." + _LATER[name], __name__)
@@ -107,4 +112,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, "__version__"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,26 @@ import numpy as np
 from fastrnn import _check
 from fastrnn._core import kernels, team
 
-try:
-    __version__ = version("fastrnn")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0+unknown"
-
 BY_DEFAULT = 0  # in place of a number of threads: worked out in team.pyx, where more than one is worth it
 
 _settled = False
+
+
+def installed_version() -> str:
+    """The version that is installed."""
+    from importlib.metadata import PackageNotFoundError, version  # here: it reads a dozen modules
+
+    try:
+        return version("fastrnn")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0+unknown"
 
 
 def config() -> dict[str, Any]:
     """Return the instruction set in use and those available, threads, OpenMP and versions."""
     isa = kernels.isa()
     return {
-        "fastrnn": __version__,
+        "fastrnn": installed_version(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "machine": platform.machine(),
