@@ -157,7 +157,7 @@ class EncoderDecoder(Model):
         smoothing = _check.probability(self._who, "label_smoothing", label_smoothing)
         self.loss = partial(softmax_cross_entropy, label_smoothing=smoothing)
         self._bridge = Bridge(self._who, encoder, decoder)
-        self._bridge.check(self._who, head, start, end, attention, combine, target_embedding)
+        self._bridge.check(self._who, head, self.start, self.end, attention, combine, target_embedding)
 
     def forward(self, inputs: Any, targets: Any, *, num_threads: int | None = None) -> tuple[FloatArray, Any]:
         """Return the logits of each target's tokens and its end (S, B, V), and the tape that `backward` needs.
