@@ -63,6 +63,7 @@ ARGUMENTS = {
     "train": {"text": "text.txt"},
     "sample": {"model": "model"},
     "eval": {"model": "model", "text": "text.txt"},
+    "inspect": {"model": "model", "text": "text.txt"},
     "info": {},
     "convert": {"source": "model", "target": "model.npz"},
     "bench": {},
@@ -70,6 +71,7 @@ ARGUMENTS = {
 BEFORE = {
     "train": tiny_options(epochs=1),
     "sample": ["--length", "2"],
+    "inspect": ["--steps", "2"],
     "bench": ["--peers", "numpy", "--cases", "1,1,8,8"],
 }
 ENDLESS = ("/dev/zero", "/dev/full")
