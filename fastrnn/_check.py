@@ -545,7 +545,8 @@ def sequence(who: str, x: Any, axes: tuple[str, str], features: int, *, dtype: D
         if x.ndim not in (1, 2):
             _wrong_index_axes(who, "x", x, f"({', '.join(axes)}) or (T,)", features, "input_size", dtype)
         return indices(who, "x", x, ", ".join(axes if x.ndim == 2 else ("T",)), features, "input_size", dtype=dtype)
-    vectors = floats(who, "x", x, f", or integers ({', '.join(axes)})", dtype=dtype)
+    listed = ", or a list of arrays, one a sequence" if isinstance(x, list) else ""
+    vectors = floats(who, "x", x, f", or integers ({', '.join(axes)}){listed}", dtype=dtype)
     if vectors.ndim == 2 and vectors.shape[1] == features:
         _not_empty(who, "x", vectors, ["T"])
         return vectors

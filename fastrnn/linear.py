@@ -117,7 +117,8 @@ class Linear(Module):
     def _run(self, who: str, x: Any, num_threads: int | None) -> tuple[FloatArray, FloatArray]:
         """y, and x as it was read."""
         threads = runtime.resolve(who, num_threads)
-        x = _check.floats(who, "x", x, dtype=self.dtype)
+        listed = ", of a list of arrays np.concatenate(x)" if isinstance(x, list) else ""
+        x = _check.floats(who, "x", x, listed, dtype=self.dtype)
         if x.ndim < 1 or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"{who}: x has shape {x.shape}; expected (..., in_features={self.in_features})"

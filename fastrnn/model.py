@@ -11,19 +11,16 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastrnn import _check, decoding
-from fastrnn._check import FloatArray
+from fastrnn._check import FloatArray, IndexArray
 from fastrnn.attention import Attention
 from fastrnn.embedding import Embedding
 from fastrnn.layers import Recurrent
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.pooling import Bridge, Pool, between, embed, embedded, joined, listed, padded, unembed
+from fastrnn.pooling import Array, Bridge, Pool, between, embed, embedded, joined, listed, padded, tanh, unembed
 from fastrnn.trainable import Model
-
-Array = NDArray[Any]
 
 
 class SequenceModel(Model):
@@ -61,8 +58,7 @@ class SequenceModel(Model):
         super().__init__({"embedding": embedding, "recurrent": recurrent, "head": head}, dropout, seed)
         self.recurrent, self.head, self.embedding = recurrent, head, embedding
         self.loss = _check.function(self._who, "loss", loss, "(outputs, targets, *, reduction, num_threads)")
-        self._pool, self.pool = Pool(self._who, recurrent, pool), pool
-        self._pool.check(self._who, head)
+        self._pool, self.pool = Pool(self._who, recurrent, pool, head), pool
 
     def __call__(self, inputs: Any, *, num_threads: int | None = None) -> Any:
         """Return the outputs of sequences, without dropout: a list of (T_i, V), or (B, T, V); with a pool (B, V).
@@ -96,10 +92,12 @@ class SequenceModel(Model):
 
     def begin(self, n: int) -> Any:
         """The state in which n sequences begin, for `step` and `fastrnn.decoding`: zeros."""
+        self._pool.stepwise(f"{self._who}.begin")
         return self.recurrent.stream(_check.count(f"{self._who}.begin", "n", n)).state
 
     def step(self, tokens: Array, state: Any = None, *, num_threads: int | None = None) -> tuple[FloatArray, Any]:
         """One step of a language model: logits (N, V) of what follows tokens (N,), and the state after them."""
+        self._pool.stepwise(f"{self._who}.step")
         x = embedded(self.embedding, tokens[None], num_threads)
         y, state = self.recurrent(x, state, num_threads=num_threads)
         return self.head(y[0], num_threads=num_threads), state
@@ -121,8 +119,7 @@ class EncoderDecoder(Model):
     attention : Attention, optional
     combine : Linear, optional
     source_embedding, target_embedding : Embedding, optional
-    dropout : float in [0, 1)
-    label_smoothing : float in [0, 1)
+    dropout, label_smoothing : float in [0, 1)
     seed : int, numpy.random.SeedSequence or None
     """
 
@@ -184,7 +181,7 @@ class EncoderDecoder(Model):
         if self.combine is None:
             return both, (attended, None, None)
         rows, combined = self.combine.forward(both, num_threads=num_threads)
-        rows = np.tanh(rows)
+        rows = tanh(rows, num_threads)
         return rows, (attended, combined, rows)
 
     def backward(self, tape: Any, dlogits: FloatArray, *, num_threads: int | None = None) -> Any:
@@ -240,11 +237,13 @@ class EncoderDecoder(Model):
             known = {"keys": keys[0]} if keys else {}
             context, _ = self.attention(rows, memory, lengths[0], **known, num_threads=num_threads)
             rows = np.concatenate((context, rows), axis=-1)
-            rows = rows if self.combine is None else np.tanh(self.combine(rows, num_threads=num_threads))
+            rows = rows if self.combine is None else tanh(self.combine(rows, num_threads=num_threads), num_threads)
         return self.head(rows, num_threads=num_threads), (after, *state[1:])
 
-    def decode(self, inputs: Any, *, num_threads: int | None = None, **options: Any) -> list[NDArray[np.int64]]:
-        """Return the best tokens for each input: see `decoding.beam_search`, also for options, `length` among them."""
+    def decode(
+        self, inputs: Any, *, length: int, width: int = 4, length_penalty: float = 0.6, num_threads: int | None = None
+    ) -> list[IndexArray]:
+        """Return the best tokens found for each input; the options are those of `decoding.beam_search`."""
         step, state = partial(self.step, num_threads=num_threads), self.begin(inputs, num_threads=num_threads)
-        found = decoding.beam_search(step, state, self.start, end=self.end, **options)
-        return [one[0].tokens for one in found]
+        options: dict[str, Any] = {"length": length, "width": width, "length_penalty": length_penalty}
+        return [one[0].tokens for one in decoding.beam_search(step, state, self.start, end=self.end, **options)]

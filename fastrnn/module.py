@@ -16,6 +16,7 @@ from fastrnn._check import FloatArray, Keys
 from fastrnn._core.memory import empty, view_of
 from fastrnn._core.team import renew_in_children
 from fastrnn._core.weights import Version
+from fastrnn.naming import made_as
 from fastrnn.parameters import Parameters, Weights, views
 
 __all__ = ["FloatArray", "Initialiser", "Keys", "Module", "Parameters", "SetOnce"]
@@ -121,6 +122,9 @@ class Module:
     def _compile(self, params: dict[str, FloatArray], grads: dict[str, FloatArray]) -> None:
         """Make the packed copies of the weights, and bind where gradients are added."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return made_as(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._CHECKS:

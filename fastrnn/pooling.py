@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check
+from fastrnn import _check, runtime
+from fastrnn._core import elementwise, memory
 from fastrnn.layers import Recurrent
 
 Array = NDArray[Any]
@@ -44,6 +45,13 @@ def embed(embedding: Any, x: Any, num_threads: int | None) -> tuple[Any, Any]:
 def unembed(embedding: Any, tape: Any, dx: Any, num_threads: int | None) -> Any:
     """The gradient of what `embed` was given: None where that was tokens."""
     return dx if embedding is None else embedding.backward(tape, dx, num_threads=num_threads)
+
+
+def tanh(rows: Array, num_threads: int | None) -> Array:
+    """tanh by the cells' own code: NumPy's has other bits on other processors."""
+    result: Array = memory.empty(rows.shape, rows.dtype)
+    elementwise.tanh(rows.reshape(-1), result.reshape(-1), runtime.resolve("tanh", num_threads))
+    return result
 
 
 def padded(who: str, name: str, given: Any) -> tuple[Array, NDArray[np.int64]]:
@@ -101,15 +109,12 @@ class Pool:
         Its features.
     """
 
-    def __init__(self, who: str, layer: Recurrent, kind: str | None) -> None:
+    def __init__(self, who: str, layer: Recurrent, kind: str | None, head: Any) -> None:
         self.kind = kind if kind is None else _check.choice(who, "pool", kind, POOLS)
         time_first(who, "recurrent", layer)
         self._directions = 2 if layer.bidirectional else 1
         side_by_side = layer.merge == "concat" or kind == "last"
         self.width = (layer.proj_size or _widths(layer)[-1]) * (self._directions if side_by_side else 1)
-
-    def check(self, who: str, head: Any) -> None:
-        """Raise where the head takes another number of features."""
         if head.in_features != self.width:
             raise ValueError(f"{who}: head takes {head.in_features} features; expected {self.width}")
 
@@ -121,6 +126,12 @@ class Pool:
         if self.kind is None:
             return joined(y)
         return np.stack([one.sum(axis=0) / one.dtype.type(max(1, len(one))) for one in y])
+
+    def stepwise(self, who: str) -> None:
+        """Raise where outputs of one step need steps that are still to come."""
+        if self.kind is not None or self._directions == 2:
+            what = "is bidirectional" if self.kind is None else f"has pool={self.kind!r}"
+            raise ValueError(f"{who}: the model {what}; expected one of a single direction with pool=None")
 
     def split(self, rows: Array, y: Any, inputs: Any) -> Any:
         """Outputs in the form of the inputs, or (B, V) as they are."""

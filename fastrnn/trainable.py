@@ -12,7 +12,7 @@ from fastrnn import _check
 from fastrnn._check import FloatArray
 from fastrnn.dropout import Dropout
 from fastrnn.module import Module, Parameters
-from fastrnn.naming import name_of
+from fastrnn.naming import made_as, name_of
 
 
 class Model:
@@ -44,6 +44,14 @@ class Model:
     @property
     def _who(self) -> str:
         return type(self).__name__
+
+    def __repr__(self) -> str:
+        return made_as(self, ",\n    ")
+
+    @property
+    def dropout(self) -> float:
+        """The share that is dropped of what the head takes, in training."""
+        return self._dropout.p
 
     @property
     def grads(self) -> list[Parameters]:

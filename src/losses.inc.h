@@ -1,5 +1,4 @@
-/* Losses and their gradients, a row or a run of elements at a time. Sums are in one order on every instruction set, but for
- * that of the plain cross-entropy. */
+/* Losses and their gradients, a row or a run of elements at a time. Sums are in one order on every instruction set. */
 
 enum { LOSS_BLOCK = 256, LOSS_SUMS = 8 };
 
@@ -16,40 +15,46 @@ FR_INLINE double ordered_sum(ptrdiff_t n, const real *x)
 
 /* ------------------------------------------------------------------------------------------------ softmax */
 
-/* e = exp(z - top) of a row z (V), top its largest element; the sum of e. */
-FR_INLINE real exponentials(ptrdiff_t V, const real *logits, real *e_row, real *top_of_all)
+/* The sum of x (n), in its own precision: as lanes of AVX2's vectors add up, then what is behind the last whole one. */
+FR_INLINE real lane_sum(ptrdiff_t n, const real *x)
+{
+    enum { LANES = 32 / sizeof(real) };
+    real sums[LANES] = {0};
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES)
+        for (int lane = 0; lane < LANES; lane++) sums[lane] += x[j + lane];
+    for (int half = LANES / 2; half >= 1; half /= 2)
+        for (int lane = 0; lane < half; lane++) sums[lane] += sums[lane + half];
+    real sum = sums[0];
+    for (; j < n; j++) sum += x[j];
+    return sum;
+}
+
+/* e = exp(z - top) of a row z (V); top, its largest element. */
+FR_INLINE real exponentials(ptrdiff_t V, const real *logits, real *e_row)
 {
     const vec most = v_set(EXP_LIMIT);  /* e^-most comes out as 0; beside the maximum's 1 it is nothing */
     real top = logits[0], tail[VL];
-    vec highest = v_set(top), total = v_set(0);
+    vec highest = v_set(top);
     ptrdiff_t j = 0;
     for (; j + VL <= V; j += VL) highest = v_max(highest, v_load(logits + j));  /* a NaN lost here makes the sum NaN */
     v_store(tail, highest);
     for (int lane = 0; lane < VL; lane++) top = tail[lane] > top ? tail[lane] : top;
     for (; j < V; j++) top = logits[j] > top ? logits[j] : top;
     const vec shift = v_set(top);
-    for (j = 0; j + VL <= V; j += VL) {
-        vec e = v_exp_minus(v_min(most, v_sub(shift, v_load(logits + j))));
-        v_store(e_row + j, e);
-        total = v_add(total, e);
-    }
-    real sum = v_sum(total);
-    if (j < V) {
-        v_store(tail, v_exp_minus(v_min(most, v_sub(shift, v_load_n(logits + j, V - j)))));
-        for (ptrdiff_t lane = 0; j + lane < V; lane++) sum += e_row[j + lane] = tail[lane];
-    }
-    *top_of_all = top;
-    return sum;
+    for (j = 0; j + VL <= V; j += VL)
+        v_store(e_row + j, v_exp_minus(v_min(most, v_sub(shift, v_load(logits + j)))));
+    if (j < V) v_store_n(e_row + j, V - j, v_exp_minus(v_min(most, v_sub(shift, v_load_n(logits + j, V - j)))));
+    return top;
 }
 
-/* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)). Its bits depend on the instruction
- * set by the order of `sum`, and are kept as they are. */
+/* loss = log(sum(exp(z))) - z[target], dz = scale * (softmax(z) - onehot(target)) */
 static double cross_entropy(ptrdiff_t V, const void *row, ptrdiff_t target, double times, void *drow)
 {
     const real *logits = row, scale = (real)times;
-    real *dlogits = drow, top;
+    real *dlogits = drow;
     FR_CHECK(V >= 1 && 0 <= target && target < V && fr_flushes());
-    real sum = exponentials(V, logits, dlogits, &top);
+    real top = exponentials(V, logits, dlogits), sum = lane_sum(V, dlogits);
     real loss = REAL_LOG(sum) - (logits[target] - top);
     real factor = scale / sum;
     for (ptrdiff_t j = 0; j < V; j++) dlogits[j] *= factor;
@@ -60,9 +65,9 @@ static double cross_entropy(ptrdiff_t V, const void *row, ptrdiff_t target, doub
 /* p = scale * softmax(z) of a row z (V), IN z, OUT p; log(sum(exp(z))). */
 static double softmax(ptrdiff_t V, const void *row, double scale, void *p_row)
 {
-    real *p = p_row, top;
+    real *p = p_row;
     FR_CHECK(V >= 1 && fr_flushes());
-    exponentials(V, row, p, &top);
+    double top = exponentials(V, row, p);
     double sum = ordered_sum(V, p);
     real factor = (real)(scale / sum);
     for (ptrdiff_t j = 0; j < V; j++) p[j] *= factor;

@@ -99,8 +99,8 @@ class Rows(list):
                 lambda w, value=value: call(w, value),
             )
 
-    def add_dtypes(self, who, name, array, call, otherwise=""):
-        """Nothing is cast and nothing is converted; `otherwise` ends the message where integers would do, too."""
+    def add_dtypes(self, who, name, array, call, otherwise="", listed=""):
+        """Nothing is cast or converted; `otherwise` ends the message where integers do, too, `listed` a list's."""
         wrong = [array.astype(t) for t in (np.float64, np.float16, ">f4", object, bool, complex, "S4")]
         for other in wrong:
             part = ".real" if other.dtype.kind == "c" else ""
@@ -118,7 +118,7 @@ class Rows(list):
                 f"{who} {name} {type(other).__name__}",
                 TypeError,
                 f"{who}: {name} is a {type(other).__name__}; expected a float32 numpy array "
-                f"(np.asarray({name}, dtype=np.float32)){otherwise}",
+                f"(np.asarray({name}, dtype=np.float32)){otherwise}{listed if isinstance(other, list) else ''}",
                 lambda w, other=other: call(w, other),
             )
 

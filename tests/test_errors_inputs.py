@@ -10,9 +10,12 @@ ROWS = Rows()
 
 # -------------------------------------------------------------------------------------------------- input
 
-ROWS.add_dtypes("LSTM", "x", floats(T, B, I), lambda w, x: w.lstm(x), ", or integers (T, B)")
-ROWS.add_dtypes("LSTM.forward", "x", floats(T, B, I), lambda w, x: w.lstm.forward(x), ", or integers (T, B)")
-ROWS.add_dtypes("Linear", "x", floats(T, B, H), lambda w, x: w.head(x))
+LISTS = ", or integers (T, B)", ", or a list of arrays, one a sequence"
+ROWS.add_dtypes("LSTM", "x", floats(T, B, I), lambda w, x: w.lstm(x), *LISTS)
+ROWS.add_dtypes("LSTM.forward", "x", floats(T, B, I), lambda w, x: w.lstm.forward(x), *LISTS)
+ROWS.add_dtypes(
+    "Linear", "x", floats(T, B, H), lambda w, x: w.head(x), listed=", of a list of arrays np.concatenate(x)"
+)
 ROWS.add_dtypes("LSTM.stream.step", "x_t", floats(B, I), lambda w, x: w.stream.step(x), ", or integers (B,)")
 ROWS.add_outputs("LSTM.stream.step", "out", (B, H), lambda w, out: w.stream.step(w.x[0], out))
 for who, name, array, call in (

@@ -55,6 +55,16 @@ add(
 )
 add(
     ValueError,
+    "SequenceModel.begin: the model has pool='last'; expected one of a single direction with pool=None",
+    lambda: fastrnn.SequenceModel(LSTM, linear(), pool="last").begin(2),
+)
+add(
+    ValueError,
+    "SequenceModel.step: the model is bidirectional; expected one of a single direction with pool=None",
+    lambda: fastrnn.SequenceModel(BOTH, linear(10)).step(np.array([0, 1])),
+)
+add(
+    ValueError,
     "EncoderDecoder: decoder has states ('h',); expected ('h', 'c'), as the encoder leaves them",
     pair(LSTM, GRU, linear()),
 )

@@ -196,6 +196,13 @@ def test_training_ends_without_progress_and_keeps_the_best_weights():
     assert bits(one) == kept[history.best_epoch - 1]
 
 
+def test_a_callback_with_a_method_that_is_never_called_is_refused():
+    with pytest.raises(TypeError, match="Late: on_epoch_end is never called; expected on_step or on_epoch"):
+        class Late(Callback):
+            def on_epoch_end(self, run):
+                """As Keras names it."""
+
+
 def test_a_callback_stops_the_run_after_the_step():
     class Stop(Callback):
         def on_step(self, run):

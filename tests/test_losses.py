@@ -369,11 +369,23 @@ def test_bits_do_not_depend_on_threads_or_on_strides(kind, dtype):
 
 @pytest.mark.skipif(kernels.isa()["name"] == "baseline", reason="no fused multiply-add: other bits")
 @pytest.mark.skipif("avx512" not in kernels.available(), reason="one instruction set alone")
-@pytest.mark.parametrize("kind", ALL[1:], ids=repr)
+@every_loss
 @every_dtype
 def test_bits_are_those_of_every_instruction_set_with_fused_multiply_add(kind, dtype):
-    """But the plain softmax's, whose older sum goes by vectors."""
-    outputs, targets = batch(kind, 60, 7, dtype)
+    assert_same_on_every_instruction_set(kind, *batch(kind, 60, 7, dtype))
+
+
+@pytest.mark.skipif(kernels.isa()["name"] == "baseline", reason="no fused multiply-add: other bits")
+@pytest.mark.skipif("avx512" not in kernels.available(), reason="one instruction set alone")
+@pytest.mark.parametrize("V", [1, 2, 4, 5, 8, 9, 15, 16, 17, 31, 33, 65, 1000])
+@every_dtype
+def test_softmax_has_the_same_bits_for_any_number_of_classes(V, dtype):
+    logits, targets, _ = classes(60, 7, V=V, dtype=dtype)
+    for kind in (Softmax(), Smooth()):
+        assert_same_on_every_instruction_set(kind, logits, targets)
+
+
+def assert_same_on_every_instruction_set(kind, outputs, targets):
     chosen, results = kernels.isa()["name"], []
     try:
         for isa in ("avx2", "avx512"):

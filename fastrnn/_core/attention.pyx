@@ -14,11 +14,11 @@ import numpy as np
 
 cimport numpy as cnp
 
-from fastrnn._core.elementwise cimport fitting
+from fastrnn._core.elementwise cimport Job as Pieces, Work, fitting, run_on
 from fastrnn._core.kernels cimport (
     FR_COLUMNS, FR_GROUP, fr_additive, fr_kernels, fr_matrix, fr_product, kernels, kernels_f64
 )
-from fastrnn._core.team cimport check_signals, fr_team, granted_threads, run_parallel, worthwhile_threads
+from fastrnn._core.team cimport granted_threads, worthwhile_threads
 
 from fastrnn._core.memory import empty
 
@@ -39,7 +39,6 @@ cdef struct Layout:
 cdef struct Job:
     const fr_kernels *table
     const Layout *layout
-    Py_ssize_t first, count         # sequences of this piece
     Py_ssize_t query_step, key_step  # rows from one query or key of a sequence to its next
     Py_ssize_t D, K                 # numbers of a query or key, and of a value
     const char *queries
@@ -55,12 +54,6 @@ cdef struct Job:
     char *dv                        # a row for each sequence
     char *scratch
     Py_ssize_t scratch_bytes, square_bytes   # of a thread; of which panels come last, after two squares
-
-ctypedef void (*Work)(const Job *job, Py_ssize_t b, char *scratch) noexcept nogil
-
-cdef struct Shared:
-    Job job
-    Work work
 
 
 # ----------------------------------------------------------------------------------------------- products
@@ -195,27 +188,18 @@ cdef void additive_backward(const Job *job, const Layout *at, Py_ssize_t b, cons
 # ------------------------------------------------------------------------------------------------- a batch
 
 
-cdef void run_part(void *given, int part, int parts, const fr_team *team) noexcept nogil:
-    cdef const Shared *shared = <const Shared *> given
-    cdef const Job *job = &shared.job
+cdef void forward_sequences(const Pieces *pieces, Py_ssize_t first, Py_ssize_t last, int part) noexcept nogil:
+    cdef const Job *job = <const Job *> pieces.more
     cdef Py_ssize_t b
-    for b in range(job.first + job.count * part // parts, job.first + job.count * (part + 1) // parts):
-        shared.work(job, b, job.scratch + part * job.scratch_bytes)
+    for b in range(first, last):
+        forward_sequence(job, b, job.scratch + part * job.scratch_bytes)
 
 
-cdef int run(Work work, Job *job, Py_ssize_t B, double each, int threads) except -1 nogil:
-    """work on sequences 0..B-1, each as long as so many multiply-adds in the mean"""
-    # A tenth of a second of a very slow processor, some 10 ms of others.
-    cdef Py_ssize_t most = <Py_ssize_t> max(1, min(<double> (1 << 60), 6e7 * job.table.vector * threads / each))
-    cdef Shared shared
-    shared.work, shared.job, shared.job.first = work, job[0], 0
-    while shared.job.first < B:
-        if shared.job.first:
-            check_signals()
-        shared.job.count = min(most, B - shared.job.first)
-        run_parallel(run_part, &shared, threads, threads, False)
-        shared.job.first += shared.job.count
-    return 0
+cdef void backward_sequences(const Pieces *pieces, Py_ssize_t first, Py_ssize_t last, int part) noexcept nogil:
+    cdef const Job *job = <const Job *> pieces.more
+    cdef Py_ssize_t b
+    for b in range(first, last):
+        backward_sequence(job, b, job.scratch + part * job.scratch_bytes)
 
 
 cdef class Sequences:
@@ -249,10 +233,11 @@ cdef class Sequences:
     cdef fits(self, str who, Py_ssize_t queries, Py_ssize_t keys, Py_ssize_t weights, bint also):
         fitting(who, also and queries >= self.query_rows and keys >= self.key_rows and weights >= self.numbers)
 
-    cdef tuple scratch(self, Job *job, dtype, double work, int num_threads):
-        """Threads, and the memory that they work in."""
-        cdef int threads = granted_threads(worthwhile_threads(num_threads, self.layout.shape[0], work))
-        cdef Py_ssize_t size = job.table.size, Q = self.most_queries, S = self.most_keys
+    cdef run(self, Work work, Job *job, dtype, double each, int num_threads):
+        """work on every sequence, each as long as so many multiply-adds in the mean"""
+        cdef Py_ssize_t B = self.layout.shape[0], size = job.table.size, Q = self.most_queries, S = self.most_keys
+        cdef int threads = granted_threads(worthwhile_threads(num_threads, B, each * B))
+        cdef Pieces pieces
         # dscores, and what transpose writes of whole fours in whole vectors
         job.square_bytes = padded(Q) * padded(S) * size
         job.scratch_bytes = 2 * job.square_bytes + max(
@@ -261,7 +246,9 @@ cdef class Sequences:
         )
         memory = empty((threads, job.scratch_bytes // size), dtype)
         job.scratch = cnp.PyArray_BYTES(<cnp.ndarray> memory)
-        return threads, memory
+        pieces.table, pieces.more = job.table, job
+        with nogil:
+            run_on(threads, work, &pieces, B, each)
 
     cdef Job job_of(self, Py_ssize_t size, Py_ssize_t D, Py_ssize_t K):
         cdef Job job
@@ -281,7 +268,6 @@ cdef class Sequences:
         cdef bint additive = v.shape[0] > 0
         cdef double each
         cdef Job job
-        cdef int threads
         if self.pairs == 0:
             return
         self.fits("Attention", min(queries.shape[0], context.shape[0]), values.shape[0], weights.shape[0],
@@ -292,9 +278,7 @@ cdef class Sequences:
         job.weights = <char *> &weights[0]
         job.keys, job.v = <char *> &keys[0, 0] if additive else NULL, <char *> &v[0] if additive else NULL
         each = self.pairs / self.layout.shape[0] * (K + (10 * D if additive else D))
-        threads, _memory = self.scratch(&job, np.asarray(weights).dtype, each * self.layout.shape[0], num_threads)
-        with nogil:
-            run(forward_sequence, &job, self.layout.shape[0], each, threads)
+        self.run(forward_sequences, &job, np.asarray(weights).dtype, each, num_threads)
 
     # The arguments: what forward had, and where the gradients go.
     def backward(self, const real[:, ::1] queries, const real[:, ::1] keys, const real[:, ::1] values,
@@ -309,7 +293,6 @@ cdef class Sequences:
         cdef bint additive = v.shape[0] > 0
         cdef double each
         cdef Job job
-        cdef int threads
         if self.pairs == 0:
             return
         self.fits("Attention.backward", min(queries.shape[0], dcontext.shape[0], dqueries.shape[0]),
@@ -326,6 +309,4 @@ cdef class Sequences:
             job.keys, job.v, job.dkeys, job.dv = (
                 <char *> &keys[0, 0], <char *> &v[0], <char *> &dkeys[0, 0], <char *> &dv[0, 0])
         each = self.pairs / self.layout.shape[0] * (2 * K + (20 * D if additive else 2 * D))
-        threads, _memory = self.scratch(&job, np.asarray(weights).dtype, each * self.layout.shape[0], num_threads)
-        with nogil:
-            run(backward_sequence, &job, self.layout.shape[0], each, threads)
+        self.run(backward_sequences, &job, np.asarray(weights).dtype, each, num_threads)

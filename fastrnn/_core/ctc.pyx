@@ -152,7 +152,7 @@ cdef double sequence(const Job *job, Memory *memory, const Batch *batch, Py_ssiz
     return loss
 
 
-cdef void sequences(const Job *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void sequences(const Job *job, Py_ssize_t first, Py_ssize_t last, int part) noexcept nogil:
     cdef const Batch *batch = <const Batch *> job.more
     cdef Memory memory
     cdef Py_ssize_t b

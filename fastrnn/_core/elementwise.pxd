@@ -11,9 +11,10 @@ cdef struct Job:
     const int64_t *index    # of rows: where they come from, or targets of a loss
     float p
     uint64_t key
-    const void *more        # of a loss
+    const void *more        # of a loss, or of attention
 
-ctypedef void (*Work)(const Job *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+# On things first..last-1, by thread `part` of those that run.
+ctypedef void (*Work)(const Job *job, Py_ssize_t first, Py_ssize_t last, int part) noexcept nogil
 
 
 cdef inline const fr_kernels *table_of(Py_ssize_t size) noexcept nogil:
@@ -23,3 +24,4 @@ cdef inline const fr_kernels *table_of(Py_ssize_t size) noexcept nogil:
 # The last look before C, for every module that hands it arrays.
 cdef fitting(str who, bint fits)
 cdef int run(Work work, Job *job, Py_ssize_t n, double each, int num_threads) except -1 nogil
+cdef int run_on(int threads, Work work, Job *job, Py_ssize_t n, double each) except -1 nogil

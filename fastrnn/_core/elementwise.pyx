@@ -1,4 +1,4 @@
-"""What surrounds the layers, element by element or row by row: dropout, gathering and scattering of rows.
+"""What surrounds the layers, element by element or row by row: dropout, tanh, gathering and scattering of rows.
 
 Threads split what is written. Long work is cut into pieces, and signals are looked at between them.
 """
@@ -26,12 +26,16 @@ cdef fitting(str who, bint fits):
 cdef void run_part(void *given, int part, int parts, const fr_team *team) noexcept nogil:
     cdef const Shared *shared = <const Shared *> given
     cdef const Job *job = &shared.job
-    shared.work(job, job.first + job.count * part // parts, job.first + job.count * (part + 1) // parts)
+    shared.work(job, job.first + job.count * part // parts, job.first + job.count * (part + 1) // parts, part)
 
 
 cdef int run(Work work, Job *job, Py_ssize_t n, double each, int num_threads) except -1 nogil:
     """work on things 0..n-1, each as long as so many multiply-adds"""
-    cdef int threads = granted_threads(worthwhile_threads(num_threads, n, n * each))
+    return run_on(granted_threads(worthwhile_threads(num_threads, n, n * each)), work, job, n, each)
+
+
+cdef int run_on(int threads, Work work, Job *job, Py_ssize_t n, double each) except -1 nogil:
+    """run, by so many granted threads"""
     # A tenth of a second of a very slow processor, some 10 ms of others.
     cdef Py_ssize_t most = <Py_ssize_t> max(1, min(<double> (1 << 60), 6e7 * job.table.vector * threads / each))
     cdef Shared shared
@@ -45,7 +49,7 @@ cdef int run(Work work, Job *job, Py_ssize_t n, double each, int num_threads) ex
     return 0
 
 
-cdef void dropout_elements(const Job *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void dropout_elements(const Job *job, Py_ssize_t first, Py_ssize_t last, int part) noexcept nogil:
     job.table.dropout(last - first, job.key, first, job.p, job.source + first * job.table.size,
                       job.target + first * job.table.size)
 
@@ -66,7 +70,23 @@ def dropout(const real[::1] source, real[::1] target, float p, uint64_t key, int
         run(dropout_elements, &job, n, 4.0, num_threads)
 
 
-cdef void take_part(const Job *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void tanh_elements(const Job *job, Py_ssize_t first, Py_ssize_t last, int part) noexcept nogil:
+    job.table.tanh(last - first, job.source + first * job.table.size, job.target + first * job.table.size)
+
+
+def tanh(const real[::1] source, real[::1] target, int num_threads):
+    """target = tanh(source), by the vector code of the cells: with their bits everywhere. source IN, target OUT"""
+    cdef Py_ssize_t n = source.shape[0]
+    cdef Job job
+    fitting("tanh", target.shape[0] == n)
+    if n == 0:
+        return
+    job.table, job.source, job.target = table_of(sizeof(real)), <const char *> &source[0], <char *> &target[0]
+    with nogil:
+        run(tanh_elements, &job, n, 10.0, num_threads)
+
+
+cdef void take_part(const Job *job, Py_ssize_t first, Py_ssize_t last, int part) noexcept nogil:
     cdef Py_ssize_t row
     for row in range(first, last):
         if job.index[row] < 0:

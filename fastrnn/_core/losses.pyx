@@ -36,7 +36,7 @@ cdef struct Elements:
     fr_element_rows of_rows
 
 
-cdef void softmax_rows(const Job *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void softmax_rows(const Job *job, Py_ssize_t first, Py_ssize_t last, int part) noexcept nogil:
     cdef const Softmax *own = <const Softmax *> job.more
     cdef Py_ssize_t row, at, size = job.table.size
     cdef double loss
@@ -110,7 +110,7 @@ cdef double counted_rows(const Job *job, Py_ssize_t first, Py_ssize_t last) noex
     return total
 
 
-cdef void element_blocks(const Job *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void element_blocks(const Job *job, Py_ssize_t first, Py_ssize_t last, int part) noexcept nogil:
     cdef const Elements *own = <const Elements *> job.more
     cdef Py_ssize_t block
     for block in range(first, last):
