@@ -131,6 +131,15 @@ def positive(
     return given
 
 
+def factor(who: str, name: str, value: Any) -> float:
+    """Return value as a finite float >= 0, however small."""
+    expected = "a finite number >= 0"
+    given = number(who, name, value, expected)
+    if not 0 <= given < math.inf:
+        raise ValueError(f"{who}: {name} is {given}; expected {expected}")
+    return given
+
+
 def flag(who: str, name: str, value: Any) -> bool:
     """Return value if it is true or false."""
     if not isinstance(value, (bool, np.bool_)):

@@ -77,6 +77,23 @@ def replace_file(path: AnyPath, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def try_writing(path: AnyPath) -> None:
+    """Raise what `replace_file` would where it cannot write beside `path`; nothing is left there.
+
+    Raises
+    ------
+    UserError, OSError
+        As `replace_file`; the error names `path`.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        handle, beside = _open_beside(path)
+        os.close(handle)
+        beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def temporary_beside(path: Path) -> Path:
     """A name, another one each time, to write the new content of `path` under."""
     return path.with_name(_temporary_start(path) + secrets.token_hex(4))

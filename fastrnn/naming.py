@@ -18,6 +18,8 @@ def name_of(given: Any) -> str:
     if is_dataclass(given) and not isinstance(given, type):
         values = {item.name: getattr(given, item.name) for item in fields(given)}
         return f"{type(given).__name__}({_listed([], values)})"
+    if isinstance(given, np.ndarray):  # of a long one NumPy shows a part
+        return str(given.tolist())
     if callable(given):
         return str(getattr(given, "__qualname__", type(given).__qualname__))
     return repr(given)

@@ -40,6 +40,9 @@ class Model:
         for name, module in self.modules.items():
             if module.dtype != self.dtype:
                 raise ValueError(f"{self._who}: {name} is of {module.dtype}; expected {self.dtype}, as the others")
+            first = next(other for other, one in self.modules.items() if one is module)
+            if first != name:
+                raise ValueError(f"{self._who}: {name} is also {first}; expected a layer of its own (copy.copy(layer))")
 
     @property
     def _who(self) -> str:
@@ -68,10 +71,11 @@ class Model:
 
     @property
     def settings(self) -> str:
-        """What two models of the same layers may differ in, in words: a run goes on with the same alone."""
-        parts = [getattr(one, "dropout", 0.0) for one in self.modules.values()]
-        shares = ", ".join(map(str, [*parts, self._dropout.p]))
-        return f"{self._who}({', '.join(self.modules)}), pool {self.pool}, dropout {shares}, loss {name_of(self.loss)}"
+        """All that makes the model what it is but its weights, in words: a run goes on with the same alone."""
+        parts = [f"{name} {module!r}" for name, module in self.modules.items()]
+        options = ("pool", "start", "end", "dropout")
+        parts += [f"{name} {getattr(self, name)}" for name in options if hasattr(self, name)]
+        return f"{self._who} of {', '.join(parts)}, loss {name_of(self.loss)}"
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""

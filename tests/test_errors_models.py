@@ -1,9 +1,12 @@
 """Bad arguments of whole models and of fit: their messages, and that nothing has changed."""
 
+import math
+
 import numpy as np
 from error_rows import Rows, assert_fails_cleanly, each_of
 
 import fastrnn
+from fastrnn.training import ExponentialDecay, WarmUp
 
 ROWS = Rows()
 
@@ -17,6 +20,7 @@ def linear(inputs=5, outputs=4, **options):
 
 
 LSTM, GRU, BOTH = (fastrnn.LSTM(3, 5, seed=1), fastrnn.GRU(3, 5, seed=1), fastrnn.LSTM(3, 5, 1, bidirectional=True))
+OTHER = fastrnn.LSTM(4, 5, seed=2)
 MODEL = fastrnn.SequenceModel(LSTM, linear())
 INPUTS, TARGETS = [np.ones((2, 3), np.float32)], [np.array([1, 2])]
 
@@ -41,6 +45,11 @@ add(
     ValueError,
     "SequenceModel: head is of float64; expected float32, as the others",
     model(LSTM, linear(dtype="float64")),
+)
+add(
+    ValueError,
+    "EncoderDecoder: decoder is also encoder; expected a layer of its own (copy.copy(layer))",
+    pair(GRU, GRU, linear()),
 )
 add(TypeError, "SequenceModel: recurrent is a Linear; expected a layer, Recurrent", model(linear(), linear()))
 add(
@@ -81,16 +90,16 @@ add(
 add(
     ValueError,
     "EncoderDecoder: combine is given without attention; expected both or neither",
-    pair(LSTM, LSTM, linear(), combine=linear()),
+    pair(LSTM, OTHER, linear(), combine=linear()),
 )
-add(ValueError, "EncoderDecoder: head takes 4 features; expected 5", pair(LSTM, LSTM, linear(4)))
-add(ValueError, "EncoderDecoder: end is 4; expected one of head's out_features=4", pair(LSTM, LSTM, linear(), end=4))
+add(ValueError, "EncoderDecoder: head takes 4 features; expected 5", pair(LSTM, OTHER, linear(4)))
+add(ValueError, "EncoderDecoder: end is 4; expected one of head's out_features=4", pair(LSTM, OTHER, linear(), end=4))
 add(
     ValueError,
     "EncoderDecoder: target_embedding has 3 rows; expected 4, head's",
-    pair(LSTM, LSTM, linear(), target_embedding=fastrnn.Embedding(3, 3, seed=1)),
+    pair(LSTM, OTHER, linear(), target_embedding=fastrnn.Embedding(3, 3, seed=1)),
 )
-PAIR = fastrnn.EncoderDecoder(LSTM, fastrnn.LSTM(4, 5, seed=2), linear(), start=0, end=1)
+PAIR = fastrnn.EncoderDecoder(LSTM, OTHER, linear(), start=0, end=1)
 add(
     ValueError,
     "EncoderDecoder: inputs is []; expected a list of arrays, at least one",
@@ -107,7 +116,7 @@ add(
     "EncoderDecoder: targets[0] has shape (1, 1); expected (S_i,) tokens",
     lambda: PAIR.measure(INPUTS, [np.array([[2]])]),
 )
-add(ValueError, "EncoderDecoder: start is -1; expected an integer >= 0", pair(LSTM, LSTM, linear(), start=-1))
+add(ValueError, "EncoderDecoder: start is -1; expected an integer >= 0", pair(LSTM, OTHER, linear(), start=-1))
 
 # ---------------------------------------------------------------------------------------------------- fit
 
@@ -129,6 +138,11 @@ add(
     ValueError,
     "fit: log and checkpoint are both 'run'; expected two files",
     fit(log="run", checkpoint="run"),
+)
+add(
+    ValueError,
+    "fit: log and checkpoint are both './run'; expected two files",
+    fit(log="./run", checkpoint="run"),
 )
 add(
     ValueError,
@@ -163,6 +177,17 @@ add(
     "fit: schedule is 3; expected a callable (epoch, losses) -> factor, or None",
     fit(schedule=3),
 )
+for given, got in ((math.nan, "nan"), (-1.0, "-1.0"), (math.inf, "inf")):
+    add(
+        ValueError,
+        f"fit: schedule's factor is {got}; expected a finite number >= 0",
+        fit(schedule=lambda epoch, losses, given=given: given),
+    )
+add(
+    TypeError,
+    "fit: schedule's factor is a NoneType; expected a finite number >= 0",
+    fit(schedule=lambda epoch, losses: None),
+)
 add(
     TypeError,
     "fit: optimizer made a NoneType; expected one of fastrnn's optimisers",
@@ -178,6 +203,8 @@ add(
     "fit: comm is 3; expected a communicator of mpi4py (MPI.COMM_WORLD)",
     fit(comm=3),
 )
+add(ValueError, "ExponentialDecay: after is -1; expected an integer >= 0", lambda: ExponentialDecay(0.5, after=-1))
+add(TypeError, "WarmUp: then is 3; expected a callable (epoch, losses) -> factor, or None", lambda: WarmUp(2, 3))
 
 
 @each_of(ROWS)

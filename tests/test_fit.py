@@ -167,6 +167,28 @@ def test_learning_rates_follow_their_schedules():
     assert [plateau(len(losses), losses) for losses in series] == [1, 1, 0.1, 0.05, 0.05]
 
 
+@pytest.mark.parametrize("least", [0.0, 0.05])
+def test_reduce_on_plateau_waits_as_pytorch_does(least):
+    torch = pytest.importorskip("torch")
+    losses = (np.linspace(1, 0.4, 40) + 0.03 * np.random.default_rng(0).standard_normal(40)).tolist()
+    ours = ReduceOnPlateau(patience=3, factor=0.5, least=least)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=2, threshold=least, threshold_mode="abs"
+    )
+    rates = []
+    for epoch, loss in enumerate(losses, 1):
+        theirs.step(loss)
+        rates.append((ours(epoch, losses[:epoch]), optimizer.param_groups[0]["lr"]))
+    assert all(own == other for own, other in rates) and rates[-1][0] < 1
+
+
+def test_a_rate_that_has_decayed_to_nothing_moves_nothing_and_ends_nothing():
+    one, (inputs, targets) = model(), problem(n=4)
+    history = fastrnn.fit(one, inputs, targets, epochs=45, schedule=ExponentialDecay(0.1))
+    assert [epoch.learning_rate > 0 for epoch in history.epochs] == [True] * 35 + [False] * 10
+
+
 def test_schedules_multiply_the_optimisers_own_rate_and_leave_it():
     seen = []
 
@@ -330,6 +352,51 @@ def test_a_validation_loss_that_is_infinite_is_saved(tmp_path):
     assert fastrnn.fit(one, inputs, labels, epochs=2, resume=True, **options).validation_loss == [math.inf, math.inf]
 
 
+def test_a_loss_below_zero_is_saved_and_goes_on(tmp_path):
+    def run(epochs, **options):
+        one, (inputs, _) = model(loss=fastrnn.gaussian_nll), problem(n=8)
+        targets = [np.zeros((len(steps), 2), np.float32) for steps in inputs]
+        optimizer = partial(fastrnn.Adam, lr=0.02)
+        history = fastrnn.fit(one, inputs, targets, validation=(inputs, targets), epochs=epochs, batch_size=2,
+                              optimizer=optimizer, **options)  # fmt: skip
+        return bits(one), history.losses
+
+    path = tmp_path / "run.safetensors"
+    _, losses = run(12, checkpoint=path)
+    assert losses[-1] < 0
+    with pytest.raises(KeyboardInterrupt):  # in the middle of an epoch, when the sum is below zero, too
+        run(15, checkpoint=path, resume=True, callbacks=[Interrupt(50)])
+    assert run(15, checkpoint=path, resume=True) == run(15)
+
+
+def test_a_log_is_json_whatever_the_losses(tmp_path):
+    path = tmp_path / "run.jsonl"
+    one, (inputs, targets) = model(loss=partial(fastrnn.softmax_cross_entropy, ignore_index=-1)), problem(n=3)
+    fastrnn.fit(one, inputs, [np.full_like(target, -1) for target in targets], epochs=1, log=path)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    assert json.loads(path.read_text(), parse_constant=refuse)["train_loss"] == "nan"
+
+
+@pytest.mark.parametrize("name", ["log", "checkpoint"])
+def test_what_cannot_be_written_is_said_before_anything_happens(tmp_path, name):
+    one, (inputs, targets) = model(), problem()
+    before = bits(one)
+    with pytest.raises(OSError, match="File name too long"):
+        fastrnn.fit(one, inputs, targets, **{name: tmp_path / ("x" * 300)})
+    assert bits(one) == before and not list(tmp_path.iterdir())
+
+
+def test_an_error_of_a_batch_says_which_sequences_it_had():
+    one, (inputs, targets) = model(), problem()
+    targets[17] = targets[17] + 9
+    with pytest.raises(IndexError) as caught:
+        fastrnn.fit(one, inputs, targets, batch_size=1)
+    assert any("of fit, sequences [17]" in note for note in caught.value.__notes__)
+
+
 @pytest.mark.parametrize("name", ["log", "checkpoint"])
 def test_a_missing_folder_is_said_before_anything_happens(tmp_path, name):
     one, (inputs, targets) = model(), problem()
@@ -400,6 +467,15 @@ def test_a_run_with_other_settings_does_not_go_on(tmp_path, change, said):
     with pytest.raises(UserError, match=said):
         trained(checkpoint=path, resume=True, **change)
     assert path.read_bytes() == before
+
+
+def test_a_layer_that_computes_otherwise_does_not_go_on(tmp_path):
+    path = tmp_path / "run.safetensors"
+    inputs, targets = problem()
+    fastrnn.fit(model(cell=fastrnn.RNN), inputs, targets, epochs=1, checkpoint=path)
+    with pytest.raises(UserError, match="begun with model"):
+        fastrnn.fit(model(cell=fastrnn.RNN, nonlinearity="relu"), inputs, targets, epochs=2, checkpoint=path,
+                    resume=True)  # fmt: skip
 
 
 def test_what_is_in_the_way_of_a_checkpoint_is_left_alone(tmp_path):

@@ -167,6 +167,27 @@ def test_a_copy_of_a_model_is_another_model_with_the_same_weights(make, remake):
     assert other.modules["head"] is other.head
 
 
+OTHERWISE = {
+    "nonlinearity": lambda: (tagger(cell=fastrnn.RNN), tagger(cell=fastrnn.RNN, nonlinearity="relu")),
+    "reset": lambda: (tagger(cell=fastrnn.GRU, bias=False), tagger(cell=fastrnn.GRU, bias=False, reset_after=False)),
+    "merge": lambda: [tagger(bidirectional=True, merge=merge) for merge in ("sum", "ave")],
+    "pool": lambda: [classifier(pool) for pool in ("last", "mean")],
+    "start": lambda: [
+        fastrnn.EncoderDecoder(fastrnn.GRU(5, 3), fastrnn.GRU(5, 3), fastrnn.Linear(3, 5), start=start, end=1)
+        for start in (0, 2)],
+    "class weights": lambda: [
+        tagger(loss=partial(fastrnn.softmax_cross_entropy, class_weights=weights))
+        for weights in (np.ones(2000), np.where(np.arange(2000) == 1000, 2.0, 1.0))],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_models_that_compute_otherwise_say_so_in_their_settings(name):
+    one, other = OTHERWISE[name]()
+    assert one.settings != other.settings
+    assert one.settings == copy.deepcopy(one).settings
+
+
 def test_dropout_depends_on_the_key_alone():
     rng = np.random.default_rng(7)
     model, inputs = tagger(dropout=0.5, num_layers=2), sequences(rng, LENGTHS)

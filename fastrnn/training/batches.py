@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastrnn import _check
 
 Indices = NDArray[np.int64]
 
@@ -54,3 +57,13 @@ def plain_batches(lengths: Indices, size: int) -> list[Indices]:
 def taken(items: Sequence[Any], indices: Indices) -> list[Any]:
     """The items of a batch, as a list."""
     return [items[index] for index in indices.tolist()]
+
+
+@contextmanager
+def naming(where: str, indices: Indices) -> Iterator[None]:
+    """Errors of the block say which sequences the batch had: a layer or a loss knows their places in it alone."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in {where} of fit, sequences {_check.shown(indices.tolist())}")
+        raise

@@ -14,7 +14,6 @@ is executed or names code: each entry must be one that the run at hand has, of i
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -29,12 +28,13 @@ from fastrnn.errors import UserError
 from fastrnn.files import replace_file
 from fastrnn.words import AnyPath, listed, shown
 
-from .history import Epoch, History, Tally
+from .history import Epoch, History, Tally, plain
 
 FORMAT = "fastrnn training"
 VERSION = "1"
 _PREFIXES = ("model", "best", "optimizer")
 _DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.float64): "F64"}
+_LOSSES = {"loss", "train_loss", "validation_loss"}  # a density may be above 1, and its -log below 0
 _RUN = {"settings", "epoch", "step", "place", "rate", "optimizer", "history", "stopped", "tally"}
 
 Tensors = dict[str, FloatArray]
@@ -92,7 +92,7 @@ def save(path: AnyPath, saved: Saved) -> None:
     run["optimizer"] = {name: value for name, value in saved.optimizer.items() if name not in arrays}
     run["history"] = [asdict(one) for one in saved.history.epochs]
     run |= {"stopped": saved.history.stopped, "tally": asdict(saved.tally)}
-    metadata = {"format": FORMAT, "version": VERSION, "run": json.dumps(_plain(run), allow_nan=False)}
+    metadata = {"format": FORMAT, "version": VERSION, "run": json.dumps(plain(run), allow_nan=False)}
     metadata["sha256"] = archive.digest(tensors, metadata)
     replace_file(path, archive.library().numpy.save(tensors, metadata))
 
@@ -208,7 +208,7 @@ def _numbers(what: str, given: Any, kind: type) -> dict[str, Any]:
         if item.type == "int":
             _count(item.name, value)
         elif value is not None or "None" not in str(item.type):
-            values[item.name] = _real(item.name, value)
+            values[item.name] = _real(item.name, value, negative=item.name in _LOSSES)
     return values
 
 
@@ -224,21 +224,12 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
-def _real(name: str, value: Any) -> float:
-    if type(value) is str and value in ("inf", "nan"):
+def _real(name: str, value: Any, negative: bool = False) -> float:
+    if type(value) is str and value in ("inf", "nan", *(["-inf"] if negative else [])):
         return float(value)
-    if type(value) not in (int, float) or value < 0:
-        raise UserError(f"run: {name} is {shown(value)}; expected a number >= 0")
+    if type(value) not in (int, float) or (value < 0 and not negative):
+        raise UserError(f"run: {name} is {shown(value)}; expected a number{'' if negative else ' >= 0'}")
     return value  # type: ignore[no-any-return]
-
-
-def _plain(value: Any) -> Any:
-    """A value for JSON, which has no infinity and no NaN: the loss of an epoch may be either."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_array(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -130,7 +131,7 @@ def fit(
     )
     if (place.resume or place.save_every) and checkpoint is None:
         raise ValueError(f"{who}: checkpoint is None beside resume or save_every; expected a path")
-    if place.log is not None and place.log == place.checkpoint:
+    if place.log and place.checkpoint and os.path.realpath(place.log) == os.path.realpath(place.checkpoint):
         raise ValueError(f"{who}: log and checkpoint are both {place.log!r}; expected two files")
     shown = _check.flag(who, "progress", progress)
     runtime.resolve(who, num_threads)

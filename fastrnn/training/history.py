@@ -9,9 +9,10 @@ import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from fastrnn.errors import UserError
-from fastrnn.files import replace_file
+from fastrnn.files import replace_file, try_writing
 from fastrnn.words import AnyPath
 
 
@@ -119,17 +120,29 @@ class Tally:
         return Epoch(number, step, mean, validation_loss, self.learning_rate, *shares)
 
 
-def require_folder(name: str, path: AnyPath) -> None:
-    """Raise where the folder of a file that is to be written is not there."""
+def require_writable(name: str, path: AnyPath) -> None:
+    """Raise where a file that is to be written cannot be: an hour of training would be lost."""
     if not Path(path).resolve().parent.is_dir():
         raise FileNotFoundError(f"fit: {name} {os.fspath(path)}: its folder is not there; expected one that is")
+    try_writing(path)
 
 
 NAMES = [item.name for item in fields(Epoch)]
 
 
+def plain(value: Any) -> Any:
+    """A value for JSON, which has no infinity and no NaN: the loss of an epoch may be either, and becomes a string."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class Log:
     """A file with a line for each epoch: JSON lines, or CSV where the name ends in .csv. A resumed run writes it anew.
+
+    A loss that is no number is the string "nan" or "inf".
 
     Raises
     ------
@@ -141,7 +154,7 @@ class Log:
         self._path = Path(path)
         self._csv = self._path.suffix.lower() == ".csv"
         if not self._path.exists():
-            require_folder("log", path)
+            require_writable("log", path)
         elif not self._is_log():
             raise UserError(f"fit: log {self._path} is there and is no training log; expected a new name")
         elif not resume:
@@ -162,7 +175,7 @@ class Log:
 
     def _lines(self, epochs: list[Epoch]) -> str:
         if not self._csv:
-            return "".join(json.dumps(asdict(one)) + "\n" for one in epochs)
+            return "".join(json.dumps(plain(asdict(one)), allow_nan=False) + "\n" for one in epochs)
         text = io.StringIO()
         writer = csv.DictWriter(text, NAMES, lineterminator="\n")
         writer.writeheader()

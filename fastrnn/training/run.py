@@ -8,16 +8,17 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from fastrnn import _check
 from fastrnn.errors import UserError
 from fastrnn.optim import Optimizer
 from fastrnn.trainable import Model
 from fastrnn.words import AnyPath
 
 from . import checkpoint as files
-from .batches import epoch_steps, lengths_of, plain_batches, taken
+from .batches import epoch_steps, lengths_of, naming, plain_batches, taken
 from .callbacks import Callback
 from .fingerprint import fingerprint
-from .history import History, Log, Tally, require_folder
+from .history import History, Log, Tally, require_writable
 from .ranks import Alone
 from .schedules import Factor
 from .step import Done, Stepper
@@ -69,7 +70,7 @@ class Run:
         self._lengths = lengths_of(data[0])
         self._place, self._tally, self._stop = 0, Tally(), False
         self._best: files.Tensors = {}
-        self._rate = optimizer.lr
+        self._rate: float = optimizer.lr
         self._stepper = Stepper(model, optimizer, data, settings["clip_norm"], settings["seed"], ranks, num_threads)
         self._checkpoint: AnyPath | None = None
         self._log: Log | None = None
@@ -163,7 +164,7 @@ class Run:
     def _one_step(self, batches: Any, steps: int) -> bool:
         """Take a step; returns whether the run ends with it, in the middle of an epoch."""
         begin = time.perf_counter()
-        self.lr = self._rate * self._factor(self.epoch + self._place / steps)
+        self.lr = self._rate_at(self.epoch + self._place / steps)
         done = self._stepper.prepare(self.step, batches)
         self._whole = False
         self._stepper.apply(done, self.lr)
@@ -188,8 +189,13 @@ class Run:
         self.step, self._place = self.step + 1, self._place + 1
         self.loss, self.gradient_norm = done.loss / done.weight if done.weight else math.nan, done.norm
 
-    def _factor(self, epoch: float) -> float:
-        return 1.0 if self._schedule is None else float(self._schedule(epoch, self.history.losses))
+    def _rate_at(self, epoch: float) -> float:
+        if self._schedule is None:
+            return self._rate
+        factor = self._schedule(epoch, self.history.losses)
+        rate = self._rate * _check.factor("fit", "schedule's factor", factor)
+        least, _ = _check.float_range(_check.FLOAT32)
+        return rate if rate >= least else 0.0  # what moves no weight, but is refused
 
     def _end_epoch(self, bar: Any) -> None:
         measured = None if self._validation is None else self.measure(self._validation)
@@ -221,11 +227,8 @@ class Run:
         own = []
         for number in mine:
             batch = taken(data[0], batches[number]), taken(data[1], batches[number])
-            try:
+            with naming("the validation", batches[number]):
                 own.append(self.model.measure(*batch, num_threads=self._threads))
-            except Exception as error:
-                error.add_note(f"in the validation of fit, sequences {batches[number].tolist()}")
-                raise
         every = [pair for part in self._ranks.gather(own) for pair in part]
         weight = math.fsum(weight for _, weight in every)
         return math.fsum(loss for loss, _ in every) / weight if weight else math.nan
@@ -234,7 +237,7 @@ class Run:
 def _may_write(path: AnyPath, resume: bool) -> None:
     """Raise unless there is no file, or a checkpoint that the run goes on from."""
     if not os.path.exists(path):
-        require_folder("checkpoint", path)
+        require_writable("checkpoint", path)
         return
     if not files.is_checkpoint(path):
         raise UserError(f"fit: checkpoint {os.fspath(path)} is there and is no checkpoint; expected a new name")

@@ -55,6 +55,7 @@ class ExponentialDecay(Schedule):
 
     def __post_init__(self) -> None:
         _check.positive("ExponentialDecay", "factor", self.factor)
+        _check.token("ExponentialDecay", "after", self.after)
 
     def __call__(self, epoch: float, losses: Sequence[float]) -> float:
         return float(self.factor ** max(0, math.floor(epoch) - self.after))
@@ -87,6 +88,8 @@ class WarmUp(Schedule):
     def __post_init__(self) -> None:
         _check.positive("WarmUp", "epochs", self.epochs)
         _check.positive("WarmUp", "start", self.start, zero=True)
+        if self.then is not None:
+            _check.function("WarmUp", "then", self.then, "(epoch, losses) -> factor, or None")
 
     def __call__(self, epoch: float, losses: Sequence[float]) -> float:
         if epoch < self.epochs:
@@ -96,7 +99,11 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(Schedule):
-    """The rate falls by a factor whenever `patience` epochs in a row have not improved the best loss by `least`."""
+    """The rate falls by a factor, down to `floor`, after every `patience` epochs in a row without a better loss.
+
+    A loss is better if it is below the last better one by more than `least`, as for PyTorch with
+    ``threshold_mode="abs"`` and for Keras.
+    """
 
     patience: int = 5
     factor: float = 0.5
@@ -112,8 +119,9 @@ class ReduceOnPlateau(Schedule):
     def __call__(self, epoch: float, losses: Sequence[float]) -> float:
         rate, best, waited = 1.0, math.inf, 0
         for loss in losses:
-            waited = 0 if loss < best - self.least else waited + 1
-            best = min(best, loss)
+            waited += 1
+            if loss < best - self.least:
+                best, waited = loss, 0
             if waited == self.patience:
                 rate, waited = max(rate * self.factor, self.floor), 0
         return rate

@@ -13,7 +13,7 @@ from fastrnn.clipping import clip_grad_norm_
 from fastrnn.optim import Optimizer
 from fastrnn.trainable import Model
 
-from .batches import Indices, taken
+from .batches import Indices, naming, taken
 from .ranks import Alone
 
 
@@ -63,7 +63,8 @@ class Stepper:
             self._model.reseed(self._seed, step, number)
             self._model.zero_grad()
             batch = taken(self._inputs, batches[number]), taken(self._targets, batches[number])
-            losses.append(self._model.add_gradients(*batch, num_threads=self._threads))
+            with naming(f"step {step + 1}", batches[number]):
+                losses.append(self._model.add_gradients(*batch, num_threads=self._threads))
             if together:
                 total.add(np.concatenate(self._flats))
         every = [pair for part in self._ranks.gather(losses) for pair in part]
