@@ -60,6 +60,8 @@ def padded(who: str, name: str, given: Any) -> tuple[Array, NDArray[np.int64]]:
     if not arrays:
         raise ValueError(f"{who}: {name} is {_check.shown(given)}; expected a list of arrays, at least one")
     kind = (arrays[0].dtype, arrays[0].shape[1:])
+    if arrays[0].ndim == 1 and arrays[0].size and kind[0].kind not in "iu":
+        raise TypeError(f"{who}: {name}[0] has dtype {kind[0]}; expected integers (T_i,), or floats (T_i, I)")
     for index, one in enumerate(arrays):
         if not one.size or not one.ndim or (one.dtype, one.shape[1:]) != kind:
             raise ValueError(
@@ -86,11 +88,15 @@ def between(who: str, targets: Any, before: list[int], after: list[int]) -> list
 
 
 def stacked(targets: Any, dtype: Any) -> Array:
-    """Targets of a batch as one array; Python's own numbers become floats of the model's dtype."""
-    given = targets if isinstance(targets, np.ndarray) else list(targets)
+    """Targets as one array; Python's own floats become floats of the model's dtype."""
+    if isinstance(targets, np.ndarray):
+        return targets
+    given = list(targets)
+    if not given:  # which NumPy takes for floats: a sequence of no labels
+        return np.zeros(0, np.int64)
     array = np.asarray(given)
-    own = array is not given and not isinstance(given[0], (np.ndarray, np.generic))
-    return array.astype(dtype) if own and array.dtype.kind == "f" else array
+    own = array.dtype.kind == "f" and not isinstance(given[0], (np.ndarray, np.generic))
+    return array.astype(dtype) if own else array
 
 
 def time_first(who: str, name: str, layer: Recurrent) -> None:
@@ -148,7 +154,7 @@ class Pool:
                 f"{who}: targets has one value for a sequence; expected an array (T_i, ...) for its steps, or a model "
                 "with pool='last' or pool='mean'"
             )
-        return list(targets)
+        return [stacked(one, dtype) for one in targets]
 
     def backward(self, drows: Array, y: Any, state: Any) -> tuple[Any, Any]:
         """The gradients of y and of the final state, None for zeros."""

@@ -112,6 +112,11 @@ add(
     lambda: PAIR.begin([INPUTS[0], INPUTS[0].astype(float)]),
 )
 add(
+    TypeError,
+    "EncoderDecoder: inputs[0] has dtype float64; expected integers (T_i,), or floats (T_i, I)",
+    lambda: PAIR.begin([[1.0, 2.0]]),
+)
+add(
     ValueError,
     "EncoderDecoder: targets[0] has shape (1, 1); expected (S_i,) tokens",
     lambda: PAIR.measure(INPUTS, [np.array([[2]])]),

@@ -103,6 +103,19 @@ def test_a_batch_of_pairs_is_the_sum_of_its_pairs():
     assert model.measure(inputs, targets)[0] == pytest.approx(sum(parts), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["tagger", "regression", "ctc", "mean"])
+def test_targets_may_be_lists_of_pythons_numbers(name):
+    one, inputs, targets = SINGLE[name](np.random.default_rng(0))
+    listed = [np.asarray(target).tolist() for target in targets]
+    np.testing.assert_array_equal(gradients(one, inputs, listed), gradients(one, inputs, targets))
+
+
+def test_a_list_without_labels_is_a_target_of_ctc():
+    one, rng = tagger(loss=fastrnn.ctc_loss), np.random.default_rng(0)
+    inputs = sequences(rng, (3, 4))
+    assert one.measure(inputs, [[], [1]]) == one.measure(inputs, [np.zeros(0, np.int64), np.array([1])])
+
+
 def test_outputs_have_the_form_of_the_inputs():
     rng = np.random.default_rng(4)
     outputs = tagger()(sequences(rng, LENGTHS))
