@@ -19,7 +19,7 @@ from fastrnn.embedding import Embedding
 from fastrnn.layers import Recurrent
 from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.pooling import Array, Bridge, Pool, between, embed, embedded, joined, listed, padded, tanh, unembed
+from fastrnn.pooling import Array, Bridge, Pool, between, embed, embedded, listed, one_step, padded, tanh, unembed
 from fastrnn.trainable import Model
 
 
@@ -75,19 +75,20 @@ class SequenceModel(Model):
         y, state, ran = self.recurrent.forward(x, num_threads=num_threads)
         rows, dropped = self._dropout.forward(self._pool(y, state), num_threads=num_threads)
         outputs, headed = self.head.forward(rows, num_threads=num_threads)
-        return self._pool.split(outputs, y, inputs), (looked_up, ran, (y, state), dropped, headed)
+        outputs = self._pool.split(outputs, y, inputs)
+        return outputs, (looked_up, ran, (y, state), dropped, headed, self._pool.form(outputs))
 
     def backward(self, tape: Any, doutputs: Any, *, num_threads: int | None = None) -> Any:
-        """Add to the gradients, use the tape up and return dinputs; None for integers."""
-        looked_up, ran, (y, state), dropped, headed = tape
-        drows = self.head.backward(headed, joined(doutputs), num_threads=num_threads)
+        """Add to the gradients, use the tape up and return dinputs; None for integers. doutputs are as the outputs."""
+        looked_up, ran, (y, state), dropped, headed, form = self._opened(tape, 6)
+        drows = self.head.backward(headed, self._pool.rows(self._who, doutputs, form), num_threads=num_threads)
         drows = self._dropout.backward(dropped, drows, num_threads=num_threads)
         dy, dstate = self._pool.backward(drows, y, state)
         dx, _ = self.recurrent.backward(ran, dy, dstate, num_threads=num_threads)
         return unembed(self.embedding, looked_up, dx, num_threads)
 
     def _loss(self, outputs: Any, targets: Any, num_threads: int | None) -> Any:
-        targets = self._pool.targets(self._who, targets, outputs, self.dtype)
+        targets = self._pool.targets(self._who, targets, outputs)
         return self.loss(outputs, targets, reduction="sum_and_weight", num_threads=num_threads)
 
     def begin(self, n: int) -> Any:
@@ -98,7 +99,7 @@ class SequenceModel(Model):
     def step(self, tokens: Array, state: Any = None, *, num_threads: int | None = None) -> tuple[FloatArray, Any]:
         """One step of a language model: logits (N, V) of what follows tokens (N,), and the state after them."""
         self._pool.stepwise(f"{self._who}.step")
-        x = embedded(self.embedding, tokens[None], num_threads)
+        x = embedded(self.embedding, one_step(self._who, tokens), num_threads)
         y, state = self.recurrent(x, state, num_threads=num_threads)
         return self.head(y[0], num_threads=num_threads), state
 
@@ -162,7 +163,7 @@ class EncoderDecoder(Model):
         Inputs are a list of B arrays (T_i, I), or (T_i,) integers; targets of (S_i,) tokens without start and end.
         """
         x, lengths = padded(self._who, "inputs", inputs)
-        tokens, steps = padded(self._who, "targets", between(self._who, targets, [self.start], []))
+        tokens, steps = padded(self._who, "targets", between(self._who, targets, [self.start], []), len(lengths))
         x, source = embed(self.source_embedding, x, num_threads)
         memory, state, read = self.encoder.forward(x, lengths=lengths, num_threads=num_threads)
         x, target = embed(self.target_embedding, tokens, num_threads)
@@ -186,7 +187,7 @@ class EncoderDecoder(Model):
 
     def backward(self, tape: Any, dlogits: FloatArray, *, num_threads: int | None = None) -> Any:
         """Add to the gradients and use the tape up."""
-        source, read, target, wrote, looked, dropped, headed = tape
+        source, read, target, wrote, looked, dropped, headed = self._opened(tape, 7)
         dy = self.head.backward(headed, dlogits, num_threads=num_threads)
         dy = self._dropout.backward(dropped, dy, num_threads=num_threads)
         dmemory = None
@@ -206,7 +207,7 @@ class EncoderDecoder(Model):
         return self.forward(inputs, targets, num_threads=num_threads)
 
     def _infer(self, inputs: Any, targets: Any, num_threads: int | None) -> FloatArray:
-        tokens, _ = padded(self._who, "targets", between(self._who, targets, [self.start], []))
+        tokens, _ = padded(self._who, "targets", between(self._who, targets, [self.start], []), len(inputs))
         return self._logits(tokens, self.begin(inputs, num_threads=num_threads), num_threads)[0]
 
     def _loss(self, logits: FloatArray, targets: Any, num_threads: int | None) -> Any:
@@ -225,7 +226,7 @@ class EncoderDecoder(Model):
 
     def step(self, tokens: Array, state: Any, *, num_threads: int | None = None) -> tuple[FloatArray, Any]:
         """One step of the decoder: logits (N, V) of what follows tokens (N,), and the state after them."""
-        logits, state = self._logits(tokens[None], state, num_threads)
+        logits, state = self._logits(one_step(self._who, tokens), state, num_threads)
         return logits[0], state
 
     def _logits(self, tokens: Array, state: Any, num_threads: int | None) -> tuple[FloatArray, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, runtime
+from fastrnn import _check, lists, runtime
 from fastrnn._core import elementwise, memory
 from fastrnn.layers import Recurrent
 
@@ -25,6 +25,14 @@ def listed(inputs: Any) -> Any:
 def joined(arrays: Any) -> Array:
     """Arrays (T_i, ...), a list of them or one of equal lengths (B, T, ...), as rows (N, ...)."""
     return np.concatenate(arrays) if isinstance(arrays, list) else arrays.reshape(-1, arrays.shape[-1])
+
+
+def one_step(who: str, tokens: Any) -> Array:
+    """Tokens (N,) of each sequence as one step (1, N)."""
+    given = _check.array_of(f"{who}.step", "tokens", tokens, "(N,) integers")
+    if not given.ndim:
+        raise ValueError(f"{who}.step: tokens is {_check.shown(tokens)}; expected (N,) integers, one a sequence")
+    return given[None]
 
 
 def split(rows: Array, like: list[Array]) -> list[Array]:
@@ -54,11 +62,13 @@ def tanh(rows: Array, num_threads: int | None) -> Array:
     return result
 
 
-def padded(who: str, name: str, given: Any) -> tuple[Array, NDArray[np.int64]]:
+def padded(who: str, name: str, given: Any, number: int | None = None) -> tuple[Array, NDArray[np.int64]]:
     """Sequences (T_i, ...) as one array (T, B, ...) with zeros after each one's end, and the lengths (B,)."""
     arrays = [np.asarray(one) for one in given] if isinstance(given, (list, tuple, np.ndarray)) else []
     if not arrays:
         raise ValueError(f"{who}: {name} is {_check.shown(given)}; expected a list of arrays, at least one")
+    if number not in (None, len(arrays)):
+        raise ValueError(f"{who}: {name} has {len(arrays)} items; expected {number}, as inputs has")
     kind = (arrays[0].dtype, arrays[0].shape[1:])
     if arrays[0].ndim == 1 and arrays[0].size and kind[0].kind not in "iu":
         raise TypeError(f"{who}: {name}[0] has dtype {kind[0]}; expected integers (T_i,), or floats (T_i, I)")
@@ -66,7 +76,7 @@ def padded(who: str, name: str, given: Any) -> tuple[Array, NDArray[np.int64]]:
         if not one.size or not one.ndim or (one.dtype, one.shape[1:]) != kind:
             raise ValueError(
                 f"{who}: {name}[{index}] is {one.dtype} of shape {one.shape}; expected one step or more, of dtype and "
-                f"features as {name}[0]: {kind[0]} (T_i, {', '.join(map(str, kind[1]))})"
+                f"features as {name}[0]: {kind[0]} ({', '.join(['T_i', *map(str, kind[1])])})"
             )
     lengths = np.array([len(one) for one in arrays], dtype=np.int64)
     x = np.zeros((max(lengths), len(arrays), *kind[1]), kind[0])
@@ -118,6 +128,7 @@ class Pool:
     def __init__(self, who: str, layer: Recurrent, kind: str | None, head: Any) -> None:
         self.kind = kind if kind is None else _check.choice(who, "pool", kind, POOLS)
         time_first(who, "recurrent", layer)
+        self._dtype, self._outputs = head.dtype, head.out_features
         self._directions = 2 if layer.bidirectional else 1
         side_by_side = layer.merge == "concat" or kind == "last"
         self.width = (layer.proj_size or _widths(layer)[-1]) * (self._directions if side_by_side else 1)
@@ -145,16 +156,26 @@ class Pool:
             return rows
         return rows.reshape(*inputs.shape[:2], -1) if isinstance(inputs, np.ndarray) else split(rows, y)
 
-    def targets(self, who: str, targets: Any, outputs: Any, dtype: Any) -> Any:
+    def form(self, outputs: Any) -> lists.Form:
+        """The shape of the outputs, or of each in a list."""
+        return [one.shape for one in outputs] if isinstance(outputs, list) else outputs.shape
+
+    def rows(self, who: str, doutputs: Any, form: lists.Form) -> Array:
+        """Gradients as rows (N, V); they must be of the outputs' form, or they would be those of other steps."""
+        meaning = "the shape of the outputs"
+        flat = lists.checked(f"{who}.backward", "doutputs", doutputs, form, meaning=meaning, dtype=self._dtype)
+        return flat.reshape(-1, self._outputs)
+
+    def targets(self, who: str, targets: Any, outputs: Any) -> Any:
         """Targets in the form of the outputs: one array, or a list of one for each sequence."""
         if not isinstance(outputs, list):
-            return stacked(targets, dtype)
+            return stacked(targets, self._dtype)
         if any(np.ndim(one) == 0 for one in targets):
             raise ValueError(
                 f"{who}: targets has one value for a sequence; expected an array (T_i, ...) for its steps, or a model "
                 "with pool='last' or pool='mean'"
             )
-        return [stacked(one, dtype) for one in targets]
+        return [stacked(one, self._dtype) for one in targets]
 
     def backward(self, drows: Array, y: Any, state: Any) -> tuple[Any, Any]:
         """The gradients of y and of the final state, None for zeros."""

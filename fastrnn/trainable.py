@@ -44,6 +44,11 @@ class Model:
             if first != name:
                 raise ValueError(f"{self._who}: {name} is also {first}; expected a layer of its own (copy.copy(layer))")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in (*self.LAYERS, "modules", "pool") and name in vars(self):
+            raise AttributeError(f"{self._who}: {name} is fixed; expected a new {self._who} for another")
+        super().__setattr__(name, value)
+
     @property
     def _who(self) -> str:
         return type(self).__name__
@@ -141,6 +146,12 @@ class Model:
     def backward(self, tape: Any, doutputs: Any, *, num_threads: int | None = None) -> Any:
         """Add to the gradients of all layers and use the tape up."""
         raise NotImplementedError
+
+    def _opened(self, tape: Any, parts: int) -> tuple[Any, ...]:
+        """What a tape keeps, of so many parts."""
+        if not isinstance(tape, tuple) or len(tape) != parts:
+            raise TypeError(f"{self._who}.backward: tape is {_check.shown(tape)}; expected what forward returned")
+        return tape
 
     def _train(self, inputs: Any, targets: Any, num_threads: int | None) -> tuple[Any, Any]:
         """Outputs with dropout, and the tape."""

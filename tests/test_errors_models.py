@@ -121,6 +121,38 @@ add(
     "EncoderDecoder: targets[0] has shape (1, 1); expected (S_i,) tokens",
     lambda: PAIR.measure(INPUTS, [np.array([[2]])]),
 )
+add(
+    ValueError,
+    "EncoderDecoder: targets has 1 items; expected 2, as inputs has",
+    lambda: PAIR.measure(INPUTS * 2, [np.array([2])]),
+)
+add(
+    ValueError,
+    "EncoderDecoder.step: tokens is 3; expected (N,) integers, one a sequence",
+    lambda: PAIR.step(3, PAIR.begin(INPUTS)),
+)
+add(TypeError, "EncoderDecoder.backward: tape is None; expected what forward returned", lambda: PAIR.backward(None, 0))
+add(
+    TypeError,
+    "SequenceModel.backward: doutputs is a ndarray; expected a list of 2, an array for each sequence",
+    lambda: MODEL.backward(MODEL.forward(INPUTS * 2)[1], np.ones((4, 4), np.float32)),
+)
+add(
+    ValueError,
+    "SequenceModel.backward: doutputs[0] has shape (1, 4); expected the shape of the outputs[0] = (2, 4)",
+    lambda: MODEL.backward(MODEL.forward([INPUTS[0], INPUTS[0][:1]])[1], [np.ones((n, 4), np.float32) for n in (1, 2)]),
+)
+add(
+    ValueError,
+    "SequenceModel.backward: doutputs has shape (2, 1, 4); expected the shape of the outputs = (1, 2, 4)",
+    lambda: MODEL.backward(MODEL.forward(np.stack(INPUTS))[1], np.ones((2, 1, 4), np.float32)),
+)
+for changed in ("head", "pool", "modules"):
+    add(
+        AttributeError,
+        f"SequenceModel: {changed} is fixed; expected a new SequenceModel for another",
+        lambda changed=changed: setattr(MODEL, changed, None),
+    )
 add(ValueError, "EncoderDecoder: start is -1; expected an integer >= 0", pair(LSTM, OTHER, linear(), start=-1))
 
 # ---------------------------------------------------------------------------------------------------- fit
