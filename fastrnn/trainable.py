@@ -75,12 +75,12 @@ class Model:
         return copy.deepcopy(self)
 
     @property
-    def settings(self) -> str:
+    def settings(self) -> dict[str, str]:
         """All that makes the model what it is but its weights, in words: a run goes on with the same alone."""
-        parts = [f"{name} {module!r}" for name, module in self.modules.items()]
+        layers = {name: repr(module) for name, module in self.modules.items()}
         options = ("pool", "start", "end", "dropout")
-        parts += [f"{name} {getattr(self, name)}" for name in options if hasattr(self, name)]
-        return f"{self._who} of {', '.join(parts)}, loss {name_of(self.loss)}"
+        values = {name: repr(getattr(self, name)) for name in options if hasattr(self, name)}
+        return {"model": self._who, **layers, **values, "loss": name_of(self.loss)}
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""

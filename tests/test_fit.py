@@ -454,7 +454,7 @@ def test_a_run_begins_where_there_is_no_checkpoint_yet(tmp_path):
 @pytest.mark.parametrize("change, said", [
     ({"batch_size": 4}, "begun with batch_size 8"),
     ({"seed": 6}, "begun with seed 5"),
-    ({"accumulate": 2}, "begun with together 1"),
+    ({"accumulate": 2}, "begun with batches_per_step 1"),
     ({"schedule": StepDecay(3)}, "begun with schedule None"),
     ({"optimizer": fastrnn.SGD}, "optimizer"),
     ({"optimizer": partial(fastrnn.Adam, lr=0.5)}, "begun with optimizer"),
@@ -473,7 +473,7 @@ def test_a_layer_that_computes_otherwise_does_not_go_on(tmp_path):
     path = tmp_path / "run.safetensors"
     inputs, targets = problem()
     fastrnn.fit(model(cell=fastrnn.RNN), inputs, targets, epochs=1, checkpoint=path)
-    with pytest.raises(UserError, match="begun with model"):
+    with pytest.raises(UserError, match=r"begun with recurrent .RNN\(3, 4\).*nonlinearity=.relu"):
         fastrnn.fit(model(cell=fastrnn.RNN, nonlinearity="relu"), inputs, targets, epochs=2, checkpoint=path,
                     resume=True)  # fmt: skip
 

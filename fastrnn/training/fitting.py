@@ -115,7 +115,7 @@ def fit(
     model, ranks = _model(who, model), _ranks(who, comm, ordered)
     settings = {
         "batch_size": _check.count(who, "batch_size", batch_size),
-        "together": _check.count(who, "accumulate", accumulate) * ranks.size,
+        "batches_per_step": _check.count(who, "accumulate", accumulate) * ranks.size,
         "bucket": _check.flag(who, "bucket", bucket),
         "clip_norm": None if clip_norm is None else _check.positive(who, "clip_norm", clip_norm),
         "patience": None if patience is None else _check.count(who, "patience", patience),
@@ -137,7 +137,7 @@ def fit(
     runtime.resolve(who, num_threads)
     data = _data(who, ("inputs", inputs), ("targets", targets))
     made = _optimizer(who, model, optimizer)
-    settings |= {"optimizer": repr(made), "model": model.settings}
+    settings |= {"optimizer": repr(made), **model.settings}
     run = Run(
         model=model,
         data=data,

@@ -83,7 +83,7 @@ class Run:
     @property
     def steps_per_epoch(self) -> int:
         size: int = self._settings["batch_size"]
-        together: int = self._settings["together"]
+        together: int = self._settings["batches_per_step"]
         batches = math.ceil(len(self._lengths) / size)
         return math.ceil(batches / together)
 
@@ -150,7 +150,7 @@ class Run:
         return self.history
 
     def _one_epoch(self, bar: Any) -> None:
-        together, seed = self._settings["together"], self._settings["seed"]
+        together, seed = self._settings["batches_per_step"], self._settings["seed"]
         size, bucket = self._settings["batch_size"], self._settings["bucket"]
         steps = epoch_steps(self._lengths, size, together, bucket, seed, self.epoch)
         for batches in steps[self._place :]:
