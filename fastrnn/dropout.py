@@ -18,7 +18,7 @@ class DropoutTape(tape.Tape[tuple[lists.Form, _check.DType, tuple[float, int] | 
 class Dropout(Module):
     """In `forward` alone: numbers are zeroed with probability p, the rest grow by 1/(1-p) (Srivastava et al., 2014).
 
-    It has no parameters, and takes float32 as well as float64.
+    It has no parameters, and takes float32 as well as float64. p counts as the nearest float32, for float64, too.
 
     Parameters
     ----------
