@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, runtime
+from fastrnn import _check, lists, runtime
 from fastrnn._check import FloatArray
 from fastrnn._core import ctc as core
 from fastrnn._core import memory
@@ -126,8 +126,7 @@ def _labels(who: str, targets: Any, target_lengths: Any, B: int, V: int, blank: 
     counts = [len(array) for array in arrays]
     symbols = np.zeros(0, np.int64)
     if sum(counts):
-        together = np.concatenate(arrays, dtype=np.int64, casting="unsafe")
-        symbols = _check.index_range(who, "targets", together, V, "V")
+        symbols = _check.index_range(who, "targets", lists.joined_indices(arrays), V, "V")
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     wrong = np.flatnonzero(symbols == blank)
     if len(wrong):

@@ -22,6 +22,13 @@ def joined(given: Array | list[Array]) -> tuple[Array, Form]:
     return np.ascontiguousarray(given).reshape(-1), given.shape
 
 
+def joined_indices(arrays: list[Array]) -> NDArray[np.int64]:
+    """All integers one behind the other (N,). What int64 cannot hold becomes its largest number, which is no index."""
+    most = np.iinfo(np.int64).max
+    held = [np.minimum(one, np.uint64(most)) if one.dtype == np.uint64 else one for one in arrays]
+    return np.concatenate([one.reshape(-1) for one in held], dtype=np.int64, casting="unsafe")
+
+
 def formed(flat: Array, form: Form, *last: int) -> Any:
     """Undo `joined`; `last` are axes that each number has grown."""
     if not isinstance(form, list):

@@ -12,7 +12,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import _check, runtime
+from fastrnn import _check, lists, runtime
 from fastrnn._check import FloatArray
 from fastrnn._core import losses as core
 from fastrnn._core import memory
@@ -142,8 +142,8 @@ def _class_indices(given: Rows, targets: Any, V: int, ignore_index: Any) -> NDAr
                 f"{who}: {label} have shape {array.shape}; expected {lead}, one for each row "
                 f"of {given.label('logits', i)}{mend}"
             )
-        arrays.append(array.reshape(-1))
-    flat = np.concatenate(arrays, dtype=np.int64, casting="unsafe") if given.listed else arrays[0]
+        arrays.append(array)
+    flat = lists.joined_indices(arrays) if given.listed else arrays[0].reshape(-1)
     counted = given.counted
     if ignore_index is not None:
         ignored = _check.integer(who, "ignore_index", ignore_index, -(2**63), 2**63 - 1, "an integer or None")

@@ -79,7 +79,7 @@ class SequenceModel(Model):
         return outputs, (looked_up, ran, (y, state), dropped, headed, self._pool.form(outputs))
 
     def backward(self, tape: Any, doutputs: Any, *, num_threads: int | None = None) -> Any:
-        """Take doutputs in the outputs' form, add to the gradients, use the tape up; return dinputs, None for tokens."""
+        """Take doutputs in the outputs' form, add to the gradients and use the tape up; return dinputs or None."""
         looked_up, ran, (y, state), dropped, headed, form = self._opened(tape, 6)
         drows = self.head.backward(headed, self._pool.rows(self._who, doutputs, form), num_threads=num_threads)
         drows = self._dropout.backward(dropped, drows, num_threads=num_threads)

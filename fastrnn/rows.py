@@ -152,7 +152,7 @@ class Rows:
     def as_given(self, rows: NDArray[Any]) -> Any:
         """Rows (N, columns) in the form of the outputs."""
         if not self.listed:
-            return rows.reshape(*self.leads[0], *self.trailing)
+            return rows.reshape((*self.leads[0], *self.trailing))
         ends = np.cumsum([lead[0] for lead in self.leads])
         return [part.reshape(-1 if part.size else 0, *self.trailing) for part in np.split(rows, ends[:-1])]
 

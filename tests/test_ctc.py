@@ -239,6 +239,11 @@ def test_labels_may_be_of_any_integers():
     assert fastrnn.ctc_loss(logits, padded, target_lengths=counts)[0] == expected
 
 
+def test_a_label_beyond_int64_is_named_as_too_large():
+    with pytest.raises(IndexError, match=r"targets holds index 9\d+; expected indices in 0..2"):
+        fastrnn.ctc_loss(np.zeros((2, 1, 3)), [np.array([2**64 - 1], np.uint64)])
+
+
 def test_labels_behind_their_length_are_not_read():
     logits, _, _ = problem(9, 2, 5, 3)
     targets = np.array([[1, 2, -7], [3, 2**40, 2**40]])

@@ -238,6 +238,21 @@ def test_targets_may_be_of_any_integers(ignored):
     assert loss == pytest.approx(expected[0], rel=1e-14)
 
 
+def test_an_integer_beyond_int64_is_no_other_integer():
+    logits, wrong = np.zeros((2, 3), np.float32), np.array([2**64 - 1, 0], np.uint64)
+    for given, targets in ((logits, wrong), ([logits], [wrong])):
+        with pytest.raises(IndexError, match="targets holds index"):
+            fastrnn.softmax_cross_entropy(given, targets, ignore_index=-1)
+
+
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "squared_error", "huber_loss"])
+def test_a_single_number_has_a_loss(name):
+    loss = getattr(fastrnn, name)
+    value, gradient = loss(np.array(0.5), np.array(1.0))
+    expected, whole = loss(np.array([0.5]), np.array([1.0]))
+    assert (value, gradient.shape) == (expected, ()) and gradient == whole[0]
+
+
 def test_a_class_of_weight_zero_does_not_count():
     logits, targets, weights = classes(7, 5, V=4)
     weights[2] = 0
