@@ -93,7 +93,7 @@ def between(who: str, targets: Any, before: list[int], after: list[int]) -> list
         if given.ndim != 1:
             raise ValueError(f"{who}: targets[{index}] has shape {given.shape}; expected (S_i,) tokens")
         tokens = _check.integers(who, f"targets[{index}]", given) if given.size else np.zeros(0, np.int64)
-        found.append(np.concatenate((before, tokens, after)).astype(np.int64))
+        found.append(lists.joined_indices([np.array(before, np.int64), tokens, np.array(after, np.int64)]))
     return found
 
 

@@ -127,6 +127,11 @@ add(
     lambda: PAIR.measure(INPUTS * 2, [np.array([2])]),
 )
 add(
+    IndexError,
+    "LSTM: x holds index 9223372036854775807; expected indices in 0..3 (input_size=4)",
+    lambda: PAIR.measure(INPUTS, [np.array([2**64 - 1], np.uint64)]),
+)
+add(
     ValueError,
     "EncoderDecoder.step: tokens is 3; expected (N,) integers, one a sequence",
     lambda: PAIR.step(3, PAIR.begin(INPUTS)),
