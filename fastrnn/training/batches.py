@@ -23,13 +23,13 @@ def lengths_of(inputs: Sequence[Any]) -> Indices:
 
 
 def epoch_steps(lengths: Indices, size: int, together: int, bucket: bool, seed: int, epoch: int) -> list[list[Indices]]:
-    """The steps of one epoch, each a list of `together` batches, fewer in the last.
+    """The steps of one epoch, each a list of `together` batches; one step may have fewer.
 
     Parameters
     ----------
     lengths : (N,)
     size : int
-        Sequences of a batch; the last one may have fewer.
+        Sequences of a batch; one batch may have fewer.
     together : int
         Batches whose gradients are summed in one step.
     bucket : bool
@@ -44,7 +44,7 @@ def epoch_steps(lengths: Indices, size: int, together: int, bucket: bool, seed: 
         order = np.concatenate([one[np.argsort(lengths[one], kind="stable")] for one in buckets])
     batches = [order[at : at + size] for at in range(0, len(order), size)]
     steps = [batches[at : at + together] for at in range(0, len(batches), together)]
-    # A short step stays the last: it has the longest sequences of its bucket, and is one of many.
+    # In any order: buckets go from short sequences to long ones, and an epoch should not.
     return [steps[index] for index in rng.permutation(len(steps))] if bucket else steps
 
 

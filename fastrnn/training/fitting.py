@@ -55,7 +55,10 @@ def fit(
     ----------
     model : SequenceModel or EncoderDecoder
     inputs, targets : sequences of N items
-        A batch is a list of them, as the model takes it: for most models lists of arrays (T_i, ...).
+        A batch is a list of them, as the model takes it. For a SequenceModel an input is an array (T_i, I), or (T_i,)
+        integers, and a target what the loss takes for each step, (T_i,) labels or (T_i, F) numbers; with a pool one
+        label or (F,) numbers; for `ctc_loss` (S_i,) labels. For an EncoderDecoder it is (S_i,) tokens. Targets may be
+        lists of Python's numbers.
     validation : (inputs, targets), optional
         Measured after each epoch. The model then ends with the weights of the best epoch, else with the last ones.
     epochs : int
@@ -86,7 +89,8 @@ def fit(
     save_every : int, optional
     resume : bool
         Go on from the checkpoint, bit for bit as a run that was never interrupted; the settings and the data must be
-        the same, but there may be more epochs. Where there is no checkpoint yet, the run begins.
+        the same, but there may be more epochs. Functions, as a schedule or a loss may be, are told apart by their
+        names and their options alone. Where there is no checkpoint yet, the run begins.
     comm : mpi4py communicator, optional
         The ranks share the batches of a step, `accumulate` for each rank. Every rank calls with the same arguments;
         they begin with rank 0's weights, and rank 0 alone writes files and shows the bar.
