@@ -212,6 +212,8 @@ class Bridge:
         time_first(who, "encoder", encoder)
         time_first(who, "decoder", decoder)
         self._width = decoder.proj_size or _widths(decoder)[-1]
+        side_by_side = self._directions if encoder.merge == "concat" else 1
+        self._memory = (encoder.proj_size or _widths(encoder)[-1]) * side_by_side
         if decoder.bidirectional:
             raise ValueError(f"{who}: decoder is bidirectional; expected one that reads what it has written alone")
         for what, one, other in (
@@ -227,7 +229,12 @@ class Bridge:
         """Raise where what comes after the decoder does not fit it, or a token is none of the head's."""
         if combine is not None and attention is None:
             raise ValueError(f"{who}: combine is given without attention; expected both or neither")
-        width = self._width if attention is None else self._width + attention.key_size
+        if attention is not None and (attention.query_size, attention.key_size) != (self._width, self._memory):
+            raise ValueError(
+                f"{who}: attention has query_size={attention.query_size} and key_size={attention.key_size}; expected "
+                f"{self._width}, the decoder's outputs, and {self._memory}, the encoder's"
+            )
+        width = self._width if attention is None else self._width + self._memory
         for name, layer in (("combine", combine), ("head", head)):
             if layer is not None and layer.in_features != width:
                 raise ValueError(f"{who}: {name} takes {layer.in_features} features; expected {width}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from fastrnn import _check
 from fastrnn._check import FloatArray
 from fastrnn.dropout import Dropout
+from fastrnn.embedding import Embedding
 from fastrnn.module import Module, Parameters
 from fastrnn.naming import made_as, name_of
 
@@ -43,6 +45,12 @@ class Model:
             first = next(other for other, one in self.modules.items() if one is module)
             if first != name:
                 raise ValueError(f"{self._who}: {name} is also {first}; expected a layer of its own (copy.copy(layer))")
+        for (name, one), (following, layer) in pairwise(self.modules.items()):
+            if isinstance(one, Embedding) and one.embedding_dim != layer.input_size:
+                raise ValueError(
+                    f"{self._who}: {name} has embedding_dim={one.embedding_dim}; expected {layer.input_size}, the "
+                    f"input_size of {following}"
+                )
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in (*self.LAYERS, "modules", "pool") and name in vars(self):

@@ -97,7 +97,23 @@ add(ValueError, "EncoderDecoder: end is 4; expected one of head's out_features=4
 add(
     ValueError,
     "EncoderDecoder: target_embedding has 3 rows; expected 4, head's",
-    pair(LSTM, OTHER, linear(), target_embedding=fastrnn.Embedding(3, 3, seed=1)),
+    pair(LSTM, OTHER, linear(), target_embedding=fastrnn.Embedding(3, 4, seed=1)),
+)
+add(
+    ValueError,
+    "EncoderDecoder: target_embedding has embedding_dim=3; expected 4, the input_size of decoder",
+    pair(LSTM, OTHER, linear(), target_embedding=fastrnn.Embedding(4, 3, seed=1)),
+)
+add(
+    ValueError,
+    "SequenceModel: embedding has embedding_dim=4; expected 3, the input_size of recurrent",
+    model(LSTM, linear(), embedding=fastrnn.Embedding(4, 4, seed=1)),
+)
+add(
+    ValueError,
+    "EncoderDecoder: attention has query_size=5 and key_size=4; expected 5, the decoder's outputs, and 5, the "
+    "encoder's",
+    pair(LSTM, OTHER, linear(9), attention=fastrnn.Attention(5, 4, "general", seed=1)),
 )
 PAIR = fastrnn.EncoderDecoder(LSTM, OTHER, linear(), start=0, end=1)
 add(
