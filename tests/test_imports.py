@@ -24,15 +24,16 @@ ROOMS = {
     "reference/": ["reference/"],
     OTHERS: ["_core/", "_check.py", "decoding/", "cells.py", OTHERS],
     "decoding/": ["_check.py", "decoding/"],
-    "__init__.py": ["_command.py", "decoding/", "training/", OTHERS],
+    "inspect/": ["_core/", "_check.py", "inspect/", OTHERS],
+    "__init__.py": ["_command.py", "decoding/", "inspect/", "training/", OTHERS],
     "training/": ["_check.py", "training/", OTHERS],
     "torch/": ["_core/", "torch/", OTHERS],
     "sklearn/": ["sklearn/", "__init__.py", "_check.py", "decoding/", "cells.py", OTHERS],
-    "charlm/": ["charlm/", "__init__.py", "decoding/", "cells.py", OTHERS],
+    "charlm/": ["charlm/", "__init__.py", "decoding/", "inspect/", "cells.py", OTHERS],
     "bench/": ["bench/", "charlm/__init__.py", "reference/", "__init__.py", "cells.py", OTHERS],
     "convert/": ["convert/", "__init__.py", "cells.py", OTHERS],
     "onnx_backend.py": ["convert/"],
-    "cli/": ["_core/", "bench/", "charlm/", "cli/", "convert/", "__init__.py", "cells.py", OTHERS],
+    "cli/": ["_core/", "bench/", "charlm/", "cli/", "convert/", "inspect/", "__init__.py", "cells.py", OTHERS],
     "__main__.py": ["cli/"],
 }
 
@@ -222,7 +223,8 @@ def test_the_package_needs_numpy_alone_to_be_imported():
 def test_models_and_training_are_read_when_they_are_asked_for():
     """A program that runs a layer begins without them; what is asked for is the module's own."""
     program = (
-        "import sys, fastrnn; later = {'fastrnn.model', 'fastrnn.training', 'fastrnn.decoding'}; "
+        "import sys, fastrnn; "
+        "later = {f'fastrnn.{name}' for name in ('decoding', 'inspect', 'model', 'training')}; "
         "assert not later & set(sys.modules), later & set(sys.modules); "
         "assert set(fastrnn.__all__) <= set(dir(fastrnn)) and all(hasattr(fastrnn, name) for name in fastrnn.__all__); "
         "assert fastrnn.fit is sys.modules['fastrnn.training'].fit and not hasattr(fastrnn, 'nothing')"
