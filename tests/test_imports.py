@@ -18,17 +18,17 @@ PACKAGE = ROOT / "fastrnn"
 OTHERS = "other `*.py`"
 ROOMS = {
     "_core/": ["_core/"],
-    "_check.py": [],
+    "_check/": ["_check/"],
     "cells.py": [],
     "_command.py": [],
     "reference/": ["reference/"],
-    OTHERS: ["_core/", "_check.py", "decoding/", "cells.py", OTHERS],
-    "decoding/": ["_check.py", "decoding/"],
-    "inspect/": ["_core/", "_check.py", "inspect/", OTHERS],
+    OTHERS: ["_core/", "_check/", "decoding/", "cells.py", OTHERS],
+    "decoding/": ["_check/", "decoding/"],
+    "inspect/": ["_core/", "_check/", "inspect/", OTHERS],
     "__init__.py": ["_command.py", "decoding/", "inspect/", "training/", OTHERS],
-    "training/": ["_check.py", "training/", OTHERS],
+    "training/": ["_check/", "training/", OTHERS],
     "torch/": ["_core/", "torch/", OTHERS],
-    "sklearn/": ["sklearn/", "__init__.py", "_check.py", "decoding/", "cells.py", OTHERS],
+    "sklearn/": ["sklearn/", "__init__.py", "_check/", "decoding/", "cells.py", OTHERS],
     "charlm/": ["charlm/", "__init__.py", "decoding/", "inspect/", "cells.py", OTHERS],
     "bench/": ["bench/", "charlm/__init__.py", "reference/", "__init__.py", "cells.py", OTHERS],
     "convert/": ["convert/", "__init__.py", "cells.py", OTHERS],
@@ -157,7 +157,7 @@ def test_every_import_of_the_package_is_found():
     assert len(known) > 150
     assert known >= {
         ("layers.py", "_core/run.pyx"),  # from fastrnn._core.run import Record
-        ("layers.py", "_check.py"),  # from fastrnn import _check
+        ("layers.py", "_check/__init__.py"),  # from fastrnn import _check
         ("charlm/model.py", "__init__.py"),  # import fastrnn
         ("cli/main.py", "cli/train.py"),  # from . import train
         ("_core/loop.pyx", "_core/team.pyx"),  # from fastrnn._core.team cimport (several lines)
