@@ -44,13 +44,15 @@ from fastrnn import (
     rows,
     stream,
     tape,
+    trainable,
     windows,
 )
 from fastrnn.training import fitting
 
 MODULES = (
     _check, attention, borders, clipping, ctc, decoding, dropout, element_losses, embedding, gradcheck, init, layers,
-    linear, lists, losses, model, module, optim, packing, parameters, pooling, rows, stream, tape, windows, fitting,
+    linear, lists, losses, model, module, optim, packing, parameters, pooling, rows, stream, tape, trainable, windows,
+    fitting,
 )  # fmt: skip
 ROWS = [
     *test_errors_attributes.ROWS,

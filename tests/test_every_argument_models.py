@@ -32,7 +32,7 @@ from odd_values import (
 from runs import floats
 
 import fastrnn
-from fastrnn import decoding
+from fastrnn import decoding, inspect
 
 
 def kind_of(layer):
@@ -59,6 +59,14 @@ def fitted(**given):
     given = {"model": model, "inputs": inputs, "targets": targets, "epochs": 2, "batch_size": 1, **given}
     fastrnn.fit(**given)
     return [module.flat_params for module in given["model"].modules.values()]
+
+
+def looked(**given):
+    """A batch of two sequences through a model."""
+    model = fastrnn.SequenceModel(fastrnn.GRU(I, H, seed=0), fastrnn.Linear(H, V, seed=1))
+    inputs, targets = [x()[:, 0], x()[:2, 1]], [np.array([2, 3, 1]), np.array([4, 0])]
+    found = inspect.look(**{"model": model, "inputs": inputs, "targets": targets, **given})
+    return [found.loss, *found.gradient_norms.values()]
 
 
 def loss_function(value):
@@ -327,6 +335,12 @@ CALLS = [
          "checkpoint": (None, path_or_none), "save_every": (None, nothing),
          "resume": (False, lambda value: False if flag(value) is False else REFUSED),
          "comm": (None, nothing), "ordered": (False, flag), **THREADS},
+        {"inputs": "inputs|targets", "targets": "targets|inputs"},
+    ),
+    Call(
+        "inspect.look",
+        looked,
+        {"model": (ANYTHING, absent), "inputs": (ANYTHING, items), "targets": (ANYTHING, items), **THREADS},
         {"inputs": "inputs|targets", "targets": "targets|inputs"},
     ),
 ]  # fmt: skip

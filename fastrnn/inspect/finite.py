@@ -23,17 +23,19 @@ class NonFinite:
     ----------
     what : str
         A parameter's name, "input", "initial h", "initial c", "gate i" and its like, "c", "h", "dy", "gradient of h",
-        or "gradient of" a parameter.
+        or "gradient of" a parameter; of a model also "outputs", "loss" and "gradient of outputs".
     value : float
     layer : int or None
-        None for dy and for parameters, whose names say it.
+        None for parameters, whose names say it, and for what is outside of layers.
     reverse : bool
     step, row : int or None
-        In 0..T-1 and 0..B-1; None for parameters.
+        In 0..T-1 and 0..B-1; None for parameters. A list of outputs has the row alone.
     index : tuple of int
-        Of the first such element: the unit or the feature at this step of this row, or the parameter's whole index.
+        Of the first such element: the unit or the feature at this step of this row, or the array's whole index.
     count : int
-        How many there are at this step of this row, or in the parameter.
+        How many there are at this step of this row, or in the array.
+    module : str or None
+        The name in `model.modules` of what `look` found it in.
     """
 
     what: str
@@ -44,13 +46,15 @@ class NonFinite:
     reverse: bool = False
     step: int | None = None
     row: int | None = None
+    module: str | None = None
 
     def __str__(self) -> str:
-        at = [] if self.layer is None else [place_name(self.layer, self.reverse)]
-        at += [] if self.step is None else [f"step {self.step}", f"row {self.row}"]
-        index = self.index[0] if len(self.index) == 1 else self.index
+        at = [] if self.module is None else [self.module]
+        at += [] if self.layer is None else [place_name(self.layer, self.reverse)]
+        at += [f"{name} {n}" for name, n in (("step", self.step), ("row", self.row)) if n is not None]
+        index = f" at {self.index[0] if len(self.index) == 1 else self.index}" if self.index else ""
         others = f", and {self.count - 1} more there" if self.count > 1 else ""
-        return f"{', '.join(at)}{': ' if at else ''}{self.what} is {self.value} at {index}{others}"
+        return f"{', '.join(at)}{': ' if at else ''}{self.what} is {self.value}{index}{others}"
 
 
 def first_nan(tape: Tape, dy: Any = None, dstate: Any = None) -> NonFinite | None:
@@ -80,8 +84,14 @@ def first_nan(tape: Tape, dy: Any = None, dstate: Any = None) -> NonFinite | Non
     """
     who = "inspect.first_nan"
     walks = gated_walks(who, tape)
-    for found in _non_finite(walks[0].layer.params, ""):
+    found = next(non_finite_of(walks[0].layer.params), None) or first_forward(walks)
+    if found is not None or (dy is None and dstate is None):
         return found
+    return first_backward(*watched(who, tape, dy, dstate, None))
+
+
+def first_forward(walks: list[Walk]) -> NonFinite | None:
+    """The first of a layer's forward run."""
     for walk in walks:
         stages = {} if walk.record.x.dtype.kind == "i" else {"input": packed(walk.record.x)}
         stages |= {f"initial {kind}": rows for kind, rows in walk.states(after=False).items()}
@@ -89,9 +99,11 @@ def first_nan(tape: Tape, dy: Any = None, dstate: Any = None) -> NonFinite | Non
         stages |= reversed(walk.states(after=True).items())  # h is made of c
         if first := _first(walk, stages, walk.direction == 1):
             return first
-    if dy is None and dstate is None:
-        return None
-    walks, gradients, given = watched(who, tape, dy, dstate, None)
+    return None
+
+
+def first_backward(walks: list[Walk], gradients: list[FloatArray], given: list[FloatArray]) -> NonFinite | None:
+    """The first of a layer's backward run, of what `watched` returns."""
     for part in given:
         if first := _first(walks[-1], {"dy": part}, True):
             return first
@@ -120,10 +132,11 @@ def non_finite(module: Module) -> list[NonFinite]:
     """
     if not isinstance(module, Module):
         raise TypeError(f"inspect.non_finite: module is a {type(module).__name__}; expected a layer with parameters")
-    return [*_non_finite(module.params, ""), *_non_finite(module.grads, "gradient of ")]
+    return [*non_finite_of(module.params), *non_finite_of(module.grads, "gradient of ")]
 
 
-def _non_finite(arrays: Mapping[str, FloatArray], before: str) -> Iterator[NonFinite]:
+def non_finite_of(arrays: Mapping[str, FloatArray], before: str = "") -> Iterator[NonFinite]:
+    """One for each array, in their order, that holds such a number."""
     for name, array in arrays.items():
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):

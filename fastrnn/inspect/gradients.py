@@ -88,6 +88,11 @@ def gradient_norms(
         Each is the Euclidean norm over all rows and units.
     """
     walks, gradients, _ = watched("inspect.gradient_norms", tape, dy, dstate, num_threads)
+    return norms_of(walks, gradients)
+
+
+def norms_of(walks: list[Walk], gradients: list[FloatArray]) -> NDArray[np.float64]:
+    """Norms (layers * directions, T), of what `watched` returns."""
     squares = [np.square(rows, dtype=np.float64).sum(axis=1) for rows in gradients]
     of_steps = [walk.placed(rows).sum(axis=1) for walk, rows in zip(walks, squares, strict=True)]
     norms: NDArray[np.float64] = np.sqrt(np.stack(of_steps))
