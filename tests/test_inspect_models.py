@@ -262,9 +262,10 @@ def test_a_target_that_is_nan_shows_in_the_loss():
     assert first(tagger(loss=fastrnn.squared_error), inputs, wanted) == "loss is nan"
 
 
-def rough(outputs, targets, *, reduction, num_threads, slope):
+def rough(outputs, targets, *, slope, **options):
     """A loss of 0 whose gradient is `slope` everywhere."""
-    return 0.0, [np.full_like(one, slope) for one in outputs], 1.0
+    each = [np.full_like(one, slope) for one in outputs]
+    return 0.0, each if isinstance(outputs, list) else np.stack(each), 1.0
 
 
 def test_a_losss_gradient_is_looked_at():
@@ -277,6 +278,29 @@ def test_backward_is_looked_at_before_gradients_of_parameters():
     _, inputs, targets = PROBLEMS["tagger"]
     model = with_head(tagger(loss=partial(rough, slope=1e200)), 1e200)
     assert first(model, inputs, targets) == "recurrent, layer 0, step 5, row 2: dy is inf at 0"
+
+
+def test_backward_begins_with_the_decoder():
+    _, inputs, targets = PROBLEMS["no attention"]
+    model = with_head(translator(kind=None), 1e200)
+    model.loss = partial(rough, slope=1e200)
+    assert first(model, inputs, targets) == "decoder, layer 0, step 5, row 1: dy is inf at 0"
+
+
+def test_a_mean_that_overflows_is_found_without_a_warning_of_numpys():
+    _, inputs, labels = PROBLEMS["mean"]
+    model = classifier("mean", cell=partial(fastrnn.RNN, nonlinearity="relu"))
+    edited(model.recurrent, weight_ih_l0=(..., 1e308), weight_hh_l0=(..., 0))
+    edited(model.head, weight=(..., 0.1))
+    inputs = [np.full_like(one, 0.3) for one in inputs]
+    assert first(model, inputs, labels) == "outputs is inf at (0, 0), and 11 more there"
+
+
+def test_gradients_that_the_model_had_before_do_not_count():
+    make, inputs, targets = PROBLEMS["tagger"]
+    model = make()
+    model.head.flat_grads[:] = np.nan
+    assert inspect.look(model, inputs, targets).first_nan is None
 
 
 def test_gradients_of_parameters_that_overflow_are_found_last():

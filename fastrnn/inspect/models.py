@@ -82,43 +82,44 @@ def look(model: Model, inputs: Sequence[Any], targets: Sequence[Any], *, num_thr
         What is given is no model, no such lists, or what the model refuses.
     """
     who = "inspect.look"
-    model = copy.deepcopy(as_model(who, model))
-    inputs, targets = (list(items) for items in as_data(who, ("inputs", inputs), ("targets", targets)))
+    as_model(who, model)
+    inputs, targets = map(list, as_data(who, ("inputs", inputs), ("targets", targets)))
     runtime.resolve(who, num_threads)
-    layers: dict[str, _Layer] = {}
+    seen: dict[str, _Layer] = {}  # in the order of backward
 
     def watch(name: str, tape: Any, dy: Any, dstate: Any) -> None:
         run = watched(who, tape, dy, dstate, num_threads)
         forward = first_forward(gated_walks(who, tape))
-        layers[name] = _Layer(norms_of(*run[:2]), saturation(tape), forward, first_backward(*run))
+        seen[name] = _Layer(norms_of(*run[:2]), saturation(tape), forward, first_backward(*run))
 
+    model = copy.deepcopy(model)
     model.zero_grad()
     model._watch = watch
     with np.errstate(all="ignore"):
         outputs, tape = model._train(inputs, targets, num_threads)
         loss, doutputs, weight = model._loss(outputs, targets, num_threads)
         model.backward(tape, doutputs, num_threads=num_threads)
-        places = _places(model, layers, {"outputs": outputs, "loss": np.array(loss), "gradient of outputs": doutputs})
-    in_order = {name: layers[name] for name in model.modules if name in layers}
-    norms = {name: layer.norms for name, layer in in_order.items()}
-    shares = {name: layer.saturation for name, layer in in_order.items()}
-    return Look(loss, weight, norms, shares, next(places, None))
+    layers = dict(reversed(seen.items()))
+    norms = {name: layer.norms for name, layer in layers.items()}
+    shares = {name: layer.saturation for name, layer in layers.items()}
+    between = {"outputs": outputs, "loss": np.array(loss), "gradient of outputs": doutputs}
+    return Look(loss, weight, norms, shares, next(_places(model, layers, between), None))
 
 
 def _places(model: Model, layers: dict[str, _Layer], between: dict[str, Any]) -> Iterator[NonFinite]:
-    """Every place with a number that is not finite, in the order of `look`; `layers` in that of backward."""
+    """Every place with a number that is not finite, in the order of `look`."""
     for name, module in model.modules.items():
         yield from (replace(found, module=name) for found in non_finite_of(module.params))
-    for name in reversed(layers):
-        if (found := layers[name].forward) is not None:
-            yield replace(found, module=name)
+    for name, layer in layers.items():
+        if layer.forward is not None:
+            yield replace(layer.forward, module=name)
     for what, given in between.items():
         if not isinstance(given, list):
             yield from non_finite_of({what: given})
             continue
         for row, array in enumerate(given):
             yield from (replace(found, row=row) for found in non_finite_of({what: array}))
-    for name, layer in layers.items():
+    for name, layer in reversed(layers.items()):
         if layer.backward is not None:
             yield replace(layer.backward, module=name)
     for name, module in model.modules.items():
