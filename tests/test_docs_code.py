@@ -77,6 +77,9 @@ AFTER = {
     "docs/tutorials/forecasting.md": lambda names, folder: check(names["error"] < 0.9 * names["baseline"]),
     "docs/tutorials/language-model.md": lambda names, folder: check(names["loss"] < 1.05 * names["least"]),
     "docs/tutorials/layers.md": after_layers,
+    "docs/tutorials/looking-inside.md": lambda names, folder: check(
+        str(names["first"]) == "recurrent, layer 0, step 7, row 1: input is nan at 2"
+    ),
     "docs/tutorials/many-to-many.md": lambda names, folder: check(names["accuracy"] > 0.99 and names["longer"] > 0.95),
     "docs/tutorials/many-to-one.md": lambda names, folder: check(names["accuracy"] > 0.8 and names["error"] < 1),
     "docs/tutorials/one-to-many.md": lambda names, folder: check(names["accuracy"] > 0.7 and names["error"] < 0.1),
