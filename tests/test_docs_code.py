@@ -134,10 +134,10 @@ def test_command_lines_of_a_page_parse(page):
 def test_command_lines_of_the_command_s_page_run_one_after_the_other(tmp_path, monkeypatch):
     """With few epochs, so that a run can go on; but the benchmark, and what is about texts that are not here."""
     monkeypatch.chdir(tmp_path)
-    text = "It was the best of times, it was the worst of times.\n" * 400
+    text = "It was the best of hours, it was the worst of times.\n" * 400
     Path("novel.txt").write_text(text, "utf-8")
-    Path("other.txt").write_text(text[:5000].replace("best", "last"), "utf-8")
-    Path("letters.txt.gz").write_bytes(gzip.compress(text.replace("times", "letters")[:9000].encode()))
+    Path("other.txt").write_text(text[:5000].replace("best", "worst"), "utf-8")
+    Path("letters.txt.gz").write_bytes(gzip.compress(text.replace("times", "hours")[:9000].encode()))
     if not missing("import keras, h5py"):
         keras = pytest.importorskip("keras")
         keras.Sequential([keras.layers.Input((None, 3)), keras.layers.GRU(5)]).save("keras_model.h5")
