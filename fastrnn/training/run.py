@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastrnn import _check
 from fastrnn.errors import UserError
 from fastrnn.optim import Optimizer
-from fastrnn.trainable import Model
+from fastrnn.trainable import Data, Model
 from fastrnn.words import AnyPath
 
 from . import checkpoint as files
@@ -22,8 +21,6 @@ from .history import History, Log, Tally, require_writable
 from .ranks import Alone
 from .schedules import Factor
 from .step import Done, Stepper
-
-Data = tuple[Sequence[Any], Sequence[Any]]
 
 
 class Place(NamedTuple):
