@@ -1,5 +1,7 @@
 """Bad arguments of the layers that know no time, and of decoding: their messages, and that nothing has changed."""
 
+import math
+
 import numpy as np
 from error_rows import Rows, assert_fails_cleanly, each_of
 
@@ -229,6 +231,22 @@ def constant(logits, state=None):
     return lambda tokens, given: (logits, state)
 
 
+for given, error, message in (
+    ({"logits": [[1.0, 2.0]]}, ValueError, "logits are float64 of shape (1, 2); expected (V,) numbers, V >= 1"),
+    ({"logits": []}, ValueError, "logits are float64 of shape (0,); expected (V,) numbers, V >= 1"),
+    ({"logits": ["a"]}, ValueError, "logits are <U1 of shape (1,); expected (V,) numbers, V >= 1"),
+    ({"logits": [math.nan, 1.0]}, FloatingPointError,
+     "logits hold NaN or infinity, or a row of -infinity alone; expected finite ones, and -infinity for what is "
+     "impossible"),
+    ({"temperature": -1.0}, ValueError, "temperature is -1.0; expected a finite number >= 0"),
+    ({"top_k": -1}, ValueError, "top_k is -1; expected an integer >= 0"),
+    ({"top_p": 0.0}, ValueError, "top_p is 0.0; expected a number in (0, 1]"),
+):  # fmt: skip
+    add(
+        error,
+        f"probabilities: {message}",
+        lambda given=given: decoding.probabilities(**{"logits": [1.0, 2.0, 3.0], **given}),
+    )
 add(
     TypeError,
     "greedy: start is 0.5; expected an integer or (N,) integers",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from fastrnn import _check
 from fastrnn._check import FloatArray, IndexArray
 
-from .scores import Scores
+from .scores import Scores, finite
 from .steps import State, Step, checked, stepped, taken
 
 Chooser = Callable[[FloatArray, IndexArray], IndexArray]  # of logits (N, V) and their sequences' numbers (N,): (N,)
@@ -91,7 +91,7 @@ def sample(
         if not sources:
             sources.extend(rng.spawn(len(rows)))  # the first step has all sequences
         drawn = [
-            draw(probabilities(own, temperature, kept, mass), sources[row])
+            draw(_cut(own.astype(np.float64), temperature, kept, mass), sources[row])
             for own, row in zip(logits, rows, strict=True)
         ]
         return np.array(drawn, np.int64)
@@ -142,8 +142,26 @@ def probabilities(logits: ArrayLike, temperature: float = 1.0, top_k: int = 0, t
     -------
     float64 array (V,)
         Sums to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Logits that are no numbers (V,), or an option out of its range.
+    FloatingPointError
+        A logit is NaN or infinite, or all are -infinity.
     """
-    scores = np.asarray(logits, dtype=np.float64)
+    who = "probabilities"
+    given = _check.array_of(who, "logits", logits, "(V,) numbers")
+    if given.dtype.kind not in "iuf" or given.ndim != 1 or not given.size:
+        raise ValueError(f"{who}: logits are {given.dtype} of shape {given.shape}; expected (V,) numbers, V >= 1")
+    scores = given.astype(np.float64)
+    finite(who, scores[None])
+    temperature = _check.factor(who, "temperature", temperature)
+    return _cut(scores, temperature, _check.token(who, "top_k", top_k), _check.share(who, "top_p", top_p))
+
+
+def _cut(scores: Scores, temperature: float, top_k: int, top_p: float) -> Scores:
+    """What `probabilities` returns."""
     weights: Scores
     if temperature == 0.0:
         weights = np.zeros_like(scores)
