@@ -114,17 +114,12 @@ class Model:
         who = f"{self._who}.load_state_dict"
         given = _check.mapping(who, state_dict)
         _check.entries(who, given, list(self.state_dict()))
-        before = self.state_dict()
-        try:
-            self._load(given)
-        except BaseException:
-            self._load(before)
-            raise
-
-    def _load(self, given: Mapping[str, Any]) -> None:
+        checked = []
         for name, module in self.modules.items():
-            start = f"{name}."
-            module.load_state_dict({key[len(start):]: given[key] for key in given if key.startswith(start)})
+            own = {key.removeprefix(f"{name}."): given[key] for key in given if key.startswith(f"{name}.")}
+            checked.append((module, module._checked_state_dict(own, True)[0]))
+        for module, arrays in checked:
+            module._load(arrays)
 
     def add_gradients(self, inputs: Any, targets: Any, *, num_threads: int | None = None) -> tuple[float, float]:
         """Add the gradients of a batch's summed loss to `grads`.
@@ -137,14 +132,24 @@ class Model:
             What a mean divides by.
         """
         outputs, tape = self._train(inputs, targets, num_threads)
-        loss, doutputs, weight = self._loss(outputs, targets, num_threads)
+        loss, doutputs, weight = self._measured(outputs, targets, num_threads)
         self.backward(tape, doutputs, num_threads=num_threads)
         return loss, weight
 
     def measure(self, inputs: Any, targets: Any, *, num_threads: int | None = None) -> tuple[float, float]:
         """Return the loss and the weight as `add_gradients` does, without dropout and gradients."""
-        loss, _, weight = self._loss(self._infer(inputs, targets, num_threads), targets, num_threads)
+        loss, _, weight = self._measured(self._infer(inputs, targets, num_threads), targets, num_threads)
         return loss, weight
+
+    def _measured(self, outputs: Any, targets: Any, num_threads: int | None) -> tuple[float, Any, float]:
+        """Summed loss, its gradient by the outputs, and the weight."""
+        found = self._loss(outputs, targets, num_threads)
+        if not isinstance(found, tuple) or len(found) != 3:
+            raise TypeError(
+                f"{self._who}: loss returned {_check.shown(found)}; expected (sum, doutputs, weight) for "
+                "reduction='sum_and_weight'"
+            )
+        return found
 
     def __call__(self, inputs: Any, *, num_threads: int | None = None) -> Any:
         """Return the outputs, without dropout."""
@@ -180,7 +185,7 @@ class Model:
         return self(inputs, num_threads=num_threads)
 
     def _loss(self, outputs: Any, targets: Any, num_threads: int | None) -> Any:
-        """Summed loss, its gradient by the outputs, and the weight."""
+        """What the loss returns."""
         raise NotImplementedError
 
 

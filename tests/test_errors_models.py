@@ -115,6 +115,11 @@ add(
     "encoder's",
     pair(LSTM, OTHER, linear(9), attention=fastrnn.Attention(5, 4, "general", seed=1)),
 )
+add(
+    TypeError,
+    "SequenceModel: loss returned (0.0, [1]); expected (sum, doutputs, weight) for reduction='sum_and_weight'",
+    lambda: fastrnn.SequenceModel(LSTM, linear(), lambda *given, **options: (0.0, [1])).measure(INPUTS, TARGETS),
+)
 PAIR = fastrnn.EncoderDecoder(LSTM, OTHER, linear(), start=0, end=1)
 add(
     ValueError,
