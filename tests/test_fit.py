@@ -152,6 +152,38 @@ def test_sequences_without_anything_to_count_move_nothing():
     assert bits(one) == before and math.isnan(history.train_loss[0])
 
 
+def test_a_run_is_that_of_a_loop_in_pytorch():
+    torch = pytest.importorskip("torch")
+    epochs, weights = 12, np.array([1.0, 2.0, 0.5, 1.0])
+    inputs, _ = problem(n=6, dtype="float64")
+    targets = tokens(np.random.default_rng(1), map(len, inputs), 4)
+    loss = {"label_smoothing": 0.1, "ignore_index": 1}
+    one = tagger(bidirectional=True, loss=partial(fastrnn.softmax_cross_entropy, class_weights=weights, **loss))
+    layer = torch.nn.LSTM(3, 4, bidirectional=True, dtype=torch.float64)
+    head = torch.nn.Linear(8, 4, dtype=torch.float64)
+    for theirs, ours in ((layer, one.recurrent), (head, one.head)):
+        theirs.load_state_dict({name: torch.tensor(value) for name, value in ours.state_dict().items()})
+    history = fastrnn.fit(one, inputs, targets, epochs=epochs, batch_size=6, clip_norm=0.05,
+                          optimizer=partial(fastrnn.Adam, lr=0.05), schedule=CosineDecay(epochs))  # fmt: skip
+    both = [*layer.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(both, lr=0.05)
+    schedule, losses = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs), []
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        logits = torch.cat([head(layer(torch.tensor(sequence))[0]) for sequence in inputs])
+        total = torch.nn.functional.cross_entropy(
+            logits, torch.tensor(np.concatenate(targets)), torch.tensor(weights), **loss
+        )
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(both, 0.05)
+        optimizer.step()
+        schedule.step()
+        losses.append(total.item())
+    np.testing.assert_allclose(history.train_loss, losses, rtol=1e-12)
+    for name, value in layer.state_dict().items():
+        np.testing.assert_allclose(one.recurrent.params[name], value.numpy(), rtol=1e-9, atol=1e-12)
+
+
 # ------------------------------------------------------------------------------------ rates and stops
 
 
