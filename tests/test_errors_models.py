@@ -6,7 +6,7 @@ import numpy as np
 from error_rows import Rows, assert_fails_cleanly, each_of
 
 import fastrnn
-from fastrnn.training import ExponentialDecay, WarmUp
+from fastrnn.training import ExponentialDecay, ReduceOnPlateau, WarmUp
 
 ROWS = Rows()
 
@@ -266,6 +266,8 @@ add(
     "fit: comm is 3; expected a communicator of mpi4py (MPI.COMM_WORLD)",
     fit(comm=3),
 )
+add(ValueError, "ReduceOnPlateau: factor is 2.0; expected a number in (0, 1]", lambda: ReduceOnPlateau(factor=2.0))
+add(ValueError, "ReduceOnPlateau: floor is 1.5; expected a number in [0, 1)", lambda: ReduceOnPlateau(floor=1.5))
 add(ValueError, "ExponentialDecay: after is -1; expected an integer >= 0", lambda: ExponentialDecay(0.5, after=-1))
 add(TypeError, "WarmUp: then is 3; expected a callable (epoch, losses) -> factor, or None", lambda: WarmUp(2, 3))
 

@@ -97,7 +97,7 @@ def look(model: Model, inputs: Sequence[Any], targets: Sequence[Any], *, num_thr
     model._watch = watch
     with np.errstate(all="ignore"):
         outputs, tape = model._train(inputs, targets, num_threads)
-        loss, doutputs, weight = model._loss(outputs, targets, num_threads)
+        loss, doutputs, weight = model._measured(outputs, targets, num_threads)
         model.backward(tape, doutputs, num_threads=num_threads)
     layers = dict(reversed(seen.items()))
     norms = {name: layer.norms for name, layer in layers.items()}

@@ -112,9 +112,9 @@ class ReduceOnPlateau(Schedule):
 
     def __post_init__(self) -> None:
         _check.count("ReduceOnPlateau", "patience", self.patience)
-        _check.positive("ReduceOnPlateau", "factor", self.factor)
+        _check.share("ReduceOnPlateau", "factor", self.factor)
         _check.positive("ReduceOnPlateau", "least", self.least, zero=True)
-        _check.positive("ReduceOnPlateau", "floor", self.floor, zero=True)
+        _check.probability("ReduceOnPlateau", "floor", self.floor)
 
     def __call__(self, epoch: float, losses: Sequence[float]) -> float:
         rate, best, waited = 1.0, math.inf, 0
