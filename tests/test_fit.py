@@ -422,6 +422,17 @@ def test_what_cannot_be_written_is_said_before_anything_happens(tmp_path, name):
     assert bits(one) == before and not list(tmp_path.iterdir())
 
 
+def test_a_checkpoint_that_cannot_be_replaced_is_said_before_anything_happens(tmp_path):
+    path = tmp_path / ("x" * 250)
+    trained(checkpoint=tmp_path / "run")
+    (tmp_path / "run").rename(path)
+    one, (inputs, targets) = model(dropout=0.2), problem()
+    before = bits(one)
+    with pytest.raises(OSError, match="File name too long"):
+        fastrnn.fit(one, inputs, targets, epochs=4, batch_size=8, seed=5, checkpoint=path, resume=True)
+    assert bits(one) == before
+
+
 def test_an_error_of_a_batch_says_which_sequences_it_had():
     one, (inputs, targets) = model(), problem()
     targets[17] = targets[17] + 9

@@ -232,14 +232,12 @@ class Run:
 
 
 def _may_write(path: AnyPath, resume: bool) -> None:
-    """Raise unless there is no file, or a checkpoint that the run goes on from."""
-    if not os.path.exists(path):
-        require_writable("checkpoint", path)
-        return
-    if not files.is_checkpoint(path):
+    """Raise unless there is no file, or a checkpoint that the run goes on from, and it can be written."""
+    if os.path.exists(path) and not files.is_checkpoint(path):
         raise UserError(f"fit: checkpoint {os.fspath(path)} is there and is no checkpoint; expected a new name")
-    if not resume:
+    if os.path.exists(path) and not resume:
         raise UserError(f"fit: checkpoint {os.fspath(path)} is there; expected resume=True to go on, or a new name")
+    require_writable("checkpoint", path)
 
 
 def _shown(history: History) -> str:
