@@ -64,7 +64,8 @@ def tanh(rows: Array, num_threads: int | None) -> Array:
 
 def padded(who: str, name: str, given: Any, number: int | None = None) -> tuple[Array, NDArray[np.int64]]:
     """Sequences (T_i, ...) as one array (T, B, ...) with zeros after each one's end, and the lengths (B,)."""
-    arrays = [np.asarray(one) for one in given] if isinstance(given, (list, tuple, np.ndarray)) else []
+    several = given if isinstance(given, (list, tuple, np.ndarray)) else []
+    arrays = [_check.array_of(who, f"{name}[{i}]", one, "an array (T_i, ...)") for i, one in enumerate(several)]
     if not arrays:
         raise ValueError(f"{who}: {name} is {_check.shown(given)}; expected a list of arrays, at least one")
     if number not in (None, len(arrays)):
@@ -89,7 +90,7 @@ def between(who: str, targets: Any, before: list[int], after: list[int]) -> list
     """Tokens (S_i,) of each target with others before and after them."""
     found = []
     for index, target in enumerate(targets):
-        given = np.asarray(target)
+        given = _check.array_of(who, f"targets[{index}]", target, "(S_i,) tokens")
         if given.ndim != 1:
             raise ValueError(f"{who}: targets[{index}] has shape {given.shape}; expected (S_i,) tokens")
         tokens = _check.integers(who, f"targets[{index}]", given) if given.size else np.zeros(0, np.int64)
@@ -154,7 +155,9 @@ class Pool:
         """Outputs in the form of the inputs, or (B, V) as they are."""
         if self.kind is not None:
             return rows
-        return rows.reshape(*inputs.shape[:2], -1) if isinstance(inputs, np.ndarray) else split(rows, y)
+        if isinstance(inputs, np.ndarray) and inputs.ndim > 1:  # an array of arrays is as a list
+            return rows.reshape(*inputs.shape[:2], -1)
+        return split(rows, y)
 
     def form(self, outputs: Any) -> lists.Form:
         """The shape of the outputs, or of each in a list."""

@@ -103,6 +103,22 @@ def test_a_batch_of_pairs_is_the_sum_of_its_pairs():
     assert model.measure(inputs, targets)[0] == pytest.approx(sum(parts), rel=1e-12)
 
 
+def test_an_array_of_arrays_is_as_a_list():
+    one, inputs = tagger(), sequences(np.random.default_rng(0), (3, 5))
+    together = np.empty(2, object)
+    together[:] = inputs
+    for found, expected in zip(one(together), one(inputs), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("masked", ["inputs", "targets"])
+def test_a_mask_is_not_lost(masked):
+    one, given = translator(), {"inputs": np.array([2, 3]), "targets": np.array([4, 5])}
+    given[masked] = np.ma.array(given[masked], mask=[False, True])
+    with pytest.raises(TypeError, match=rf"EncoderDecoder: {masked}\[0\] is a masked array"):
+        one.measure([given["inputs"]], [given["targets"]])
+
+
 @pytest.mark.parametrize("name", ["tagger", "regression", "ctc", "mean"])
 def test_targets_may_be_lists_of_pythons_numbers(name):
     one, inputs, targets = SINGLE[name](np.random.default_rng(0))
