@@ -56,7 +56,7 @@ class Model:
                 )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in (*self.LAYERS, "modules", "pool") and name in vars(self):
+        if name in (*self.LAYERS, "modules", "pool", "start", "end") and name in vars(self):
             raise AttributeError(f"{self._who}: {name} is fixed; expected a new {self._who} for another")
         super().__setattr__(name, value)
 
