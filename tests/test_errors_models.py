@@ -1,6 +1,7 @@
 """Bad arguments of whole models and of fit: their messages, and that nothing has changed."""
 
 import math
+import sys
 
 import numpy as np
 from error_rows import Rows, assert_fails_cleanly, each_of
@@ -270,6 +271,23 @@ add(ValueError, "ReduceOnPlateau: factor is 2.0; expected a number in (0, 1]", l
 add(ValueError, "ReduceOnPlateau: floor is 1.5; expected a number in [0, 1)", lambda: ReduceOnPlateau(floor=1.5))
 add(ValueError, "ExponentialDecay: after is -1; expected an integer >= 0", lambda: ExponentialDecay(0.5, after=-1))
 add(TypeError, "WarmUp: then is 3; expected a callable (epoch, losses) -> factor, or None", lambda: WarmUp(2, 3))
+
+
+def without_tqdm(call):
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "tqdm"}
+    sys.modules["tqdm"] = None
+    try:
+        call()
+    finally:
+        del sys.modules["tqdm"]
+        sys.modules.update(before)
+
+
+add(
+    ImportError,
+    "fit: progress is True and the package tqdm is missing; expected `pip install tqdm`, or progress=False",
+    lambda: without_tqdm(fit(progress=True)),
+)
 
 
 @each_of(ROWS)

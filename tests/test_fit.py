@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import sys
 from functools import partial
 
 import numpy as np
@@ -420,6 +421,18 @@ def test_what_cannot_be_written_is_said_before_anything_happens(tmp_path, name):
     with pytest.raises(OSError, match="File name too long"):
         fastrnn.fit(one, inputs, targets, **{name: tmp_path / ("x" * 300)})
     assert bits(one) == before and not list(tmp_path.iterdir())
+
+
+def test_a_missing_safetensors_is_said_before_anything_happens(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    trained(checkpoint=path)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    one, (inputs, targets) = model(), problem()
+    before = bits(one)
+    for options in ({"checkpoint": tmp_path / "new"}, {"checkpoint": path, "resume": True}):
+        with pytest.raises(UserError, match="need the package safetensors"):
+            fastrnn.fit(one, inputs, targets, **options)
+    assert bits(one) == before
 
 
 def test_a_checkpoint_that_cannot_be_replaced_is_said_before_anything_happens(tmp_path):

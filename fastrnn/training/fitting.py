@@ -135,7 +135,7 @@ def fit(
         raise ValueError(f"{who}: checkpoint is None beside resume or save_every; expected a path")
     if place.log and place.checkpoint and os.path.realpath(place.log) == os.path.realpath(place.checkpoint):
         raise ValueError(f"{who}: log and checkpoint are both {place.log!r}; expected two files")
-    shown = _check.flag(who, "progress", progress)
+    bars = _bars(who, _check.flag(who, "progress", progress), ranks.rank)
     runtime.resolve(who, num_threads)
     data = as_data(who, ("inputs", inputs), ("targets", targets))
     made = _optimizer(who, model, optimizer)
@@ -152,7 +152,7 @@ def fit(
         num_threads=num_threads,
     )
     run.open(place)
-    with _bar(shown and ranks.rank == 0, run, epochs) as bar:
+    with bars(total=epochs * run.steps_per_epoch, initial=run.step, unit="step", dynamic_ncols=True) as bar:
         return run.go(epochs, bar)
 
 
@@ -205,12 +205,16 @@ class _NoBar:
         pass
 
 
-def _bar(shown: bool, run: Run, epochs: int) -> AbstractContextManager[Any]:
-    if not shown:
-        return nullcontext(_NoBar())
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    bar: AbstractContextManager[Any] = tqdm(
-        total=epochs * run.steps_per_epoch, initial=run.step, unit="step", dynamic_ncols=True
-    )
-    return bar
+def _bars(who: str, shown: bool, rank: int) -> Callable[..., AbstractContextManager[Any]]:
+    """What makes the bar: tqdm, or for other ranks and where none is to be shown one that nobody sees."""
+    if shown:
+        try:
+            from tqdm import tqdm  # type: ignore[import-untyped]
+        except ImportError:
+            raise ImportError(
+                f"{who}: progress is True and the package tqdm is missing; expected `pip install tqdm`, or "
+                "progress=False"
+            ) from None
+        if rank == 0:
+            return tqdm  # type: ignore[no-any-return]
+    return lambda **options: nullcontext(_NoBar())

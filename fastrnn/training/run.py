@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any, NamedTuple
 
-from fastrnn import _check
+from fastrnn import _check, archive
 from fastrnn.errors import UserError
 from fastrnn.optim import Optimizer
 from fastrnn.trainable import Data, Model
@@ -233,6 +233,7 @@ class Run:
 
 def _may_write(path: AnyPath, resume: bool) -> None:
     """Raise unless there is no file, or a checkpoint that the run goes on from, and it can be written."""
+    archive.library()  # or the first epoch could not be saved
     if os.path.exists(path) and not files.is_checkpoint(path):
         raise UserError(f"fit: checkpoint {os.fspath(path)} is there and is no checkpoint; expected a new name")
     if os.path.exists(path) and not resume:
