@@ -301,6 +301,16 @@ def test_the_log_has_a_line_for_each_epoch(tmp_path, name):
     assert (tmp_path / "other.txt").read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("name", ["run.jsonl", "run.csv"])
+def test_a_run_that_failed_at_once_leaves_a_log_that_is_in_nobodys_way(tmp_path, name):
+    one, (inputs, targets) = model(), problem()
+    with pytest.raises(IndexError):
+        fastrnn.fit(one, inputs, [target + 9 for target in targets], log=tmp_path / name)
+    fastrnn.fit(one, inputs, targets, epochs=1, log=tmp_path / name)
+    with pytest.raises(UserError, match="expected resume=True to go on, or a new name"):
+        fastrnn.fit(one, inputs, targets, epochs=1, log=tmp_path / name)
+
+
 def test_the_bar_counts_steps(capsys):
     trained(progress=True)
     assert "15/15" in capsys.readouterr().err

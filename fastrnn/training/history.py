@@ -155,19 +155,26 @@ class Log:
         self._csv = self._path.suffix.lower() == ".csv"
         if not self._path.exists():
             require_writable("log", path)
-        elif not self._is_log():
+            return
+        start = self._start()
+        if not self._is_log(start):
             raise UserError(f"fit: log {self._path} is there and is no training log; expected a new name")
-        elif not resume:
+        if not resume and start not in ("", self._lines([])):  # a run that failed in its first epoch leaves no lines
             raise UserError(f"fit: log {self._path} is there; expected resume=True to go on, or a new name")
 
-    def _is_log(self) -> bool:
+    def _start(self) -> str:
+        """The file's first characters; what no log begins with where it is no file."""
         if not self._path.is_file():
-            return False
+            return "\0"
         with open(self._path, encoding="utf-8", errors="replace") as file:
-            first = file.readline(1000)
-        return first in ("", self._lines([]) if self._csv else "") or (
-            not self._csv and first.startswith('{"epoch": ') and '"train_loss"' in first
-        )
+            return file.read(1000)
+
+    def _is_log(self, start: str) -> bool:
+        if self._csv:
+            own = start.startswith(self._lines([]))
+        else:
+            own = start.startswith('{"epoch": ') and '"train_loss"' in start.partition("\n")[0]
+        return own or not start
 
     def write(self, history: History) -> None:
         """Write all epochs so far, in one step."""
