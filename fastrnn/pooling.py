@@ -18,13 +18,10 @@ POOLS = ("last", "mean")
 
 
 def listed(inputs: Any) -> Any:
-    """Sequences as a list: those of an array (B, T, ...), too."""
-    return list(inputs) if isinstance(inputs, np.ndarray) else inputs
-
-
-def joined(arrays: Any) -> Array:
-    """Arrays (T_i, ...), a list of them or one of equal lengths (B, T, ...), as rows (N, ...)."""
-    return np.concatenate(arrays) if isinstance(arrays, list) else arrays.reshape(-1, arrays.shape[-1])
+    """Sequences as a list: those of an array (B, T, ...) or a tuple, too, and each of Python's integers as an array."""
+    if not isinstance(inputs, (list, tuple, np.ndarray)):
+        return inputs
+    return [np.asarray(one) if isinstance(one, list) and all(type(k) is int for k in one) else one for one in inputs]
 
 
 def one_step(who: str, tokens: Any) -> Array:
@@ -77,7 +74,7 @@ def padded(who: str, name: str, given: Any, number: int | None = None) -> tuple[
         if not one.size or not one.ndim or (one.dtype, one.shape[1:]) != kind:
             raise ValueError(
                 f"{who}: {name}[{index}] is {one.dtype} of shape {one.shape}; expected one step or more, of dtype and "
-                f"features as {name}[0]: {kind[0]} ({', '.join(['T_i', *map(str, kind[1])])})"
+                f"features as {name}[0]: {kind[0]} (T_i,{''.join(f' {n}' for n in kind[1])})"
             )
     lengths = np.array([len(one) for one in arrays], dtype=np.int64)
     x = np.zeros((max(lengths), len(arrays), *kind[1]), kind[0])
@@ -142,7 +139,7 @@ class Pool:
             top = self._top(state)
             return top.transpose(1, 0, 2).reshape(top.shape[1], self.width)
         if self.kind is None:
-            return joined(y)
+            return np.concatenate(y)
         return np.stack([one.sum(axis=0) / one.dtype.type(max(1, len(one))) for one in y])
 
     def stepwise(self, who: str) -> None:

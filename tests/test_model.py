@@ -103,6 +103,15 @@ def test_a_batch_of_pairs_is_the_sum_of_its_pairs():
     assert model.measure(inputs, targets)[0] == pytest.approx(sum(parts), rel=1e-12)
 
 
+@pytest.mark.parametrize("embedding", [True, False])
+def test_inputs_may_be_lists_of_pythons_integers(embedding):
+    one = language_model() if embedding else fastrnn.SequenceModel(fastrnn.LSTM(7, 4), fastrnn.Linear(4, 7))
+    inputs = tokens(np.random.default_rng(0), (3, 1))
+    for given in ([each.tolist() for each in inputs], tuple(inputs)):
+        for found, expected in zip(one(given), one(inputs), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_an_array_of_arrays_is_as_a_list():
     one, inputs = tagger(), sequences(np.random.default_rng(0), (3, 5))
     together = np.empty(2, object)

@@ -55,8 +55,8 @@ def fit(
     inputs, targets : sequences of N items
         A batch is a list of them, as the model takes it. For a SequenceModel an input is an array (T_i, I), or (T_i,)
         integers, and a target what the loss takes for each step, (T_i,) labels or (T_i, F) numbers; with a pool one
-        label or (F,) numbers; for `ctc_loss` (S_i,) labels. For an EncoderDecoder it is (S_i,) tokens. Targets may be
-        lists of Python's numbers.
+        label or (F,) numbers; for `ctc_loss` (S_i,) labels. For an EncoderDecoder it is (S_i,) tokens. Integers and
+        targets may be lists of Python's numbers.
     validation : (inputs, targets), optional
         Measured after each epoch. The model then ends with the weights of the best epoch, else with the last ones.
     epochs : int
