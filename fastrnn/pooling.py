@@ -74,7 +74,7 @@ def padded(who: str, name: str, given: Any, number: int | None = None) -> tuple[
         if not one.size or not one.ndim or (one.dtype, one.shape[1:]) != kind:
             raise ValueError(
                 f"{who}: {name}[{index}] is {one.dtype} of shape {one.shape}; expected one step or more, of dtype and "
-                f"features as {name}[0]: {kind[0]} (T_i,{''.join(f' {n}' for n in kind[1])})"
+                f"features as {name}[0]: {kind[0]} (T_i{', ' if kind[1] else ','}{', '.join(map(str, kind[1]))})"
             )
     lengths = np.array([len(one) for one in arrays], dtype=np.int64)
     x = np.zeros((max(lengths), len(arrays), *kind[1]), kind[0])
