@@ -88,7 +88,8 @@ def fit(
         the same, but there may be more epochs. Where there is no checkpoint yet, the run begins.
     comm : mpi4py communicator, optional
         The ranks share the batches of a step, `accumulate` for each rank. Every rank calls with the same arguments;
-        they begin with rank 0's weights, and rank 0 alone writes files and shows the bar.
+        and data, which is checked; callbacks, num_threads and the names of files may differ. They begin with rank 0's
+        weights, and rank 0 alone writes files and shows the bar.
     ordered : bool
         Sum gradients in the order of the batches: n ranks then give the bits of one that accumulates n times as many.
     num_threads : int, optional
@@ -148,7 +149,7 @@ def fit(
         ranks=ranks,
         num_threads=num_threads,
     )
-    run.open(place)
+    run.open(place, {"epochs": epochs, "ordered": ordered})
     with _bar(shown and ranks.rank == 0, run, epochs) as bar:
         return run.go(epochs, bar)
 
