@@ -155,9 +155,9 @@ def test_weights_that_cannot_be_are_refused(weights):
 @pytest.mark.parametrize("weight", [-1, float("nan"), float("inf")])
 def test_class_weights_that_cannot_be_are_refused(weight):
     (X, y), (others, tags) = waves(), signs()
-    with pytest.raises(ValueError, match="SequenceClassifier: class_weight is .*; expected finite numbers >= 0"):
+    with pytest.raises(ValueError, match=r"SequenceClassifier: class_weight is .*; expected finite numbers >= 0"):
         SequenceClassifier(**TINY, class_weight={"fast": weight, "slow": 1}).fit(X, y)
-    with pytest.raises(ValueError, match="SequenceTagger: class_weight is .*; expected finite numbers >= 0"):
+    with pytest.raises(ValueError, match=r"SequenceTagger: class_weight is .*; expected finite numbers >= 0"):
         SequenceTagger(**TINY, class_weight={"minus": weight, "plus": 1}).fit(others, tags)
 
 
@@ -482,7 +482,7 @@ def test_what_a_fit_has_settled_is_kept_to():
         estimator.partial_fit(X, np.stack([y, y], axis=1))
     with pytest.raises(ValueError, match=re.escape("X[0] has 3 features; expected 2, as at the fit")):
         estimator.predict([np.zeros((4, 3))])
-    with pytest.raises(ValueError, match="SequenceRegressor: y has a deviation beyond float64; expected smaller values"):
+    with pytest.raises(ValueError, match="SequenceRegressor: y has a deviation beyond float64; expected"):
         estimator.fit(X, 1e300 * y)
     with pytest.raises(ValueError, match=re.escape("n_samples=1 leaves none to train on with patience")):
         estimator.set_params(patience=1).fit(X[:1], y[:1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ class SequenceEstimator(BaseEstimator):
     num_threads: int | None = None
     verbose: bool = False
 
-    _OF_THE_MODEL = ("cell", "hidden_size", "num_layers", "bidirectional", "dropout", "dtype")
+    _OF_THE_MODEL: ClassVar[tuple[str, ...]] = ("cell", "hidden_size", "num_layers", "bidirectional", "dropout", "dtype")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

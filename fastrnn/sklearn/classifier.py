@@ -74,7 +74,8 @@ class SequenceClassifier(ClassifierMixin, WeightedEstimator):
             self.classes_ = np.unique(y) if announced is None else announced
             self._class_weights = labels.weights_of(who, self.class_weight, self.classes_, y)
         elif announced is not None and not np.array_equal(announced, self.classes_):
-            raise ValueError(f"{who}: classes are {announced.tolist()}; expected {self.classes_.tolist()}, as at the fit")
+            known = self.classes_.tolist()
+            raise ValueError(f"{who}: classes are {announced.tolist()}; expected {known}, as at the fit")
         places = labels.numbers(who, y, self.classes_)
         if self._class_weights is not None:
             weights = self._class_weights[places] * (1 if weights is None else weights)

@@ -1,7 +1,8 @@
 """X in each of its forms as a list of arrays (T_i, F), one a sequence.
 
 There is one rule: X has N items, and an item is (T_i, F), or (T_i,) for a series of one feature. So a 3-D array is N
-sequences of T steps, and a table, a 2-D array or frame (N, T), is N series of one feature. One sequence is ``[sequence]``.
+sequences of T steps, and a table, a 2-D array or frame (N, T), is N series of one feature. One sequence alone is
+``[sequence]``.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _sequence(who: str, i: int, item: Any, dtype: Any) -> FloatArray:
 def _refuse_mask(who: str, name: str, array: Any) -> None:
     """Refuse masked values, which NumPy would hand on as if they were none."""
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
-        raise ValueError(f"{who}: {name} has masked values; expected none: fill them, or give lengths of an X (N, T, F)")
+        raise ValueError(f"{who}: {name} has masked values; expected none: fill them, or give lengths")
 
 
 def _settle_lengths(estimator: Any, X: Any, lengths: Any, reset: bool) -> None:
