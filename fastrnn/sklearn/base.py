@@ -87,7 +87,10 @@ class SequenceEstimator(BaseEstimator):
     num_threads: int | None = None
     verbose: bool = False
 
-    _OF_THE_MODEL: ClassVar[tuple[str, ...]] = ("cell", "hidden_size", "num_layers", "bidirectional", "dropout", "dtype")
+    _OF_THE_MODEL: ClassVar[tuple[str, ...]] = (  # what a new fit alone changes
+        *("cell", "hidden_size", "num_layers"),
+        *("bidirectional", "dropout", "dtype"),
+    )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
