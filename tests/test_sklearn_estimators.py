@@ -431,6 +431,7 @@ ERRORS = {
     "Expected 2D array, got scalar array instead": (3.0, [0]),
     "SequenceClassifier: X is a generator; expected a list of arrays (T_i, F)": ((one for one in A), [0, 1]),
     "SequenceClassifier: X is a dict; expected a list of arrays (T_i, F)": ({0: A[0], 1: A[1]}, [0, 1]),
+    "SequenceClassifier: X has a sequence in each cell; expected one column": (objects([*A, *A]).reshape(2, 2), [0, 1]),
     "SequenceClassifier: X[1] has steps of different sizes; expected (T, F)": ([[[1, 2]], [[1, 2], [3]]], [0, 1]),
     "inconsistent numbers of samples: [2, 3]": (A, [0, 1, 2]),
     "y should be a 1d array": (A, None),

@@ -50,6 +50,7 @@ def read(
         if lengths is not None:
             raise ValueError(f"{who}: lengths go with X (N, T, F); expected none with any other form")
         _refuse_one_series(who, X)
+        _refuse_cells(who, X)
         return _rows(estimator, X, dtype, reset)
     if not len(items):
         raise ValueError(f"{who}: X has no sequences; expected at least 1")
@@ -88,6 +89,13 @@ def _refuse_one_series(who: str, X: Any) -> None:
         raise ValueError(f"{who}: X has no sequences; expected at least 1")
     if shape is not None and len(shape) == 1:
         raise ValueError(f"{who}: X has shape {shape}; expected a list of series. Reshape your data: [series] for one")
+
+
+def _refuse_cells(who: str, X: Any) -> None:
+    """Refuse a table with a sequence in each cell, which NumPy would do without a name."""
+    cells = np.asarray(X) if getattr(X, "ndim", None) == 2 else np.zeros((0, 0))
+    if cells.ndim == 2 and cells.dtype == object and cells.size and np.ndim(cells[0, 0]):
+        raise TypeError(f"{who}: X has a sequence in each cell; expected one column of it, or a list of arrays (T_i, F)")
 
 
 def are_tokens(X: Any) -> bool:
