@@ -26,5 +26,6 @@ def test_a_missing_argument_is_said_with_the_way_to_call_it(tmp_path, program):
     if "mpi" in program:
         pytest.importorskip("mpi4py")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, ROOT / program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    line = [sys.executable, ROOT / program]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and "expected one argument" in done.stderr and program in done.stderr

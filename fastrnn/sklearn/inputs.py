@@ -95,7 +95,7 @@ def _refuse_cells(who: str, X: Any) -> None:
     """Refuse a table with a sequence in each cell, which NumPy would do without a name."""
     cells = np.asarray(X) if getattr(X, "ndim", None) == 2 else np.zeros((0, 0))
     if cells.ndim == 2 and cells.dtype == object and cells.size and np.ndim(cells[0, 0]):
-        raise TypeError(f"{who}: X has a sequence in each cell; expected one column of it, or a list of arrays (T_i, F)")
+        raise TypeError(f"{who}: X has a sequence in each cell; expected one column of it, or a list of arrays")
 
 
 def are_tokens(X: Any) -> bool:
