@@ -416,6 +416,19 @@ except ImportError as error:
     assert output(script) == message
 
 
+def test_a_scikit_learn_that_is_too_old_is_said():
+    script = """
+import sklearn
+sklearn.__version__ = "1.5.2"
+try:
+    import fastrnn.sklearn
+except ImportError as error:
+    print(error)
+"""
+    message = "fastrnn.sklearn: scikit-learn is 1.5.2; expected 1.6 or newer: `pip install 'fastrnn[sklearn]'`"
+    assert output(script) == message
+
+
 A = [np.zeros((3, 2)), np.ones((4, 2))]
 ERRORS = {
     "SequenceClassifier: X[1] has 3 features; expected 2, as X[0] has": ([A[0], np.ones((4, 3))], [0, 1]),
