@@ -83,7 +83,7 @@ class SequenceModel(Model):
         drows = self.head.backward(headed, joined(doutputs), num_threads=num_threads)
         drows = self._dropout.backward(dropped, drows, num_threads=num_threads)
         dy, dstate = self._pool.backward(drows, y, state)
-        dx, _ = self.recurrent.backward(ran, dy, dstate, num_threads=num_threads)
+        dx, _ = self._through("recurrent", ran, dy, dstate, num_threads)
         return unembed(self.embedding, looked_up, dx, num_threads)
 
     def _loss(self, outputs: Any, targets: Any, num_threads: int | None) -> Any:
@@ -197,9 +197,9 @@ class EncoderDecoder(Model):
             dcontext, dy = np.split(dy, [self.attention.key_size], axis=-1)
             dqueries, dmemory = self.attention.backward(attended, dcontext, num_threads=num_threads)
             dy = dqueries + dy
-        dx, dstate = self.decoder.backward(wrote, dy, num_threads=num_threads)
+        dx, dstate = self._through("decoder", wrote, dy, None, num_threads)
         unembed(self.target_embedding, target, dx, num_threads)
-        dx, _ = self.encoder.backward(read, dmemory, self._bridge.backward(dstate), num_threads=num_threads)
+        dx, _ = self._through("encoder", read, dmemory, self._bridge.backward(dstate), num_threads)
         return unembed(self.source_embedding, source, dx, num_threads)
 
     def _train(self, inputs: Any, targets: Any, num_threads: int | None) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +13,8 @@ from fastrnn._check import FloatArray
 from fastrnn.dropout import Dropout
 from fastrnn.module import Module, Parameters
 from fastrnn.naming import made_as, name_of
+
+Data = tuple[Sequence[Any], Sequence[Any]]  # inputs and targets, an item for each sequence
 
 
 class Model:
@@ -28,6 +30,7 @@ class Model:
     OPTIONAL: ClassVar[tuple[str, ...]]
     loss: Callable[..., Any]
     pool: str | None = None
+    _watch: Callable[[str, Any, Any, Any], None] | None = None
 
     def __init__(self, modules: Mapping[str, Any], dropout: float, seed: Any) -> None:
         for name, kind in self.LAYERS.items():
@@ -138,6 +141,13 @@ class Model:
         """Add to the gradients of all layers and use the tape up."""
         raise NotImplementedError
 
+    def _through(self, name: str, tape: Any, dy: Any, dstate: Any, num_threads: int | None) -> tuple[Any, Any]:
+        """Backward of a recurrent layer; `fastrnn.inspect.look` watches, and sees first what it is given."""
+        if self._watch is not None:
+            self._watch(name, tape, dy, dstate)
+        gradients: tuple[Any, Any] = getattr(self, name).backward(tape, dy, dstate, num_threads=num_threads)
+        return gradients
+
     def _train(self, inputs: Any, targets: Any, num_threads: int | None) -> tuple[Any, Any]:
         """Outputs with dropout, and the tape."""
         return self.forward(inputs, num_threads=num_threads)
@@ -149,3 +159,27 @@ class Model:
     def _loss(self, outputs: Any, targets: Any, num_threads: int | None) -> Any:
         """Summed loss, its gradient by the outputs, and the weight."""
         raise NotImplementedError
+
+
+def as_model(who: str, model: Any) -> Model:
+    """Return model if it is one."""
+    if not isinstance(model, Model):
+        raise TypeError(f"{who}: model is a {type(model).__name__}; expected a SequenceModel or an EncoderDecoder")
+    return model
+
+
+def as_data(who: str, inputs: tuple[str, Any], targets: tuple[str, Any]) -> Data:
+    """Return inputs and targets, each given with its name, if they are lists of as many items."""
+    for name, items in (inputs, targets):
+        listed = isinstance(items, Sequence) and not isinstance(items, (str, bytes))
+        if not listed and not (isinstance(items, np.ndarray) and items.ndim):
+            raise TypeError(f"{who}: {name} is {_check.shown(items)}; expected a list of an item for each sequence")
+    (first, given), (name, other) = inputs, targets
+    if not len(given):
+        raise ValueError(f"{who}: {first} has no items; expected one for each sequence")
+    for index, one in enumerate(given):
+        if not np.size(one):
+            raise ValueError(f"{who}: {first}[{index}] has no steps; expected one or more, leave it out")
+    if len(given) != len(other):
+        raise ValueError(f"{who}: {name} has {len(other)} items; expected {len(given)}, as {first} has")
+    return given, other

@@ -1,5 +1,6 @@
 """What the documentation shows must work: each page's Python runs, block after block, and its command lines parse."""
 
+import gzip
 import itertools
 import os
 import re
@@ -76,6 +77,9 @@ AFTER = {
     "docs/tutorials/forecasting.md": lambda names, folder: check(names["error"] < 0.9 * names["baseline"]),
     "docs/tutorials/language-model.md": lambda names, folder: check(names["loss"] < 1.05 * names["least"]),
     "docs/tutorials/layers.md": after_layers,
+    "docs/tutorials/looking-inside.md": lambda names, folder: check(
+        str(names["first"]) == "recurrent, layer 0, step 7, row 1: input is nan at 2"
+    ),
     "docs/tutorials/many-to-many.md": lambda names, folder: check(names["accuracy"] > 0.99 and names["longer"] > 0.95),
     "docs/tutorials/many-to-one.md": lambda names, folder: check(names["accuracy"] > 0.8 and names["error"] < 1),
     "docs/tutorials/one-to-many.md": lambda names, folder: check(names["accuracy"] > 0.7 and names["error"] < 0.1),
@@ -123,6 +127,29 @@ def commands(page):
 def test_command_lines_of_a_page_parse(page):
     for arguments in commands(page):
         build_parser().parse_args(arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_command_lines_of_the_command_s_page_run_one_after_the_other(tmp_path, monkeypatch):
+    """With few epochs, so that a run can go on; but the benchmark, and what is about texts that are not here."""
+    monkeypatch.chdir(tmp_path)
+    text = "It was the best of hours, it was the worst of times.\n" * 400
+    Path("novel.txt").write_text(text, "utf-8")
+    Path("other.txt").write_text(text[:5000].replace("best", "worst"), "utf-8")
+    Path("letters.txt.gz").write_bytes(gzip.compress(text.replace("times", "hours")[:9000].encode()))
+    if not missing("import keras, h5py"):
+        keras = pytest.importorskip("keras")
+        keras.Sequential([keras.layers.Input((None, 3)), keras.layers.GRU(5)]).save("keras_model.h5")
+    ran = []
+    for arguments in commands("docs/command.md"):
+        files = [Path(word) for word in arguments if word.endswith((".txt", ".gz", ".h5"))]
+        if arguments[0] != "bench" and all(path.exists() for path in files):
+            few = ["--epochs", str(2 + len(ran))] if arguments[0] == "train" else []
+            assert main([*arguments, *few]) == 0, arguments
+            ran.append(arguments[0])
+    assert set(ran) >= {"train", "sample", "eval", "inspect", "info"}
+    assert {"novel.safetensors", "letters.safetensors", "gradients.png"} <= set(os.listdir())
 
 
 def test_every_subcommand_is_shown():

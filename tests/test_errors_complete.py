@@ -44,13 +44,15 @@ from fastrnn import (
     rows,
     stream,
     tape,
+    trainable,
     windows,
 )
 from fastrnn.training import fitting
 
 MODULES = (
     _check, attention, borders, clipping, ctc, decoding, dropout, element_losses, embedding, gradcheck, init, layers,
-    linear, lists, losses, model, module, optim, packing, parameters, pooling, rows, stream, tape, windows, fitting,
+    linear, lists, losses, model, module, optim, packing, parameters, pooling, rows, stream, tape, trainable, windows,
+    fitting,
 )  # fmt: skip
 ROWS = [
     *test_errors_attributes.ROWS,
@@ -70,16 +72,21 @@ def test_messages_say_who_what_got_and_what_was_expected():
         assert "\n" not in row.message
 
 
-def raises_of(module):
-    """(file, first line, last line) of every raise statement that makes an error of a user's."""
+def files_of(module):
+    """A module's file, or all those of a package."""
     path = Path(inspect.getsourcefile(module))
+    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+
+
+def raises_of(path):
+    """(file, first line, last line) of every raise statement that makes an error of a user's."""
     tree = ast.parse(path.read_text())
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Raise) and isinstance(n.exc, ast.Call)]
-    return {(path.name, n.lineno, n.end_lineno) for n in calls if getattr(n.exc.func, "id", "") != "_non_finite"}
+    return {(str(path), n.lineno, n.end_lineno) for n in calls if getattr(n.exc.func, "id", "") != "_non_finite"}
 
 
 def test_every_raise_has_a_row():
-    statements = set().union(*(raises_of(m) for m in MODULES))
+    statements = set().union(*(raises_of(path) for module in MODULES for path in files_of(module)))
     seen = set()
     for row in ROWS:
         world = prepared(row.prepare)
@@ -87,6 +94,6 @@ def test_every_raise_has_a_row():
             row.call(world)
         except row.error as caught:
             frames = traceback.walk_tb(caught.__traceback__)
-            seen.update((Path(frame.f_code.co_filename).name, line) for frame, line in frames)
+            seen.update((frame.f_code.co_filename, line) for frame, line in frames)
     missed = [(file, a) for file, a, b in statements if not any(f == file and a <= n <= b for f, n in seen)]
     assert not missed

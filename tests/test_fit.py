@@ -11,7 +11,7 @@ import safetensors.numpy
 from model_problems import classifier, sequences, tagger, tokens, translator
 
 import fastrnn
-from fastrnn import archive, runtime
+from fastrnn import archive, inspect, runtime
 from fastrnn.errors import UserError
 from fastrnn.training import Callback, CosineDecay, Epoch, ExponentialDecay, History, ReduceOnPlateau, StepDecay, WarmUp
 from fastrnn.training.batches import epoch_steps, plain_batches
@@ -139,9 +139,10 @@ def test_a_loss_that_is_not_finite_leaves_the_weights():
     one, (inputs, targets) = model(), problem()
     before = bits(one)
     inputs[3][0, 0] = math.nan
-    with pytest.raises(FloatingPointError, match=r"fit: the loss of step 1 is nan"):
+    with pytest.raises(FloatingPointError, match=r"fit: the loss of step 1 is nan.*look\(model, inputs, targets\)"):
         fastrnn.fit(one, inputs, targets, batch_size=N)
     assert bits(one) == before
+    assert str(inspect.look(one, inputs, targets).first_nan) == "recurrent, layer 0, step 0, row 3: input is nan at 0"
 
 
 def test_sequences_without_anything_to_count_move_nothing():

@@ -46,12 +46,12 @@ EXPECTED = work(1)
 check(1)
 """
 
-# Root may have as many as it likes, so become somebody who has no other process.
+# Root may have as many as it likes, so become somebody who has no other process, not even of a test beside this one.
 LIMIT_PROCESSES = """
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(54321)
-    os.setuid(54321)
+    os.setuid(100_000 + os.getpid())
 def leave(count):
     resource.setrlimit(resource.RLIMIT_NPROC, (threads_now() + count, resource.getrlimit(resource.RLIMIT_NPROC)[1]))
 """

@@ -18,20 +18,22 @@ PACKAGE = ROOT / "fastrnn"
 OTHERS = "other `*.py`"
 ROOMS = {
     "_core/": ["_core/"],
-    "_check.py": [],
+    "_check/": ["_check/"],
     "cells.py": [],
     "_command.py": [],
     "reference/": ["reference/"],
-    OTHERS: ["_core/", "_check.py", "cells.py", OTHERS],
-    "__init__.py": ["_command.py", "training/", OTHERS],
-    "training/": ["_check.py", "training/", OTHERS],
+    OTHERS: ["_core/", "_check/", "decoding/", "cells.py", OTHERS],
+    "decoding/": ["_check/", "decoding/"],
+    "inspect/": ["_core/", "_check/", "inspect/", OTHERS],
+    "__init__.py": ["_command.py", "decoding/", "inspect/", "training/", OTHERS],
+    "training/": ["_check/", "training/", OTHERS],
     "torch/": ["_core/", "torch/", OTHERS],
-    "sklearn/": ["sklearn/", "__init__.py", "_check.py", "cells.py", OTHERS],
-    "charlm/": ["charlm/", "__init__.py", "cells.py", OTHERS],
+    "sklearn/": ["sklearn/", "__init__.py", "_check/", "decoding/", "cells.py", OTHERS],
+    "charlm/": ["charlm/", "__init__.py", "decoding/", "inspect/", "cells.py", OTHERS],
     "bench/": ["bench/", "charlm/__init__.py", "reference/", "__init__.py", "cells.py", OTHERS],
     "convert/": ["convert/", "__init__.py", "cells.py", OTHERS],
     "onnx_backend.py": ["convert/"],
-    "cli/": ["_core/", "bench/", "charlm/", "cli/", "convert/", "__init__.py", "cells.py", OTHERS],
+    "cli/": ["_core/", "bench/", "charlm/", "cli/", "convert/", "inspect/", "__init__.py", "cells.py", OTHERS],
     "__main__.py": ["cli/"],
 }
 
@@ -155,7 +157,7 @@ def test_every_import_of_the_package_is_found():
     assert len(known) > 150
     assert known >= {
         ("layers.py", "_core/run.pyx"),  # from fastrnn._core.run import Record
-        ("layers.py", "_check.py"),  # from fastrnn import _check
+        ("layers.py", "_check/__init__.py"),  # from fastrnn import _check
         ("charlm/model.py", "__init__.py"),  # import fastrnn
         ("cli/main.py", "cli/train.py"),  # from . import train
         ("_core/loop.pyx", "_core/team.pyx"),  # from fastrnn._core.team cimport (several lines)
@@ -221,7 +223,8 @@ def test_the_package_needs_numpy_alone_to_be_imported():
 def test_models_and_training_are_read_when_they_are_asked_for():
     """A program that runs a layer begins without them; what is asked for is the module's own."""
     program = (
-        "import sys, fastrnn; later = {'fastrnn.model', 'fastrnn.training', 'fastrnn.decoding'}; "
+        "import sys, fastrnn; "
+        "later = {f'fastrnn.{name}' for name in ('decoding', 'inspect', 'model', 'training')}; "
         "assert not later & set(sys.modules), later & set(sys.modules); "
         "assert set(fastrnn.__all__) <= set(dir(fastrnn)) and all(hasattr(fastrnn, name) for name in fastrnn.__all__); "
         "assert fastrnn.fit is sys.modules['fastrnn.training'].fit and not hasattr(fastrnn, 'nothing')"

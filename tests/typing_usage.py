@@ -128,6 +128,8 @@ def looking(x: Floats) -> None:
     assert_type(inspect.gradient_norms(tape, y), NDArray[np.float64])
     assert_type(inspect.first_nan(tape, y), inspect.NonFinite | None)
     assert_type(inspect.non_finite(gru), list[inspect.NonFinite])
+    model = fastrnn.SequenceModel(gru, fastrnn.Linear(4, 2))
+    assert_type(inspect.look(model, [x], [x]).gradient_norms, dict[str, NDArray[np.float64]])
     meter = inspect.Clipping()
     meter.add(fastrnn.clip_grad_norm_(gru.grads, 1.0), 1.0)
     assert_type(meter.share, float)

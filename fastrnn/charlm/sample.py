@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastrnn import decoding
-from fastrnn.decoding import draw
+from fastrnn.decoding.drawing import draw
 from fastrnn.errors import UserError
 
 from .model import CharacterModel

@@ -14,7 +14,7 @@ class Callback:
     Raises
     ------
     TypeError
-        A subclass has a method ``on_...`` that is never called.
+        A subclass has a method `on_...` that is never called.
     """
 
     def __init_subclass__(cls) -> None:

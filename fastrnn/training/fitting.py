@@ -6,18 +6,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
-
 from fastrnn import _check, runtime
 from fastrnn.naming import name_of
 from fastrnn.optim import Adam, Optimizer
-from fastrnn.trainable import Model
+from fastrnn.trainable import Data, Model, as_data, as_model
 from fastrnn.words import AnyPath
 
 from .callbacks import Callback
 from .history import History
 from .ranks import Alone, Ranks
-from .run import Data, Place, Run
+from .run import Place, Run
 from .schedules import Factor
 
 MakeOptimizer = Callable[[Any], Optimizer]
@@ -112,7 +110,7 @@ def fit(
         weights are those before its step.
     """
     who = "fit"
-    model, ranks = _model(who, model), _ranks(who, comm, ordered)
+    model, ranks = as_model(who, model), _ranks(who, comm, ordered)
     settings = {
         "batch_size": _check.count(who, "batch_size", batch_size),
         "together": _check.count(who, "accumulate", accumulate) * ranks.size,
@@ -135,7 +133,7 @@ def fit(
         raise ValueError(f"{who}: log and checkpoint are both {place.log!r}; expected two files")
     shown = _check.flag(who, "progress", progress)
     runtime.resolve(who, num_threads)
-    data = _data(who, ("inputs", inputs), ("targets", targets))
+    data = as_data(who, ("inputs", inputs), ("targets", targets))
     made = _optimizer(who, model, optimizer)
     settings |= {"optimizer": repr(made), "model": model.settings}
     run = Run(
@@ -154,32 +152,10 @@ def fit(
         return run.go(epochs, bar)
 
 
-def _model(who: str, model: Any) -> Model:
-    if not isinstance(model, Model):
-        raise TypeError(f"{who}: model is a {type(model).__name__}; expected a SequenceModel or an EncoderDecoder")
-    return model
-
-
-def _data(who: str, inputs: tuple[str, Any], targets: tuple[str, Any]) -> Data:
-    for name, items in (inputs, targets):
-        listed = isinstance(items, Sequence) and not isinstance(items, (str, bytes))
-        if not listed and not (isinstance(items, np.ndarray) and items.ndim):
-            raise TypeError(f"{who}: {name} is {_check.shown(items)}; expected a list of an item for each sequence")
-    (first, given), (name, other) = inputs, targets
-    if not len(given):
-        raise ValueError(f"{who}: {first} has no items; expected one for each sequence")
-    for index, one in enumerate(given):
-        if not np.size(one):
-            raise ValueError(f"{who}: {first}[{index}] has no steps; expected one or more, leave it out")
-    if len(given) != len(other):
-        raise ValueError(f"{who}: {name} has {len(other)} items; expected {len(given)}, as {first} has")
-    return given, other
-
-
 def _validation(who: str, given: Any) -> Data:
     if not isinstance(given, tuple) or len(given) != 2:
         raise TypeError(f"{who}: validation is {_check.shown(given)}; expected a pair (inputs, targets)")
-    return _data(who, ("validation[0]", given[0]), ("validation[1]", given[1]))
+    return as_data(who, ("validation[0]", given[0]), ("validation[1]", given[1]))
 
 
 def _ranks(who: str, comm: Any, ordered: Any) -> Alone:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastrnn.errors import UserError
 from fastrnn.optim import Optimizer
-from fastrnn.trainable import Model
+from fastrnn.trainable import Data, Model
 from fastrnn.words import AnyPath
 
 from . import checkpoint as files
@@ -21,8 +20,6 @@ from .history import History, Log, Tally, require_folder
 from .ranks import Alone
 from .schedules import Factor
 from .step import Done, Stepper
-
-Data = tuple[Sequence[Any], Sequence[Any]]
 
 
 class Place(NamedTuple):

@@ -99,8 +99,8 @@ class Stepper:
             if loss == math.inf:
                 why += ", and for ctc_loss no target longer than its sequence allows"
             raise FloatingPointError(
-                f"fit: the loss of step {step + 1} is {loss}; expected {why} (fastrnn.inspect.first_nan finds where a "
-                "layer's run has its first NaN). The weights are those before the step"
+                f"fit: the loss of step {step + 1} is {loss}; expected {why} (fastrnn.inspect.look(model, inputs, "
+                "targets).first_nan says where it begins). The weights are those before the step"
             )
         norm = clip_grad_norm_(self._model.grads, self._limit)
         return Done(loss, weight, norm, norm > self._limit)
