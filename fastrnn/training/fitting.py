@@ -85,7 +85,7 @@ def fit(
         Go on from the checkpoint, bit for bit as a run that was never interrupted; the settings and the data must be
         the same, but there may be more epochs. Where there is no checkpoint yet, the run begins.
     comm : mpi4py communicator, optional
-        The ranks share the batches of a step, `accumulate` for each rank. Every rank calls with the same arguments;
+        The ranks share the batches of a step, `accumulate` for each rank. Every rank calls with the same arguments
         and data, which is checked; callbacks, num_threads and the names of files may differ. They begin with rank 0's
         weights, and rank 0 alone writes files and shows the bar.
     ordered : bool
