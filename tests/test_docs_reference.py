@@ -61,6 +61,16 @@ def test_every_name_of_a_module_is_in_the_reference(module):
     assert module in whole or {f"{module}.{name}" for name in wanted} - names == set()
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "fastrnn").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_word_of_a_docstring_is_read_as_a_link(path):
+    """In reStructuredText a word that ends in _ is a link to something of that name: it belongs between ``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and getattr(node, "name", "")[:1] != "_":
+            prose = re.sub(r"``.+?``|`.+?`", "", ast.get_docstring(node) or "", flags=re.DOTALL)
+            prose = re.sub(r"(?m)^[\w, ]+ :.*$", "", prose)  # names of attributes
+            assert not (links := re.findall(r"(?<![\w.])\w+_(?=[\s.,;:)]|$)", prose)), links
+
+
 def test_every_page_of_a_file_shows_that_file():
     """The table in docs/conf.py that turns links to files into links to pages."""
     table = re.search(r"^SHOWN = (\{.*?^\})", (DOCS / "conf.py").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

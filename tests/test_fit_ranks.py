@@ -110,10 +110,27 @@ def test_a_checkpoint_that_cannot_be_read_is_an_error_on_every_rank(tmp_path):
     assert done.returncode != 0 and "is there and is no checkpoint" in done.stderr
 
 
-def test_ranks_with_other_arguments_are_refused(tmp_path):
-    change = 'options["batch_size"] = 8 + rank'
-    done = subprocess.run(command(tmp_path, 2, change), cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert done.returncode != 0 and "the ranks of comm were called with different arguments" in done.stderr
+OTHER = {
+    "batch_size": 'options["batch_size"] = 8 + rank',
+    "accumulate": 'options["accumulate"] = 1 + rank',
+    "epochs": 'options["epochs"] = 3 + rank',
+    "ordered": 'options["ordered"] = rank == 0',
+    "data": "inputs[0] = inputs[0] + rank",
+    "data ": 'options["validation"] = None if rank else problem(seed=1)',
+    "checkpoint": 'options |= {"checkpoint": "run.safetensors"} if rank else {}',
+    "resume": 'options |= {"checkpoint": "run.safetensors", "resume": rank == 0}',
+    "log": 'options |= {"log": "log.csv"} if rank else {}',
+    "shapes of weights": "model = tagger('float32', dropout=0.2) if rank else fastrnn.SequenceModel("
+    "fastrnn.LSTM(3, 5), fastrnn.Linear(5, 4), dropout=0.2)",
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_ranks_with_other_arguments_or_data_are_refused(tmp_path, name):
+    line = command(tmp_path, 2, OTHER[name])
+    done = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
+    message = f"fit: the ranks of comm were called with different {name.strip()}; expected the same on all"
+    assert done.returncode != 0 and message in done.stderr
 
 
 KILLED = """

@@ -19,3 +19,13 @@ def test_workers_give_the_bits_of_one_process(tmp_path, how, library):
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("the bits of one process") == 2
+
+
+@pytest.mark.parametrize("program", ["examples/parallel/many.py", "examples/mpi/train.py"])
+def test_a_missing_argument_is_said_with_the_way_to_call_it(tmp_path, program):
+    if "mpi" in program:
+        pytest.importorskip("mpi4py")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, ROOT / program]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "expected one argument" in done.stderr and program in done.stderr

@@ -25,6 +25,7 @@ def not_passed(estimator):
     return NOT_PASSED.get(type(estimator).__name__, {})
 
 
+@pytest.mark.filterwarnings("ignore:SequenceForecaster. X .* is read as:UserWarning")  # they give it tables
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=not_passed)
 def test_scikit_learns_checks_pass(estimator, check):
     check(estimator)

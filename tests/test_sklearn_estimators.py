@@ -152,6 +152,15 @@ def test_weights_that_cannot_be_are_refused(weights):
         SequenceClassifier(**TINY).fit(A, [0, 1], sample_weight=weights)
 
 
+@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf")])
+def test_class_weights_that_cannot_be_are_refused(weight):
+    (X, y), (others, tags) = waves(), signs()
+    with pytest.raises(ValueError, match=r"SequenceClassifier: class_weight is .*; expected finite numbers >= 0"):
+        SequenceClassifier(**TINY, class_weight={"fast": weight, "slow": 1}).fit(X, y)
+    with pytest.raises(ValueError, match=r"SequenceTagger: class_weight is .*; expected finite numbers >= 0"):
+        SequenceTagger(**TINY, class_weight={"minus": weight, "plus": 1}).fit(others, tags)
+
+
 def test_a_regressor_of_several_outputs():
     X, y = sums()
     both = np.stack([y, 1000 - 50 * y], axis=1)
@@ -215,6 +224,61 @@ def test_the_names_of_a_tables_columns_are_kept():
         estimator.predict(frame[["b", "a", "c"]])
     X, y = sums()
     assert not hasattr(estimator.fit(X, y), "feature_names_in_")
+
+
+def test_lists_of_one_length_are_series_for_the_forecaster():
+    X = [one[:30, 0].tolist() for one in seasons()]
+    options = {**TINY, "max_epochs": 2}
+    estimator = SequenceForecaster(**options).fit(X)
+    assert same(estimator.predict(X), SequenceForecaster(**options).fit([np.array(one) for one in X]).predict(X))
+    assert estimator.n_features_in_ == 1 and estimator.predict([one[:20] for one in X]).shape == (len(X), 1, 1)
+
+
+def test_a_bare_table_is_many_series_and_the_forecaster_says_so():
+    series, options = np.random.default_rng(0).normal(size=(30, 3)), {**TINY, "max_epochs": 1}
+    message = "SequenceForecaster: X (30, 3) is read as 30 series of 3 steps; [X] would be one series of 30 steps"
+    with pytest.warns(UserWarning, match=re.escape(message)):
+        estimator = SequenceForecaster(**options).fit(series)
+    with pytest.warns(UserWarning, match=re.escape(message)):
+        assert estimator.predict(series).shape == (30, 1, 1)
+    assert SequenceForecaster(**options).fit([series]).predict([series]).shape == (1, 1, 3)
+    assert same(SequenceForecaster(**options).fit(list(series)).predict(list(series)), estimator.predict(list(series)))
+
+
+def test_frames_are_held_to_the_columns_of_the_fit():
+    pandas = pytest.importorskip("pandas")
+    X, y = waves()
+    frames = [pandas.DataFrame(one, columns=["x", "y"]) for one in X]
+    estimator = SequenceClassifier(**TINY).fit(frames, y)
+    assert estimator.feature_names_in_.tolist() == ["x", "y"]
+    assert same(estimator.predict_proba(frames), SequenceClassifier(**TINY).fit(X, y).predict_proba(X))
+    turned = [frame[["y", "x"]] for frame in frames]
+    with pytest.raises(ValueError, match=re.escape("X[0] has columns ['y', 'x']; expected ['x', 'y'], as at the fit")):
+        estimator.predict(turned)
+    with pytest.raises(ValueError, match=re.escape("X[3] has columns ['y', 'x']; expected ['x', 'y'], as X[0] has")):
+        SequenceClassifier(**TINY).fit([*frames[:3], *turned[3:]], y)
+    assert same(estimator.predict(X), estimator.predict(frames))  # arrays have no names
+    assert not hasattr(estimator.fit(X, y), "feature_names_in_")
+
+
+def test_masked_values_are_refused_but_in_the_padding():
+    X, y = [np.ma.masked_less(one, 0) for one in waves()[0]], waves()[1]
+    with pytest.raises(ValueError, match=re.escape("X[0] has masked values; expected none")):
+        SequenceClassifier(**TINY).fit(X, y)
+    with pytest.raises(ValueError, match="X has masked values; expected none"):
+        SequenceClassifier(**TINY).fit(np.ma.masked_less(np.zeros((2, 3)) - 1, 0), [0, 1])
+    padded = np.ma.masked_array(np.zeros((2, 3, 1)), np.arange(3)[:, np.newaxis] + np.zeros((2, 3, 1)) > 1)
+    SequenceClassifier(**{**TINY, "max_epochs": 1}).fit(padded, [0, 1], lengths=[2, 2])
+
+
+def test_padding_is_not_read_as_steps_after_a_fit_with_lengths():
+    padded, y, lengths = np.zeros((4, 3, 1)), [0, 1, 0, 1], [1, 2, 3, 1]
+    estimator = SequenceClassifier(**{**TINY, "max_epochs": 1}).fit(padded, y, lengths=lengths)
+    for run in (estimator.predict, estimator.predict_proba, lambda X: estimator.partial_fit(X, y)):
+        with pytest.raises(ValueError, match=re.escape("X (4, 3, 1) has no lengths; expected lengths, as at the fit")):
+            run(padded)
+    assert same(estimator.predict_proba(list(padded)), estimator.predict_proba(padded, lengths=[3] * 4))
+    assert same(estimator.fit(padded, y).predict(padded), estimator.predict(padded, lengths=[3] * 4))
 
 
 # ----------------------------------------------------------------------------------- bits and files
@@ -352,6 +416,19 @@ except ImportError as error:
     assert output(script) == message
 
 
+def test_a_scikit_learn_that_is_too_old_is_said():
+    script = """
+import sklearn
+sklearn.__version__ = "1.5.2"
+try:
+    import fastrnn.sklearn
+except ImportError as error:
+    print(error)
+"""
+    message = "fastrnn.sklearn: scikit-learn is 1.5.2; expected 1.6 or newer: `pip install 'fastrnn[sklearn]'`"
+    assert output(script) == message
+
+
 A = [np.zeros((3, 2)), np.ones((4, 2))]
 ERRORS = {
     "SequenceClassifier: X[1] has 3 features; expected 2, as X[0] has": ([A[0], np.ones((4, 3))], [0, 1]),
@@ -365,6 +442,10 @@ ERRORS = {
         [0, 1],
     ),
     "Expected 2D array, got scalar array instead": (3.0, [0]),
+    "SequenceClassifier: X is a generator; expected a list of arrays (T_i, F)": ((one for one in A), [0, 1]),
+    "SequenceClassifier: X is a dict; expected a list of arrays (T_i, F)": ({0: A[0], 1: A[1]}, [0, 1]),
+    "SequenceClassifier: X has a sequence in each cell; expected one column": (objects([*A, *A]).reshape(2, 2), [0, 1]),
+    "SequenceClassifier: X[1] has steps of different sizes; expected (T, F)": ([[[1, 2]], [[1, 2], [3]]], [0, 1]),
     "inconsistent numbers of samples: [2, 3]": (A, [0, 1, 2]),
     "y should be a 1d array": (A, None),
 }
@@ -415,8 +496,33 @@ def test_what_a_fit_has_settled_is_kept_to():
         estimator.partial_fit(X, np.stack([y, y], axis=1))
     with pytest.raises(ValueError, match=re.escape("X[0] has 3 features; expected 2, as at the fit")):
         estimator.predict([np.zeros((4, 3))])
+    with pytest.raises(ValueError, match="SequenceRegressor: y has a deviation beyond float64; expected"):
+        estimator.fit(X, 1e300 * y)
     with pytest.raises(ValueError, match=re.escape("n_samples=1 leaves none to train on with patience")):
         estimator.set_params(patience=1).fit(X[:1], y[:1])
+
+
+@every_estimator
+def test_a_model_is_what_its_fit_was_asked_for(name):
+    estimator, X, y = fitted(name, max_epochs=1)
+    own = {"classifier": {"pool": "mean"}, "forecaster": {"likelihood": "negative_binomial"}}.get(name, {})
+    for parameter, value in {"hidden_size": 9, "cell": "gru", "dropout": 0.5, "dtype": "float64", **own}.items():
+        was = getattr(estimator, parameter)
+        message = f"{parameter} is {value!r}; expected {was!r}, as at the fit, or a new fit"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            estimator.set_params(**{parameter: value}).partial_fit(X, y)
+        estimator.set_params(**{parameter: was}).partial_fit(X, y)
+    expected = estimator.predict(X)
+    assert same(estimator.set_params(hidden_size=9, **own).predict(X), expected)  # as scikit-learn's estimators
+
+
+def test_classes_are_settled_by_the_first_call():
+    X, y = waves()
+    estimator = SequenceClassifier(**TINY).partial_fit(X, y, classes=["slow", "fast"])
+    estimator.partial_fit(X, y, classes=["fast", "slow"])
+    message = "SequenceClassifier: classes are ['fast', 'none', 'slow']; expected ['fast', 'slow'], as at the fit"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        estimator.partial_fit(X, y, classes=["slow", "fast", "none"])
 
 
 def test_labels_must_fit_their_sequences():
@@ -428,6 +534,10 @@ def test_labels_must_fit_their_sequences():
         tagger.partial_fit(X, [np.full(len(one), "other") for one in X])
     with pytest.raises(ValueError, match="requires y to be passed"):
         tagger.fit(X, None)
+    with pytest.raises(TypeError, match="SequenceTagger: y has strings and numbers; expected labels of one kind"):
+        tagger.fit(X, [y[0], *(np.zeros(len(one), int) for one in X[1:])])
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        tagger.fit(X, [one[:, 0] for one in X])
 
 
 def test_counts_and_series_that_cannot_be_are_refused():

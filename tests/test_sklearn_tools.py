@@ -102,6 +102,13 @@ def test_lengths_are_routed():
     np.testing.assert_array_equal(routed, cross_val_score(SequenceClassifier(**TINY), X, y, cv=3))
 
 
+def test_lengths_that_are_not_routed_to_a_score_end_it():
+    padded, lengths = np.zeros((8, 3, 1)), np.array([1, 2, 3, 1] * 2)
+    search = GridSearchCV(SequenceClassifier(**TINY), {"hidden_size": [2]}, cv=2, error_score="raise")
+    with pytest.raises(ValueError, match="has no lengths; expected lengths, as at the fit"):
+        search.fit(padded, [0, 1] * 4, lengths=lengths)
+
+
 # ------------------------------------------------------------------------------------------ threads
 
 # Nobody has limited fastrnn's threads; NumPy's own would be counted with them.

@@ -123,6 +123,8 @@ ERRORS = {
     "SequenceTransducer: X[1] is empty; expected at least one symbol": (["ab", ""], ["a", "b"]),
     "inconsistent numbers of samples": (["ab", "b"], ["a"]),
     "requires y to be passed": (["ab"], None),
+    "SequenceTransducer: y is a int; expected a list of strings": (["ab"], 3),
+    "SequenceTransducer: y has no sequences; expected at least 1": ([], []),
 }
 
 
@@ -130,6 +132,28 @@ ERRORS = {
 def test_what_is_wrong_with_words_is_said(message):
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         SequenceTransducer(**TINY).fit(*ERRORS[message])
+
+
+@every_problem
+def test_scores_need_as_many_targets_as_sequences(name):
+    estimator, X, y = fitted(name)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        estimator.score(X, y[1:])
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"beam_width": 0}, "beam_width is 0; expected an integer >= 1"),
+        ({"max_length": "a"}, "max_length is a str; expected an integer >= 1"),
+        ({"length_penalty": -1}, "length_penalty is -1.0; expected a number in [0, 30]"),
+    ],
+)
+def test_what_only_predictions_use_is_checked_before_the_training(changes, message):
+    for estimator in (SequenceTransducer, CTCTranscriber):
+        if changes.keys() <= estimator().get_params().keys():
+            with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+                estimator(**{**TINY, **changes}).fit(spoken(TEXTS), TEXTS)
 
 
 def test_later_data_must_be_of_the_kind_of_the_fit():
@@ -140,6 +164,8 @@ def test_later_data_must_be_of_the_kind_of_the_fit():
         vectors.predict(TEXTS)
     with pytest.raises(ValueError, match=re.escape("lengths go with X (N, T, F); expected none with symbols")):
         symbols.predict(["ab"], lengths=[1])
+    with pytest.raises(ValueError, match="SequenceTransducer: X has no sequences; expected at least 1"):
+        symbols.predict([])
     with pytest.raises(TypeError, match="X is one string; expected a list of strings"):
         symbols.predict("ab")
     with pytest.raises(ValueError, match=re.escape("y[1] has 'z'; expected one of the 3 at the fit")):

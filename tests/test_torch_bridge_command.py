@@ -133,3 +133,8 @@ def test_safe_paths_stay_safe(programs):
     (programs / "path.py").write_text("import sys; print(sys.path[:2])\n")
     ours, plain = both(programs, "path.py", python=["-P"])
     assert (ours.stdout, ours.returncode) == (plain.stdout, 0), ours.stderr
+
+
+def test_a_program_that_is_not_there_is_said_in_a_line(programs):
+    done = run(programs, "nowhere.py")
+    assert (done.returncode, done.stderr) == (1, "python -m fastrnn.torch: nowhere.py: no such file\n")

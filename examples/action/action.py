@@ -4,7 +4,6 @@
     python examples/action/action.py [--seed 0]
 
 GunPoint and BasicMotions come with the package aeon; nothing is downloaded. Both have their customary split.
-It takes a minute on one core.
 """
 
 import argparse

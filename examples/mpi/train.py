@@ -47,4 +47,6 @@ def main(checkpoint):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"train.py: expected one argument, the checkpoint\n\n{__doc__}")
     main(sys.argv[1])

@@ -72,4 +72,6 @@ def main(how):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] not in (["joblib"], ["dask"]):
+        sys.exit(f"many.py: expected one argument, joblib or dask\n\n{__doc__}")
     main(sys.argv[1])

@@ -13,6 +13,13 @@ if _find_spec("sklearn") is None:
         "fastrnn.sklearn: the package scikit-learn is missing; expected `pip install 'fastrnn[sklearn]'`"
     )
 
+from sklearn import __version__ as _version
+
+if tuple(map(int, _version.split(".")[:2])) < (1, 6):
+    raise ImportError(
+        f"fastrnn.sklearn: scikit-learn is {_version}; expected 1.6 or newer: `pip install 'fastrnn[sklearn]'`"
+    )
+
 from fastrnn.sklearn.classifier import SequenceClassifier
 from fastrnn.sklearn.forecaster import SequenceForecaster
 from fastrnn.sklearn.regressor import SequenceRegressor

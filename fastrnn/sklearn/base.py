@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,11 @@ class SequenceEstimator(BaseEstimator):
     num_threads: int | None = None
     verbose: bool = False
 
+    _OF_THE_MODEL: ClassVar[tuple[str, ...]] = (  # what a new fit alone changes
+        *("cell", "hidden_size", "num_layers"),
+        *("bidirectional", "dropout", "dtype"),
+    )
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
@@ -128,7 +133,10 @@ class SequenceEstimator(BaseEstimator):
         return self._train(X, y, lengths, fresh=True, epochs=self.max_epochs, patience=self.patience)
 
     def partial_fit(self, X: Any, y: Any, *, lengths: Any = None) -> Self:
-        """Train for one epoch more, a new model if there is none. Arguments are those of `fit`."""
+        """Train for one epoch more, a new model if there is none. Arguments are those of `fit`.
+
+        A parameter of the model that was set since, as hidden_size, is refused: only `fit` makes a new model.
+        """
         return self._one_epoch(X, y, lengths)
 
     def _one_epoch(self, X: Any, y: Any, lengths: Any, **more: Any) -> Self:
@@ -139,7 +147,10 @@ class SequenceEstimator(BaseEstimator):
     ) -> Self:
         if fresh:
             self._check_parameters()
+            self._made_of = {name: getattr(self, name) for name in self._OF_THE_MODEL}
             self.__dict__.pop("model_", None)  # a fit that fails leaves no model beside attributes of another
+        else:
+            self._check_kept()
         sequences, targets = self._data(X, y, lengths, fresh, **more)
         if fresh:
             self._random = check_random_state(self.random_state)
@@ -172,6 +183,13 @@ class SequenceEstimator(BaseEstimator):
         """Refuse what neither the layers nor `fastrnn.fit` would refuse by its own name."""
         one_of(type(self).__name__, "cell", self.cell, CELLS)
         inside(type(self).__name__, "validation_fraction", self.validation_fraction)
+
+    def _check_kept(self) -> None:
+        """Refuse what was set since the fit and would change nothing."""
+        for name, was in self._made_of.items():
+            if (value := getattr(self, name)) != was:
+                who = type(self).__name__
+                raise ValueError(f"{who}: {name} is {value!r}; expected {was!r}, as at the fit, or a new fit")
 
     def _seed(self) -> int:
         return int(self._random.randint(2**31 - 1))

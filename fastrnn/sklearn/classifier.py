@@ -53,7 +53,8 @@ class SequenceClassifier(ClassifierMixin, WeightedEstimator):
         X, y, sample_weight, lengths
             As for `fit`.
         classes : (V,), optional
-            All labels there will ever be, for the first call; those of its y by default.
+            All labels there will ever be, for the first call; those of its y by default. Later calls need not say them,
+            and cannot change them.
         """
         self._announced = None if classes is None else np.unique(classes)
         try:
@@ -64,14 +65,18 @@ class SequenceClassifier(ClassifierMixin, WeightedEstimator):
     def _weighted_targets(
         self, y: Any, weights: Weights | None, fresh: bool
     ) -> tuple[NDArray[np.int64], NDArray[Any] | None]:
+        who = type(self).__name__
         y = column_or_1d(y, warn=fresh)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
+        announced = getattr(self, "_announced", None)
         if fresh:
-            announced = getattr(self, "_announced", None)
             self.classes_ = np.unique(y) if announced is None else announced
-            self._class_weights = labels.weights_of(self.class_weight, self.classes_, y)
-        places = labels.numbers(type(self).__name__, y, self.classes_)
+            self._class_weights = labels.weights_of(who, self.class_weight, self.classes_, y)
+        elif announced is not None and not np.array_equal(announced, self.classes_):
+            known = self.classes_.tolist()
+            raise ValueError(f"{who}: classes are {announced.tolist()}; expected {known}, as at the fit")
+        places = labels.numbers(who, y, self.classes_)
         if self._class_weights is not None:
             weights = self._class_weights[places] * (1 if weights is None else weights)
         return places, weights

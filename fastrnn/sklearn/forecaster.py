@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,7 +24,9 @@ Forecast = NDArray[np.float64]
 class SequenceForecaster(SequenceEstimator):
     """Learn the distribution of a series' next value from those before it, and forecast by sampled paths (DeepAR).
 
-    X is a list of N series (T_i, F) or (T_i,), of any lengths and sizes: each is seen in its own units. There is no y.
+    X is a list of N series (T_i, F) or (T_i,), of any lengths and sizes: each is seen in its own units. One series is
+    ``[series]``: a bare 2-D array or frame is a table of N series, a row each, here as in all estimators, and a warning
+    says so. There is no y: scikit-learn's tools may hand one on to `fit`, which does not look at it.
     The paths are drawn from shares of the distribution that the fit has settled, so a forecast is the same each time.
 
     It has the parameters of `fastrnn.sklearn.base.SequenceEstimator`, of which bidirectional must be False, and these.
@@ -47,6 +50,8 @@ class SequenceForecaster(SequenceEstimator):
     window: int = 64
     samples: int = 100
     period: int = 1
+
+    _OF_THE_MODEL = (*SequenceEstimator._OF_THE_MODEL, "likelihood")
 
     # ------------------------------------------------------------------------------------- training
 
@@ -94,11 +99,18 @@ class SequenceForecaster(SequenceEstimator):
 
     @property
     def _law(self) -> Any:
-        return LIKELIHOODS[self.likelihood]
+        return LIKELIHOODS[self._made_of["likelihood"]]
 
     def _sequences(self, X: Any, lengths: Any, reset: bool = False) -> list[FloatArray]:
         """Read float64: what float32 keeps of a value may be less than a series varies by, before it is scaled."""
-        return inputs.read(self, X, lengths, "float64", reset=reset)
+        if getattr(X, "ndim", None) == 2:
+            N, T = X.shape
+            warnings.warn(
+                f"{type(self).__name__}: X ({N}, {T}) is read as {N} series of {T} steps; [X] would be one series of "
+                f"{N} steps, and list(numpy.asarray(X)) means the {N} without a warning",
+                stacklevel=2,
+            )
+        return inputs.read(self, X, lengths, "float64", reset=reset, lists_are_rows=False)
 
     def _units(self, series: list[FloatArray]) -> list[Units]:
         return [self._law.units(type(self).__name__, i, one) for i, one in enumerate(series)]

@@ -21,11 +21,13 @@ def numbers(who: str, labels: Labels, classes: Labels) -> NDArray[np.int64]:
     return places.astype(np.int64)
 
 
-def weights_of(class_weight: Any, classes: Labels, labels: Labels) -> NDArray[np.float64] | None:
+def weights_of(who: str, class_weight: Any, classes: Labels, labels: Labels) -> NDArray[np.float64] | None:
     """Return the weight of each class (V,), balanced by labels (M,) where that is asked for; None for none."""
     if class_weight is None:
         return None
     present = np.unique(labels) if class_weight == "balanced" else classes
     weights = np.ones(len(classes))  # also of those that are announced and not there yet
     weights[np.searchsorted(classes, present)] = compute_class_weight(class_weight, classes=present, y=labels)
+    if not np.isfinite(weights).all() or weights.min() < 0:
+        raise ValueError(f"{who}: class_weight is {class_weight}; expected finite numbers >= 0")
     return weights

@@ -54,8 +54,11 @@ class SequenceRegressor(RegressorMixin, WeightedEstimator):
         columns = y.reshape(len(y), -1).astype(np.float64)
         if fresh:
             self._single = y.ndim == 1
-            self.mean_ = np.average(columns, axis=0, weights=weights)
-            deviation = np.sqrt(np.average((columns - self.mean_) ** 2, axis=0, weights=weights))
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.mean_ = np.average(columns, axis=0, weights=weights)
+                deviation = np.sqrt(np.average((columns - self.mean_) ** 2, axis=0, weights=weights))
+            if not np.isfinite(deviation).all():
+                raise ValueError(f"{type(self).__name__}: y has a deviation beyond float64; expected smaller values")
             self.scale_ = np.where(deviation > 0, deviation, 1.0)
         if columns.shape[1] != len(self.mean_):
             raise ValueError(

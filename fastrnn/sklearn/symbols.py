@@ -15,14 +15,17 @@ def sequences_of(who: str, name: str, items: Any) -> list[list[Any]]:
     """Return N sequences of symbols as lists: the characters of strings, the labels of lists or arrays (T_i,)."""
     if items is None:
         raise ValueError(f"{who}: requires y to be passed, but the target y is None")
-    if isinstance(items, (str, bytes)):
-        raise TypeError(f"{who}: {name} is one string; expected a list of strings, or of sequences of labels")
-    found = []
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        found = "one string" if isinstance(items, (str, bytes)) else f"a {type(items).__name__}"
+        raise TypeError(f"{who}: {name} is {found}; expected a list of strings, or of sequences of labels")
+    lists = []
     for i, item in enumerate(items):
         if not isinstance(item, (str, list, tuple, np.ndarray)) or (isinstance(item, np.ndarray) and item.ndim != 1):
             raise TypeError(f"{who}: {name}[{i}] is a {type(item).__name__}; expected a string or a sequence of labels")
-        found.append(item.tolist() if isinstance(item, np.ndarray) else list(item))
-    return found
+        lists.append(item.tolist() if isinstance(item, np.ndarray) else list(item))
+    if not lists:
+        raise ValueError(f"{who}: {name} has no sequences; expected at least 1")
+    return lists
 
 
 class Symbols:

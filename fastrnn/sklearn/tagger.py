@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
+from sklearn.utils.multiclass import check_classification_targets
 
 import fastrnn
 from fastrnn.module import FloatArray
@@ -51,12 +52,16 @@ class SequenceTagger(SequenceEstimator):
         return [sequences[i] for i in counted], [tags[i] for i in counted]
 
     def _targets(self, y: Any, sequences: list[FloatArray], fresh: bool) -> list[NDArray[np.int64]]:
-        tags = per_step(type(self).__name__, y, sequences)
+        who = type(self).__name__
+        tags = per_step(who, y, sequences)
         if fresh:
+            if len({one.dtype.kind == "U" for one in tags}) > 1:  # NumPy would make strings of numbers
+                raise TypeError(f"{who}: y has strings and numbers; expected labels of one kind")
             together = np.concatenate(tags)
+            check_classification_targets(together)
             self.classes_ = np.unique(together)
-            self._class_weights = labels.weights_of(self.class_weight, self.classes_, together)
-        return [labels.numbers(type(self).__name__, one, self.classes_) for one in tags]
+            self._class_weights = labels.weights_of(who, self.class_weight, self.classes_, together)
+        return [labels.numbers(who, one, self.classes_) for one in tags]
 
     def _build(self, seeds: Seeds) -> Any:
         weights = None if self._class_weights is None else self._class_weights.astype(self.dtype)

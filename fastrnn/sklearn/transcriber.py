@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.utils.validation import check_consistent_length
 
 import fastrnn
-from fastrnn import decoding
+from fastrnn import _check, decoding
 from fastrnn.module import FloatArray
 from fastrnn.sklearn.base import Seeds, SequenceEstimator
 from fastrnn.sklearn.symbols import Symbols, Tokens, are_strings, error_rate, sequences_of
@@ -45,6 +45,10 @@ class CTCTranscriber(SequenceEstimator):
         tags.target_tags.required = True
         return tags
 
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        _check.count(type(self).__name__, "beam_width", self.beam_width)
+
     def _targets(self, y: Any, sequences: list[FloatArray], fresh: bool) -> list[Tokens]:
         who = type(self).__name__
         items = sequences_of(who, "y", y)
@@ -73,4 +77,6 @@ class CTCTranscriber(SequenceEstimator):
 
     def score(self, X: Any, y: Any, *, lengths: Any = None) -> float:
         """Return 1 - the error rate: edits from what is predicted to y, for each symbol of y."""
-        return 1 - error_rate(sequences_of(type(self).__name__, "y", y), self.predict(X, lengths=lengths))
+        targets, found = sequences_of(type(self).__name__, "y", y), self.predict(X, lengths=lengths)
+        check_consistent_length(found, targets)
+        return 1 - error_rate(targets, found)

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 import fastrnn
+from fastrnn import _check
 from fastrnn.sklearn import threads
 from fastrnn.sklearn.base import Seeds, SequenceEstimator, blocks
 from fastrnn.sklearn.inputs import are_tokens
@@ -56,6 +57,8 @@ class SequenceTransducer(SequenceEstimator):
     max_length: int | None = None
     label_smoothing: float = 0.0
 
+    _OF_THE_MODEL = (*SequenceEstimator._OF_THE_MODEL, "attention", "label_smoothing")
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False  # scikit-learn's checks have one label for each row
@@ -64,6 +67,14 @@ class SequenceTransducer(SequenceEstimator):
         return tags
 
     # ------------------------------------------------------------------------------------- training
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        who = type(self).__name__
+        _check.count(who, "beam_width", self.beam_width)
+        _check.length_penalty(who, "length_penalty", self.length_penalty)
+        if self.max_length is not None:
+            _check.count(who, "max_length", self.max_length)
 
     def _data(self, X: Any, y: Any, lengths: Any, fresh: bool) -> tuple[Any, Any]:
         who = type(self).__name__
@@ -94,7 +105,7 @@ class SequenceTransducer(SequenceEstimator):
             return self._sequences(X, lengths, reset=fresh)
         if lengths is not None:
             raise ValueError(f"{who}: lengths go with X (N, T, F); expected none with symbols")
-        if not are_tokens(X) and not isinstance(X, str):
+        if not are_tokens(X) and not isinstance(X, str) and len(X):
             raise TypeError(f"{who}: X has vectors; expected sequences of symbols, as at the fit")
         items = sequences_of(who, "X", X)
         if empty := [i for i, item in enumerate(items) if not item]:
@@ -145,6 +156,7 @@ class SequenceTransducer(SequenceEstimator):
 
     def score(self, X: Any, y: Any, *, lengths: Any = None) -> float:
         """Return the share of sequences whose result is wholly right."""
-        who = type(self).__name__
-        pairs = zip(sequences_of(who, "y", y), self.predict(X, lengths=lengths), strict=True)
+        targets, found = sequences_of(type(self).__name__, "y", y), self.predict(X, lengths=lengths)
+        check_consistent_length(found, targets)
+        pairs = zip(targets, found, strict=True)
         return float(np.mean([expected == list(predicted) for expected, predicted in pairs]))

@@ -28,6 +28,8 @@ class WeightedEstimator(SequenceEstimator):
 
     pool: str = "last"
 
+    _OF_THE_MODEL = (*SequenceEstimator._OF_THE_MODEL, "pool")
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> Self:
         """Train a new model.
 

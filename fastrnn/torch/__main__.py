@@ -51,6 +51,8 @@ def _run_script(script: str) -> None:
         sys.path[:1] = [path, *sys.path[:1]] if sys.flags.safe_path else [path]
         _run_module("__main__", alter_argv=False)
         return
+    if not os.path.exists(path):
+        sys.exit(f"python -m fastrnn.torch: {script}: no such file")
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
     loader = SourceFileLoader("__main__", path)

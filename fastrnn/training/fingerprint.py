@@ -18,7 +18,7 @@ def fingerprint(*data: tuple[Sequence[Any], Sequence[Any]] | None) -> str:
             for item in items:
                 array = np.ascontiguousarray(item)
                 if array.dtype == object:
-                    raise TypeError("fit: an item is an array of objects; expected numbers where there is a checkpoint")
+                    raise TypeError("fit: an item is an array of objects; expected numbers beside checkpoint or comm")
                 total.update(f"{array.dtype.str}{array.shape};".encode())
                 total.update(array.reshape(-1).view(np.uint8).data)
     return total.hexdigest()

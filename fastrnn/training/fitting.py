@@ -90,8 +90,9 @@ def fit(
         the same, but there may be more epochs. Functions, as a schedule or a loss may be, are told apart by their
         names and their options alone. Where there is no checkpoint yet, the run begins.
     comm : mpi4py communicator, optional
-        The ranks share the batches of a step, `accumulate` for each rank. Every rank calls with the same arguments;
-        they begin with rank 0's weights, and rank 0 alone writes files and shows the bar.
+        The ranks share the batches of a step, `accumulate` for each rank. Every rank calls with the same arguments
+        and data, which is checked; callbacks, num_threads and the names of files may differ. They begin with rank 0's
+        weights, and rank 0 alone writes files and shows the bar.
     ordered : bool
         Sum gradients in the order of the batches: n ranks then give the bits of one that accumulates n times as many.
     num_threads : int, optional
@@ -151,7 +152,7 @@ def fit(
         ranks=ranks,
         num_threads=num_threads,
     )
-    run.open(place)
+    run.open(place, {"epochs": epochs, "ordered": ordered})
     with bars(total=epochs * run.steps_per_epoch, initial=run.step, unit="step", dynamic_ncols=True) as bar:
         return run.go(epochs, bar)
 

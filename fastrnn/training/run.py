@@ -86,15 +86,18 @@ class Run:
 
     # ------------------------------------------------------------------------------------ beginning
 
-    def open(self, place: Place) -> None:
-        """Begin, or go on from a checkpoint; every rank with the weights of rank 0."""
+    def open(self, place: Place, asked: dict[str, Any]) -> None:
+        """Begin, or go on from a checkpoint; every rank with the weights of rank 0.
+
+        What was `asked` for besides the settings must be the same on every rank, too.
+        """
         checkpoint, resume, self._save_every, log = place
-        if checkpoint is not None:
+        if checkpoint is not None or self._ranks.size > 1:
             self._settings["data"] = fingerprint(self._data, self._validation)
         self._ranks.first(lambda: None if checkpoint is None else _may_write(checkpoint, resume))
-        told = self._ranks.gather(self._settings)
-        if any(other != told[0] for other in told):
-            raise ValueError("fit: the ranks of comm were called with different arguments or data; expected the same")
+        asked |= {"checkpoint": checkpoint is None, "resume": resume, "log": log is None}
+        shapes = {name: value.shape for name, value in self.model.state_dict().items()}
+        _same_of_all(self._ranks.gather(self._settings | asked | {"shapes of weights": shapes}))
         self._log = self._ranks.first(lambda: None if log is None else Log(log, resume))
         if checkpoint is not None and resume and self._ranks.first(lambda: os.path.exists(checkpoint)):
             self._take(self._ranks.first(lambda: self._load(checkpoint)))
@@ -229,6 +232,14 @@ class Run:
         every = [pair for part in self._ranks.gather(own) for pair in part]
         weight = math.fsum(weight for _, weight in every)
         return math.fsum(loss for loss, _ in every) / weight if weight else math.nan
+
+
+def _same_of_all(told: list[dict[str, Any]]) -> None:
+    """Refuse what is not the same on all ranks: they would wait for each other for ever, or train different things."""
+    for name, value in told[0].items():
+        if any(other[name] != value for other in told):
+            called = "accumulate" if name == "together" else name
+            raise ValueError(f"fit: the ranks of comm were called with different {called}; expected the same on all")
 
 
 def _may_write(path: AnyPath, resume: bool) -> None:
