@@ -120,7 +120,9 @@ OTHER = {
     "checkpoint": 'options |= {"checkpoint": "run.safetensors"} if rank else {}',
     "resume": 'options |= {"checkpoint": "run.safetensors", "resume": rank == 0}',
     "log": 'options |= {"log": "log.csv"} if rank else {}',
-    "shapes of weights": "model = tagger('float32', dropout=0.2) if rank else fastrnn.SequenceModel("
+    "embedding": "model = tagger('float32', dropout=0.2) if rank == 0 else fastrnn.SequenceModel("
+    "fastrnn.LSTM(3, 4), fastrnn.Linear(4, 4), embedding=fastrnn.Embedding(9, 3), dropout=0.2)",
+    "recurrent": "model = tagger('float32', dropout=0.2) if rank else fastrnn.SequenceModel("
     "fastrnn.LSTM(3, 5), fastrnn.Linear(5, 4), dropout=0.2)",
 }
 

@@ -96,8 +96,7 @@ class Run:
             self._settings["data"] = fingerprint(self._data, self._validation)
         self._ranks.first(lambda: None if checkpoint is None else _may_write(checkpoint, resume))
         asked |= {"checkpoint": checkpoint is None, "resume": resume, "log": log is None}
-        shapes = {name: value.shape for name, value in self.model.state_dict().items()}
-        _same_of_all(self._ranks.gather(self._settings | asked | {"shapes of weights": shapes}))
+        _same_of_all(self._ranks.gather(self._settings | asked))
         self._log = self._ranks.first(lambda: None if log is None else Log(log, resume))
         if checkpoint is not None and resume and self._ranks.first(lambda: os.path.exists(checkpoint)):
             self._take(self._ranks.first(lambda: self._load(checkpoint)))
@@ -236,9 +235,9 @@ class Run:
 
 def _same_of_all(told: list[dict[str, Any]]) -> None:
     """Refuse what is not the same on all ranks: they would wait for each other for ever, or train different things."""
-    for name, value in told[0].items():
-        if any(other[name] != value for other in told):
-            called = "accumulate" if name == "together" else name
+    for name in dict.fromkeys(name for one in told for name in one):
+        if any(other.get(name) != told[0].get(name) for other in told):
+            called = "accumulate" if name == "batches_per_step" else name
             raise ValueError(f"fit: the ranks of comm were called with different {called}; expected the same on all")
 
 
