@@ -176,6 +176,7 @@ THREADS = {"num_threads": (None, threads)}
 # -------------------------------------------------------------------------------------------------- the test
 
 
+# What a refusal may be; anything else that comes out of a call fails the test.
 ERRORS = (TypeError, ValueError, IndexError, KeyError, NotImplementedError, AttributeError)
 WARNINGS = (
     ".*dropout is", "overflow encountered", "invalid value encountered", "divide by zero encountered",
